@@ -1,0 +1,73 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target: Swift 6 language mode, warnings as errors.
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Every target but the two that speak to the kernel's raw memory.
+let safe: [SwiftSetting] = common + [.strictMemorySafety()]
+
+let package = Package(
+    name: "supd",
+    products: [
+        .executable(name: "supd", targets: ["supd"]),
+        .executable(name: "supctl", targets: ["supctl"]),
+        .executable(name: "demo-service", targets: ["DemoService"]),
+    ],
+    targets: [
+        // The edge of the kernel.
+        .target(name: "CPlatform"),
+        .target(name: "Platform", dependencies: ["CPlatform"], swiftSettings: common),
+
+        // Pure: text and values in, values out.
+        .target(name: "Manifest", swiftSettings: safe),
+        .target(name: "Supervision", dependencies: ["Manifest"], swiftSettings: safe),
+
+        // What crosses process boundaries.
+        .target(name: "Links", dependencies: ["Platform"], swiftSettings: safe),
+        .target(name: "ControlAPI", dependencies: ["Platform"], swiftSettings: safe),
+        .target(name: "Logs", dependencies: ["Platform"], swiftSettings: safe),
+
+        // The roles.
+        .target(name: "Keeper", dependencies: ["Links", "Platform"], swiftSettings: safe),
+        .target(
+            name: "Supervisor",
+            dependencies: ["ControlAPI", "Links", "Logs", "Manifest", "Platform", "Supervision"],
+            swiftSettings: safe),
+        .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
+
+        // The programs.
+        .executableTarget(
+            name: "supd",
+            dependencies: ["Balancer", "Keeper", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
+        .executableTarget(
+            name: "supctl", dependencies: ["ControlAPI", "Logs", "Manifest", "Platform"], swiftSettings: safe),
+        .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
+
+        // Tests: a folder a target.
+        .target(name: "TestSupport", dependencies: ["Platform"], path: "Tests/TestSupport", swiftSettings: common),
+        .testTarget(name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "SupervisionTests", dependencies: ["Supervision", "Manifest"], swiftSettings: common),
+        .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "ControlAPITests", dependencies: ["ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "LogsTests", dependencies: ["Logs", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "KeeperTests", dependencies: ["Keeper", "Links", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "SupervisorTests",
+            dependencies: ["Supervisor", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
+        .testTarget(
+            name: "BalancerTests", dependencies: ["Balancer", "Links", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],
+            swiftSettings: common),
+    ]
+)

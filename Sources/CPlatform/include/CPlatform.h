@@ -1,0 +1,8 @@
+// What Swift cannot say: the child's side between clone and exec, control messages, raw system calls.
+#ifndef CPLATFORM_H
+#define CPLATFORM_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#endif

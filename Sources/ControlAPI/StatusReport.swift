@@ -1,0 +1,231 @@
+/// The answer to `GET /v1/status`. Keys never change their meaning; numbers are numbers, what is absent is null.
+package struct StatusReport: Codable, Sendable, Equatable {
+    /// The services in the order of the manifest.
+    package var services: [ServiceStatus]
+    /// The daemon itself.
+    package var daemon: DaemonStatus
+
+    /// Creates a report.
+    package init(services: [ServiceStatus], daemon: DaemonStatus) {
+        self.services = services
+        self.daemon = daemon
+    }
+}
+
+/// The daemon's own processes.
+package struct DaemonStatus: Codable, Sendable, Equatable {
+    /// The version of supd.
+    package var version: String
+    /// The manifest's path.
+    package var manifest: String
+    /// The process ids of the roles: keeper, supervisor, balancer.
+    package var roles: [String: Int32]
+    /// Since the keeper began, in seconds.
+    package var uptimeSeconds: Double
+    /// The absolute directory of the logs.
+    package var logDirectory: String
+
+    /// Creates an entry.
+    package init(version: String, manifest: String, roles: [String: Int32], uptimeSeconds: Double, logDirectory: String) {
+        self.version = version
+        self.manifest = manifest
+        self.roles = roles
+        self.uptimeSeconds = uptimeSeconds
+        self.logDirectory = logDirectory
+    }
+}
+
+/// One service.
+package struct ServiceStatus: Codable, Sendable, Equatable {
+    /// The name.
+    package var name: String
+    /// `service` or `task`.
+    package var kind: String
+    /// running, degraded, starting, waiting, stopping, backoff, failed, completed, down.
+    package var state: String
+    /// `up` or `down`.
+    package var goal: String
+    /// How many instances are ready.
+    package var ready: Int
+    /// How many there should be.
+    package var replicas: Int
+    /// The addresses of its fronts.
+    package var listen: [String]
+    /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
+    package var fronts: [FlowStatus]?
+    /// Its instances.
+    package var instances: [InstanceStatus]
+
+    /// Creates an entry.
+    package init(
+        name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, listen: [String],
+        fronts: [FlowStatus]?, instances: [InstanceStatus]
+    ) {
+        self.name = name
+        self.kind = kind
+        self.state = state
+        self.goal = goal
+        self.ready = ready
+        self.replicas = replicas
+        self.listen = listen
+        self.fronts = fronts
+        self.instances = instances
+    }
+}
+
+/// The balancer's counters of a front or an instance, since the balancer's start.
+package struct FlowStatus: Codable, Sendable, Equatable {
+    /// The front's address; null for an instance.
+    package var address: String?
+    /// Connections open now.
+    package var connections: UInt64
+    /// Connections ever.
+    package var connectionsTotal: UInt64
+    /// Bytes from clients.
+    package var bytesIn: UInt64
+    /// Bytes to clients.
+    package var bytesOut: UInt64
+    /// Connects that failed.
+    package var connectErrors: UInt64
+    /// Connections that went on to another instance after a failed connect.
+    package var retries: UInt64
+    /// Connections waiting for an instance now.
+    package var queued: UInt64
+    /// Connections closed or reset without having reached an instance.
+    package var turnedAway: UInt64
+
+    /// Creates counters.
+    package init(
+        address: String?, connections: UInt64, connectionsTotal: UInt64, bytesIn: UInt64, bytesOut: UInt64,
+        connectErrors: UInt64, retries: UInt64, queued: UInt64, turnedAway: UInt64
+    ) {
+        self.address = address
+        self.connections = connections
+        self.connectionsTotal = connectionsTotal
+        self.bytesIn = bytesIn
+        self.bytesOut = bytesOut
+        self.connectErrors = connectErrors
+        self.retries = retries
+        self.queued = queued
+        self.turnedAway = turnedAway
+    }
+}
+
+/// One instance.
+package struct InstanceStatus: Codable, Sendable, Equatable {
+    /// `api/2`.
+    package var id: String
+    /// down, waiting, starting, running, draining, stopping, backoff, failed, completed.
+    package var state: String
+    /// What it waits for, or why it is not up, for people.
+    package var detail: String?
+    /// The current process.
+    package var pid: Int32?
+    /// Its port.
+    package var port: UInt16?
+    /// Whether it is ready.
+    package var ready: Bool
+    /// Starts beyond the first.
+    package var restarts: Int
+    /// Since the process began.
+    package var uptimeSeconds: Double?
+    /// CPU time of the instance's processes since the process began, over that time, in per cent of one core.
+    package var cpuPercent: Double?
+    /// Resident memory of the instance's processes.
+    package var memoryBytes: UInt64?
+    /// The last exit or failed start.
+    package var lastExit: ExitReport?
+    /// The limits in force by name, read from /proc/PID/limits; only where a single service was asked for.
+    package var limits: [String: LimitStatus]?
+    /// The balancer's counters of this instance.
+    package var flow: FlowStatus?
+
+    /// Creates an entry.
+    package init(
+        id: String, state: String, detail: String? = nil, pid: Int32? = nil, port: UInt16? = nil, ready: Bool,
+        restarts: Int, uptimeSeconds: Double? = nil, cpuPercent: Double? = nil, memoryBytes: UInt64? = nil,
+        lastExit: ExitReport? = nil, limits: [String: LimitStatus]? = nil, flow: FlowStatus? = nil
+    ) {
+        self.id = id
+        self.state = state
+        self.detail = detail
+        self.pid = pid
+        self.port = port
+        self.ready = ready
+        self.restarts = restarts
+        self.uptimeSeconds = uptimeSeconds
+        self.cpuPercent = cpuPercent
+        self.memoryBytes = memoryBytes
+        self.lastExit = lastExit
+        self.limits = limits
+        self.flow = flow
+    }
+}
+
+/// How an instance ended last.
+package struct ExitReport: Codable, Sendable, Equatable {
+    /// The exit code; null if a signal ended it, or it was never started.
+    package var code: Int32?
+    /// The signal's name, `SIGKILL`.
+    package var signal: String?
+    /// In words.
+    package var reason: String
+    /// When, RFC 3339 in UTC.
+    package var at: String
+
+    /// Creates an entry.
+    package init(code: Int32?, signal: String?, reason: String, at: String) {
+        self.code = code
+        self.signal = signal
+        self.reason = reason
+        self.at = at
+    }
+}
+
+/// One limit in force.
+package struct LimitStatus: Codable, Sendable, Equatable {
+    /// The soft limit; null is unlimited.
+    package var soft: UInt64?
+    /// The hard limit; null is unlimited.
+    package var hard: UInt64?
+
+    /// Creates an entry.
+    package init(soft: UInt64?, hard: UInt64?) {
+        self.soft = soft
+        self.hard = hard
+    }
+}
+
+/// A refused or failed request: `{"error": {"code": "no-such-name", "message": "…"}}`.
+package struct ErrorReport: Codable, Sendable, Equatable {
+    /// What went wrong.
+    package struct Body: Codable, Sendable, Equatable {
+        /// A word for programs: usage, no-such-name, failed, timeout, shutting-down.
+        package var code: String
+        /// A sentence for people.
+        package var message: String
+    }
+
+    /// What went wrong.
+    package var error: Body
+
+    /// Creates a report.
+    package init(code: String, message: String) { error = Body(code: code, message: message) }
+}
+
+/// One line of the answer to a verb, as JSON lines: what it waits for, and last its outcome.
+package struct ProgressLine: Codable, Sendable, Equatable {
+    /// What the verb waits for now.
+    package var waiting: String?
+    /// In the last line: done, failed, timeout.
+    package var result: String?
+    /// In the last line: why it failed, or what was done.
+    package var message: String?
+
+    /// Creates a line.
+    package init(waiting: String? = nil, result: String? = nil, message: String? = nil) {
+        self.waiting = waiting
+        self.result = result
+        self.message = message
+    }
+}

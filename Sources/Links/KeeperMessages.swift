@@ -1,0 +1,222 @@
+import Platform
+
+/// The version of all links; a hello carries it. Raise it with every change of a message's meaning.
+package let linkVersion = 1
+
+/// What the supervisor (and, for hello and pong, any role) says to the keeper.
+package enum KeeperRequest: Codable, Sendable, Equatable {
+    /// The first message of a role. The keeper answers the supervisor with `welcome` and the inventory.
+    case hello(version: Int)
+    /// The answer to `ping`.
+    case pong
+    /// Fork and execute. Answered by `spawned` or `spawnFailed`. The id is the caller's, never used before.
+    case spawn(SpawnPlan)
+    /// Send a signal to the child alone or to its whole process group. Unknown or finished ids are ignored.
+    case signal(id: UInt64, number: Int32, group: Bool)
+    /// Send a signal to an adopted orphan; ignored unless it is still the keeper's child.
+    case signalOrphan(pid: Int32, number: Int32)
+    /// Answered by `group`.
+    case queryGroup(id: UInt64)
+    /// The exit was dealt with: forget the child, close its output pipes. Ignored while it runs.
+    case release(id: UInt64)
+    /// Keep the one descriptor that comes beside this message under a name, in place of an older one.
+    case hold(name: String)
+    /// Close the descriptor held under a name.
+    case drop(name: String)
+    /// Start the balancer with these credentials, or restart it if they differ; kept for respawns.
+    case startBalancer(RoleCredentials?)
+    /// The supervisor is up: READY=1 to systemd, once.
+    case ready
+    /// STATUS= to systemd, one line.
+    case status(String)
+    /// The supervisor is stopping and needs up to this long: STOPPING=1 and EXTEND_TIMEOUT_USEC to systemd.
+    case stopping(microseconds: UInt64)
+    /// Everything is down: end the other roles and exit with this code.
+    case exit(code: Int32)
+}
+
+/// What the keeper says to a role.
+package enum KeeperNotice: Codable, Sendable, Equatable {
+    /// The answer to the supervisor's hello. `runs` counts the supervisors so far, from 1; `crashes` those that ended by
+    /// crash within the last 30 s; `scope` is the text that every child carries in its environment as SUPD_SCOPE;
+    /// `highestID` is the highest id ever given to `spawn`. Inventory notices follow, then `inventoryEnd`.
+    case welcome(version: Int, runs: Int, crashes: Int, scope: String, highestID: UInt64)
+    /// A child in the inventory; descriptors beside it as in `spawned`. Its exit, if any, follows as `exited`.
+    case child(id: UInt64, label: String, pid: Int32, state: ChildState)
+    /// A held descriptor in the inventory, which comes beside this message.
+    case held(name: String)
+    /// The inventory is complete.
+    case inventoryEnd
+    /// The child has executed its program. Beside it come, as captured, the read ends of stdout and stderr.
+    case spawned(id: UInt64, pid: Int32)
+    /// The child was not started; nothing is left of it.
+    case spawnFailed(id: UInt64, failure: SpawnFailure)
+    /// The child has ended. `groupEmpty`: no other process of its group is left.
+    case exited(id: UInt64, exit: ChildExit, groupEmpty: Bool)
+    /// The answer to `queryGroup`; true too for an unknown id.
+    case group(id: UInt64, empty: Bool)
+    /// The keeper, being a subreaper, has become the parent of a process that it did not start. `scope` is that
+    /// process's SUPD_SCOPE, if it could be read.
+    case adopted(pid: Int32, scope: String?)
+    /// An adopted orphan is gone.
+    case orphanExited(pid: Int32)
+    /// SIGTERM or SIGINT came: stop everything in order. A second one the keeper deals with itself.
+    case shutdown(signal: Int32)
+    /// A balancer was started; the supervisor's end of its link comes beside this message. Also in the inventory.
+    case balancerStarted(pid: Int32)
+    /// The balancer ended; the keeper starts another one.
+    case balancerExited(exit: ChildExit)
+    /// Answer `pong` within ten seconds.
+    case ping
+}
+
+/// What a child is doing.
+package enum ChildState: String, Codable, Sendable, Equatable {
+    /// Between fork and exec.
+    case spawning
+    /// Executed.
+    case running
+    /// Ended, not released yet.
+    case exited
+}
+
+/// How a child ended, from waitid(2).
+package enum ChildExit: Codable, Sendable, Equatable {
+    /// It called exit with this code, 0 to 255.
+    case code(Int32)
+    /// A signal ended it.
+    case signal(Int32, coreDumped: Bool)
+}
+
+/// All that the child's side needs between fork and exec; nothing is looked up there.
+package struct SpawnPlan: Codable, Sendable, Equatable {
+    /// One prlimit(2) setting; UInt64.max is RLIM_INFINITY.
+    package struct Limit: Codable, Sendable, Equatable {
+        /// RLIMIT_… as a number.
+        package var resource: Int32
+        /// The soft limit.
+        package var soft: UInt64
+        /// The hard limit.
+        package var hard: UInt64
+
+        /// Creates a setting.
+        package init(resource: Int32, soft: UInt64, hard: UInt64) {
+            self.resource = resource
+            self.soft = soft
+            self.hard = hard
+        }
+    }
+
+    /// The user and groups to become.
+    package struct Credentials: Codable, Sendable, Equatable {
+        /// The user id.
+        package var user: UInt32
+        /// The primary group id.
+        package var group: UInt32
+        /// The supplementary groups.
+        package var supplementary: [UInt32]
+
+        /// Creates credentials.
+        package init(user: UInt32, group: UInt32, supplementary: [UInt32]) {
+            self.user = user
+            self.group = group
+            self.supplementary = supplementary
+        }
+    }
+
+    /// The caller's id for the child; unique for the keeper's lifetime.
+    package var id: UInt64
+    /// Opaque to the keeper; given back in the inventory.
+    package var label: String
+    /// The paths to try in order with execve(2): ENOENT and ENOTDIR go on to the next, EACCES is remembered.
+    package var candidates: [String]
+    /// The argument vector.
+    package var arguments: [String]
+    /// `NAME=value` strings, complete (the keeper adds nothing).
+    package var environment: [String]
+    /// The working directory.
+    package var directory: String
+    /// nil: stay who we are.
+    package var credentials: Credentials?
+    /// The file mode creation mask.
+    package var umask: UInt16
+    /// Limits to set, in this order.
+    package var limits: [Limit]
+    /// Whether stdout and stderr are captured by pipes (read ends held by the keeper) or go to /dev/null.
+    package var capturesOutput: Bool
+
+    /// Creates a plan.
+    package init(
+        id: UInt64, label: String, candidates: [String], arguments: [String], environment: [String],
+        directory: String = "/", credentials: Credentials? = nil, umask: UInt16 = 0o022, limits: [Limit] = [],
+        capturesOutput: Bool = true
+    ) {
+        self.id = id
+        self.label = label
+        self.candidates = candidates
+        self.arguments = arguments
+        self.environment = environment
+        self.directory = directory
+        self.credentials = credentials
+        self.umask = umask
+        self.limits = limits
+        self.capturesOutput = capturesOutput
+    }
+}
+
+/// Who an unprivileged role runs as.
+package struct RoleCredentials: Codable, Sendable, Equatable {
+    /// The user id.
+    package var user: UInt32
+    /// The group id.
+    package var group: UInt32
+
+    /// Creates credentials.
+    package init(user: UInt32, group: UInt32) {
+        self.user = user
+        self.group = group
+    }
+}
+
+/// Which step of a start failed, and how.
+package struct SpawnFailure: Codable, Sendable, Equatable {
+    /// The steps of a start in their order.
+    package enum Stage: String, Codable, Sendable, Equatable, CaseIterable {
+        /// pipe2(2) and other preparations in the keeper.
+        case prepare
+        /// clone3(2) or fork(2).
+        case fork
+        /// setsid(2).
+        case session
+        /// Standard input, output and error, and closing all else.
+        case descriptors
+        /// Signal mask and dispositions.
+        case signals
+        /// /proc/self/oom_score_adj.
+        case oomScore
+        /// setrlimit(2); `limit` says which.
+        case limit
+        /// setgroups(2), setresgid(2), setresuid(2).
+        case groups, group, user
+        /// chdir(2).
+        case directory
+        /// prctl(PR_SET_PDEATHSIG).
+        case parentDeath
+        /// execve(2).
+        case execute
+    }
+
+    /// The step.
+    package var stage: Stage
+    /// The errno value it left.
+    package var code: Int32
+    /// At stage `limit`: RLIMIT_… as a number.
+    package var limit: Int32?
+
+    /// Creates a failure.
+    package init(stage: Stage, code: Int32, limit: Int32? = nil) {
+        self.stage = stage
+        self.code = code
+        self.limit = limit
+    }
+}
