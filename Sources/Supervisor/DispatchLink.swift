@@ -1,0 +1,99 @@
+import Dispatch
+import Links
+import Platform
+
+/// A link to another role on a dispatch queue: reads by a source, keeps in order what the socket does not take at once.
+/// Belongs to one queue; never used from another.
+final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Sendable> {
+    private let connection: LinkConnection
+    private let queue: DispatchQueue
+    private let readable: any DispatchSourceRead
+    private var writable: (any DispatchSourceWrite)?
+    private var waiting: [(message: EncodedMessage, descriptors: [Descriptor])] = []
+    private let problem: (String) -> Void
+    private var isClosed = false
+
+    /// More than this many messages waiting means that the other side is gone for good.
+    private static var mostWaiting: Int { 100_000 }
+
+    private let onWritable: @Sendable () -> Void
+
+    /// Takes over a connection. Both handlers are called on the queue: `onReadable` must `receive` until nothing is
+    /// left, `onWritable` must `flush`. `problem` is told what could not be sent.
+    init(
+        _ connection: LinkConnection, queue: DispatchQueue, onReadable: @escaping @Sendable () -> Void,
+        onWritable: @escaping @Sendable () -> Void, problem: @escaping (String) -> Void
+    ) {
+        self.problem = problem
+        self.connection = connection
+        self.queue = queue
+        self.onWritable = onWritable
+        readable = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor.raw, queue: queue)
+        readable.setEventHandler(handler: onReadable)
+        let kept = connection.descriptor
+        readable.setCancelHandler { withExtendedLifetime(kept) {} }
+        readable.activate()
+    }
+
+    deinit { close() }
+
+    /// Sends a message, now or as soon as the socket takes it.
+    func send(_ message: Outgoing, _ descriptors: [Descriptor] = []) {
+        guard !isClosed else { return }
+        do throws(LinkError) {
+            let encoded = try LinkCodec.encode(message)
+            guard waiting.isEmpty else {
+                guard waiting.count < Self.mostWaiting else { return problem("the other side takes nothing any more") }
+                return waiting.append((encoded, descriptors))
+            }
+            if try connection.send(encoded: encoded, descriptors: descriptors) == .wouldBlock {
+                waiting.append((encoded, descriptors))
+                awaitWritable()
+            }
+        } catch {
+            problem(error.description)
+        }
+    }
+
+    /// The next message, if there is one.
+    func receive() -> LinkConnection.Receipt<Incoming> {
+        isClosed ? .closed : connection.receive(Incoming.self)
+    }
+
+    /// Stops reading and writing; the descriptor is closed once Dispatch has let go of it.
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        readable.cancel()
+        writable?.cancel()
+        writable = nil
+        waiting = []
+    }
+
+    private func awaitWritable() {
+        guard writable == nil else { return }
+        let source = DispatchSource.makeWriteSource(fileDescriptor: connection.descriptor.raw, queue: queue)
+        let kept = connection.descriptor
+        source.setEventHandler(handler: onWritable)
+        source.setCancelHandler { withExtendedLifetime(kept) {} }
+        writable = source
+        source.activate()
+    }
+
+    /// Sends on what was waiting.
+    func flush() {
+        var sent = 0
+        for next in waiting {
+            do throws(LinkError) {
+                if try connection.send(encoded: next.message, descriptors: next.descriptors) == .wouldBlock { break }
+            } catch {
+                problem(error.description)
+            }
+            sent += 1
+        }
+        waiting.removeFirst(sent)
+        guard waiting.isEmpty else { return }
+        writable?.cancel()
+        writable = nil
+    }
+}

@@ -1,0 +1,75 @@
+import Manifest
+import Platform
+
+/// Why a front could not be opened; a complete sentence.
+struct FrontFailure: Error {
+    var text: String
+}
+
+/// One entry of a service's `listen`, opened: its listening sockets, which the keeper holds beyond this process.
+struct Front {
+    /// A listening socket.
+    struct Socket {
+        /// Its id at the balancer, which tells the address: `tcp 127.0.0.1:8080`.
+        var id: String
+        /// The socket.
+        var descriptor: Descriptor
+        /// The keeper does not hold it yet.
+        var isNew: Bool
+    }
+
+    /// The address for people.
+    var address: String
+    /// One socket, or two for a loopback front.
+    var sockets: [Socket]
+
+    private static let backlog: Int32 = 4096
+
+    /// Opens the sockets of an address, or takes those that the keeper holds.
+    static func open(
+        _ address: ListenAddress, held: [String: Descriptor], namePrefix: String
+    ) throws(FrontFailure) -> Front {
+        switch address {
+        case .loopback(let port):
+            var sockets = [try socket(.ipv4(address: "127.0.0.1", port: port), held, namePrefix)]
+            do throws(FrontFailure) {
+                sockets.append(try socket(.ipv6(address: "::1", port: port), held, namePrefix))
+            } catch {
+                // A machine without IPv6 has no ::1; a port taken there alone is as bad as one taken on 127.0.0.1.
+                if hasIPv6Loopback() { throw error }
+            }
+            return Front(address: "127.0.0.1:\(port)", sockets: sockets)
+        case .ipv4(let text, let port):
+            let socket = try socket(.ipv4(address: text, port: port), held, namePrefix)
+            return Front(address: "\(text):\(port)", sockets: [socket])
+        case .ipv6(let text, let port):
+            let socket = try socket(.ipv6(address: text, port: port), held, namePrefix)
+            return Front(address: "[\(text)]:\(port)", sockets: [socket])
+        case .unix(let path):
+            return Front(address: "unix:\(path)", sockets: [try socket(.unix(path: path), held, namePrefix)])
+        }
+    }
+
+    private static func socket(
+        _ endpoint: ListenEndpoint, _ held: [String: Descriptor], _ prefix: String
+    ) throws(FrontFailure) -> Socket {
+        let id = endpoint.description
+        if let descriptor = held[prefix + id] { return Socket(id: id, descriptor: descriptor, isNew: false) }
+        do throws(SystemError) {
+            return Socket(id: id, descriptor: try listen(on: endpoint, backlog: backlog), isNew: true)
+        } catch {
+            throw FrontFailure(text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))")
+        }
+    }
+
+    private static func advice(_ endpoint: ListenEndpoint, _ error: SystemError) -> String {
+        switch (ErrnoName(error.code), endpoint.port) {
+        case (.addressInUse, let port?):
+            PortCheck.holder(of: port).map { "; it is taken by \($0)" } ?? "; another program listens there"
+        case (.accessDenied, let port?) where port < 1024:
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        case (.addressNotAvailable, _): "; no interface of this machine has that address"
+        default: ""
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import Dispatch
+import Links
+import Manifest
+import Platform
+import Supervision
+
+/// What the balancer is told, and what it says.
+extension SupervisorRole {
+    /// Asks the keeper for a balancer, if any service has a front.
+    func startBalancer(for manifest: Manifest) {
+        guard !balancer.fronts.isEmpty else { return }
+        keeper?.send(.startBalancer(BalancerUser.credentials(for: manifest.supd.balancer.user, log: log)))
+    }
+
+    /// A balancer runs, be it new or the one that a former supervisor spoke to.
+    func balancerStarted(_ pid: Int32, _ descriptor: Descriptor?) {
+        guard let descriptor else { return }
+        balancer.link?.close()
+        balancer.pid = pid
+        balancer.isReady = false
+        let link = DispatchLink<BalancerRequest, BalancerNotice>(
+            LinkConnection(descriptor), queue: queue,
+            onReadable: { [weak self] in self?.assumeIsolated { $0.balancerIsReadable() } },
+            onWritable: { [weak self] in self?.assumeIsolated { $0.balancer.link?.flush() } },
+            problem: { [log] in log.write(.error, "cannot tell the balancer: \($0)") })
+        balancer.link = link
+        link.send(.hello(version: linkVersion))
+    }
+
+    /// With the balancer all connections are gone; the keeper starts another one.
+    func balancerExited(_ exit: ChildExit) {
+        log.write(.error, "the balancer ended (\(ExitText.text(exit))); a new one takes over its listeners")
+        balancer.link?.close()
+        balancer.link = nil
+        balancer.pid = nil
+        balancer.isReady = false
+        answerCounters(nil)
+        let drained = balancer.draining
+        balancer.draining = []
+        for endpoint in drained { take(.drained(Generation(endpoint))) }
+    }
+
+    func balancerIsReadable() {
+        while let link = balancer.link {
+            switch link.receive() {
+            case .message(let notice, _): received(notice)
+            case .wouldBlock: return
+            case .closed: return link.close()
+            case .malformed(let reason): log.write(.error, "the balancer sent what cannot be read: \(reason)")
+            }
+        }
+    }
+
+    private func received(_ notice: BalancerNotice) {
+        switch notice {
+        case .hello(let version, let listeners, let revision):
+            guard version == linkVersion else {
+                log.write(.error, "the balancer speaks version \(version), this supervisor \(linkVersion)")
+                return
+            }
+            balancer.revision = max(balancer.revision, revision)
+            let known = Set(listeners)
+            for front in balancer.fronts.values.flatMap({ $0 }) {
+                for socket in front.sockets where !known.contains(socket.id) {
+                    balancer.link?.send(.listener(id: socket.id), [socket.descriptor])
+                }
+            }
+            balancer.isReady = true
+            sendRoutes()
+        case .applied: break
+        case .drained(let endpoint):
+            balancer.draining.remove(endpoint)
+            take(.drained(Generation(endpoint)))
+        case .counters(let query, let counters): balancer.waitingForCounters.removeValue(forKey: query)?(counters)
+        case .log(let level, let text):
+            log.write(level <= 3 ? .error : level <= 4 ? .warning : .info, "balancer: \(text)")
+        }
+    }
+
+    /// Hands the routes to the balancer, if it is there to take them.
+    func sendRoutes() {
+        guard balancer.isReady, let application else { return }
+        let settings: (String) -> BalancerClient.PoolSettings? = { name in
+            guard let balance = application.service(named: name)?.balance else { return nil }
+            return BalancerClient.PoolSettings(
+                queueTimeout: balance.queueTimeout.saturatingNanoseconds,
+                connectTimeout: balance.connectTimeout.saturatingNanoseconds,
+                drainTimeout: balance.drainTimeout.saturatingNanoseconds)
+        }
+        let loops = application.manifest.supd.balancer.loops ?? min(4, max(1, activeProcessorCount()))
+        let table = balancer.table(application.routes, settings: settings, loops: loops)
+        balancer.link?.send(.table(table))
+    }
+
+    /// Asks for the counters; nil if there is no balancer, or no answer within 300 ms.
+    func queryCounters(_ completion: @escaping @Sendable (BalancerCounters?) -> Void) {
+        guard balancer.isReady, let link = balancer.link, balancer.waitingForCounters.count < 1000 else {
+            return completion(nil)
+        }
+        balancer.lastQuery += 1
+        let query = balancer.lastQuery
+        balancer.waitingForCounters[query] = completion
+        link.send(.queryCounters(query: query))
+        queue.asyncAfter(deadline: .now() + .milliseconds(300)) { [weak self] in
+            self?.assumeIsolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
+        }
+    }
+
+    private func answerCounters(_ counters: BalancerCounters?) {
+        let waiting = balancer.waitingForCounters
+        balancer.waitingForCounters = [:]
+        for completion in waiting.values { completion(counters) }
+    }
+}

@@ -1,0 +1,173 @@
+import Dispatch
+import Links
+import Logs
+import Platform
+import Supervision
+
+/// What the keeper says, and what is asked of it.
+extension SupervisorRole {
+    /// Takes all notices that are there. The end of the link means that the keeper is gone.
+    func keeperIsReadable() {
+        while let keeper {
+            switch keeper.receive() {
+            case .message(let notice, let descriptors): received(notice, descriptors)
+            case .wouldBlock: return
+            case .closed: return keeperIsGone()
+            case .malformed(let reason):
+                log.write(.error, "the keeper sent what cannot be read (\(reason)); is it another version?")
+            }
+        }
+    }
+
+    private func received(_ notice: KeeperNotice, _ descriptors: [Descriptor]) {
+        switch notice {
+        case .welcome(let version, let runs, let crashes, let scope, let highestID):
+            guard version == linkVersion else {
+                log.write(.error, "the keeper speaks version \(version), this supervisor \(linkVersion)")
+                return
+            }
+            self.scope = scope
+            inventory?.welcome = Inventory.Welcome(runs: runs, crashes: crashes, highestID: highestID)
+        case .child(let id, let label, let pid, let state):
+            inventory?.children.append(
+                Inventory.Child(id: id, label: label, pid: pid, state: state, output: descriptors))
+        case .held(let name): inventory?.held[name] = descriptors.first
+        case .inventoryEnd:
+            if let complete = inventory {
+                inventory = nil
+                inventoryIsComplete(complete)
+            }
+        case .spawned(let id, let pid): spawned(id, pid: pid, output: descriptors)
+        case .spawnFailed(let id, let failure): spawnFailed(id, failure)
+        case .exited(let id, let exit, let groupEmpty): exited(id, exit, groupEmpty: groupEmpty)
+        case .group(let id, let empty): groupWasChecked(Generation(id), empty: empty)
+        case .adopted(let pid, let scope): adopted(pid, scope: scope)
+        case .orphanExited(let pid): orphans.remove(pid: pid)
+        case .shutdown(let number):
+            log.write(.info, "\(Signals.name(of: number) ?? "signal \(number)"): stopping everything in order")
+            beginShutdown()
+        case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
+        case .balancerExited(let exit): balancerExited(exit)
+        case .ping: keeper?.send(.pong)
+        }
+    }
+
+    // MARK: Starts
+
+    /// Checks the port, makes the plan and asks the keeper.
+    func spawn(_ generation: Generation, _ instance: InstanceID, port: UInt16) {
+        if let holder = PortCheck.holder(of: port) {
+            take(.portTaken(generation, holder: holder))
+            return
+        }
+        guard let planner, let keeper else { return }
+        switch planner.plan(instance: instance, port: port, generation: generation, scope: scope) {
+        case .success(let plan):
+            plansUnderWay[generation] = plan
+            keeper.send(.spawn(plan))
+        case .failure(let failure): take(.spawnFailed(generation, failure))
+        }
+    }
+
+    private func spawned(_ id: UInt64, pid: Int32, output: [Descriptor]) {
+        if probeCommands.spawned(id, output: output, queue: queue) { return }
+        let generation = Generation(id)
+        plansUnderWay[generation] = nil
+        if let (instance, _) = application?.instance(of: generation) { attach(generation, instance, output) }
+        take(.spawned(generation, pid: pid))
+    }
+
+    /// Hands the read ends of an instance's output to the log.
+    func attach(_ generation: Generation, _ instance: InstanceID, _ output: [Descriptor]) {
+        guard output.count == 2, let service = application?.service(named: instance.service) else { return }
+        pump?.attach(
+            generation: generation.number, service: instance.service, number: instance.number, stdout: output[0],
+            stderr: output[1], maxSize: service.log.maxSize, keep: service.log.keep)
+    }
+
+    private func spawnFailed(_ id: UInt64, _ failure: SpawnFailure) {
+        if probeCommands.failed(id, failure) { return }
+        let generation = Generation(id)
+        let plan = plansUnderWay.removeValue(forKey: generation)
+        take(.spawnFailed(generation, StartFailure(text: StartFailureText.text(failure, plan: plan))))
+    }
+
+    // MARK: Exits
+
+    private func exited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool) {
+        if probeCommands.exited(id, exit) {
+            keeper?.send(.release(id: id))
+            return
+        }
+        let generation = Generation(id)
+        let status: ExitStatus =
+            switch exit {
+            case .code(let code): .code(code)
+            case .signal(let number, let coreDumped): .signal(number, coreDumped: coreDumped)
+            }
+        take(.exited(generation, status, groupEmpty: groupEmpty && orphans.isEmpty(of: generation)))
+    }
+
+    func signal(_ generation: Generation, _ name: String) {
+        guard let number = Signals.number(of: name) else { return }
+        keeper?.send(.signal(id: generation.number, number: number, group: true))
+        for pid in orphans.pids(of: generation) { keeper?.send(.signalOrphan(pid: pid, number: number)) }
+    }
+
+    /// Asks for the group; orphans are ended on the way.
+    func checkGroup(_ generation: Generation) {
+        for pid in orphans.pids(of: generation) {
+            keeper?.send(.signalOrphan(pid: pid, number: Signals.kill))
+        }
+        keeper?.send(.queryGroup(id: generation.number))
+    }
+
+    private func groupWasChecked(_ generation: Generation, empty: Bool) {
+        take(.groupChecked(generation, empty: empty && orphans.isEmpty(of: generation)))
+    }
+
+    /// The keeper closes its read ends with the release, so the log takes what is still in the pipes first.
+    func release(_ generation: Generation) {
+        orphans.forget(generation)
+        guard let pump else {
+            keeper?.send(.release(id: generation.number))
+            return
+        }
+        pump.finish(generation: generation.number) { [weak self] in
+            guard let self else { return }
+            self.queue.async { self.assumeIsolated { $0.keeper?.send(.release(id: generation.number)) } }
+        }
+    }
+
+    /// A process left its group and lost its parent: it belongs to the instance that its environment names.
+    func adopted(_ pid: Int32, scope text: String?) {
+        guard let text, let owner = ProcessMark(text) else { return }
+        orphans.insert(pid: pid, of: Generation(owner.generation))
+        // The instance is gone already: nobody else will end this process.
+        if application != nil, application?.instance(of: Generation(owner.generation)) == nil {
+            keeper?.send(.signalOrphan(pid: pid, number: Signals.kill))
+        }
+    }
+
+    // MARK: The end
+
+    /// Stops everything in order.
+    func beginShutdown() {
+        guard !isShuttingDown else { return }
+        isShuttingDown = true
+        upkeep.request()
+        take(.shutdownRequested)
+    }
+
+    /// The keeper was killed: its children die with it, their children are ended here, then this process.
+    private func keeperIsGone() {
+        log.write(.error, "the keeper is gone: ending every process of every service")
+        keeper?.close()
+        keeper = nil
+        for view in application?.views(at: now).flatMap(\.instances) ?? [] {
+            if let pid = view.pid { ProcessGroup.kill(pid) }
+        }
+        InstanceProcesses.endAll(scope: scope, within: .seconds(2))
+        exitProcess(1)
+    }
+}

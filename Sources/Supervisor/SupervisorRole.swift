@@ -1,0 +1,164 @@
+import Dispatch
+import FoundationEssentials
+import Links
+import Logs
+import Manifest
+import Platform
+import Supervision
+
+/// The role that decides. All of its state lives on one serial queue: what the keeper, the balancer, probes, clocks and
+/// users say becomes an event of the `Application`, and what that answers is done here, in order.
+///
+/// A first start, a restart after a crash and an upgrade are one path: say hello to the keeper, take its inventory,
+/// build the application from it (`SupervisorRole+Beginning.swift`), go on.
+actor SupervisorRole {
+    private let executor: QueueExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    nonisolated var queue: DispatchQueue { executor.queue }
+
+    let configuration: SupervisorConfiguration
+    let log = DaemonLog(role: "supervisor")
+    /// supd's own environment, of which the manifest names what is passed on.
+    let environment: [String: String]
+
+    var keeper: DispatchLink<KeeperRequest, KeeperNotice>?
+    /// What the keeper has told of before the inventory was complete; nil afterwards.
+    var inventory: Inventory? = Inventory()
+    /// The text that every child carries in its environment.
+    var scope = ""
+
+    var application: Application?
+    /// Events that came while another one was being handled.
+    private var waitingEvents: [Application.Event] = []
+    private var isHandling = false
+    private let deadlineTimer: any DispatchSourceTimer
+    private var armedDeadline: Instant?
+
+    var balancer = BalancerClient()
+    var planner: SpawnPlanner?
+    var prober: Prober?
+    var pump: LogPump?
+    var control: ControlServer?
+    /// Plans of processes between the request and the keeper's answer: for the words of a failure.
+    var plansUnderWay: [Generation: SpawnPlan] = [:]
+    /// Processes of an instance that left its group and were adopted by the keeper.
+    var orphans = OrphanTable()
+    /// Probe commands under way, by the keeper's id.
+    var probeCommands = ProbeCommands()
+    /// Users' commands under way.
+    var commands = CommandTable()
+    var progress = StartupProgress()
+    var upkeep: UpkeepSchedule
+    var isShuttingDown = false
+
+    init(_ configuration: SupervisorConfiguration, environment: [String: String], executor: QueueExecutor) {
+        self.configuration = configuration
+        self.environment = environment
+        self.executor = executor
+        deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        upkeep = UpkeepSchedule(queue: executor.queue)
+    }
+
+    /// Starts: hello to the keeper on descriptor 3.
+    func begin() {
+        deadlineTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.deadlineCame() } }
+        deadlineTimer.activate()
+        upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
+        let link = DispatchLink<KeeperRequest, KeeperNotice>(
+            LinkConnection(Descriptor(owning: 3)), queue: queue,
+            onReadable: { [weak self] in self?.assumeIsolated { $0.keeperIsReadable() } },
+            onWritable: { [weak self] in self?.assumeIsolated { $0.keeper?.flush() } },
+            problem: { [log] in log.write(.error, "cannot tell the keeper: \($0)") })
+        keeper = link
+        link.send(.hello(version: linkVersion))
+    }
+
+    // MARK: Events in
+
+    /// The time now, as the core counts it.
+    nonisolated var now: Instant { Instant(nanoseconds: monotonicNanoseconds()) }
+
+    /// Gives events to the core and does what it answers. Events that arise on the way wait for their turn.
+    func take(_ event: Application.Event) {
+        waitingEvents.append(event)
+        guard !isHandling, application != nil else { return }
+        isHandling = true
+        while !waitingEvents.isEmpty {
+            let next = waitingEvents.removeFirst()
+            let effects = application?.handle(next, at: now, jitter: Double.random(in: -1...1)) ?? []
+            for effect in effects { perform(effect) }
+        }
+        isHandling = false
+        turnEnded()
+    }
+
+    /// Does effects that came from elsewhere than an event: those of a resumption.
+    func performAll(_ effects: [Application.Effect]) {
+        isHandling = true
+        for effect in effects { perform(effect) }
+        isHandling = false
+        if waitingEvents.isEmpty { turnEnded() } else { take(waitingEvents.removeFirst()) }
+    }
+
+    private func turnEnded() {
+        if balancer.routesAreStale { sendRoutes() }
+        let next = application?.nextDeadline
+        if next != armedDeadline {
+            armedDeadline = next
+            if let next {
+                let delay = max(0, next.nanoseconds - monotonicNanoseconds())
+                deadlineTimer.schedule(deadline: .now() + .nanoseconds(Int(delay)), leeway: .milliseconds(1))
+            } else {
+                deadlineTimer.schedule(deadline: .distantFuture)
+            }
+        }
+        upkeep.request()
+    }
+
+    private func deadlineCame() {
+        armedDeadline = nil
+        take(.deadlineReached)
+    }
+
+    // MARK: Effects out
+
+    private func perform(_ effect: Application.Effect) {
+        switch effect {
+        case .spawn(let generation, let instance, let port): spawn(generation, instance, port: port)
+        case .signal(let generation, let name): signal(generation, name)
+        case .checkGroup(let generation): checkGroup(generation)
+        case .release(let generation): release(generation)
+        case .beginProbing(let generation, let instance, let port): beginProbing(generation, instance, port: port)
+        case .endProbing(let generation): prober?.end(generation.number)
+        case .publish: balancer.routesAreStale = true
+        case .report(let report): tell(report)
+        case .progress(let command, let text): commands.progress(command, text)
+        case .finished(let command, let outcome): commands.finish(command, outcome)
+        case .allDown: everythingIsDown()
+        }
+    }
+
+    private func tell(_ report: Application.Report) {
+        let level: DaemonLog.Level =
+            switch report.level {
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        log.write(level, "\(report.instance): \(report.text)")
+    }
+
+    /// Everything is down: the last log lines are written before the keeper is told.
+    private func everythingIsDown() {
+        log.write(.info, "everything is stopped")
+        commands.finishAll(.done)
+        guard let pump else {
+            keeper?.send(.exit(code: 0))
+            return
+        }
+        pump.finishAll { [weak self] in
+            guard let self else { return }
+            self.queue.async { self.assumeIsolated { $0.keeper?.send(.exit(code: 0)) } }
+        }
+    }
+}

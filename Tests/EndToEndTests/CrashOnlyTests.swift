@@ -1,0 +1,159 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// The promises of the process model: what the death of each role costs, and what it does not.
+@Suite("Crash-only", .timeLimit(.minutes(3)))
+struct CrashOnlyTests {
+    private static func manifest(port: UInt16) -> String {
+        """
+        { services: {
+            api: { command: ["@demo@", "--quiet"], replicas: 3, listen: \(port), ready: { http: "/healthz" } },
+            lone: { command: ["/bin/sh", "-c", "while :; do sleep 1000; done"] },
+        } }
+        """
+    }
+
+    @Test("SIGKILL of the supervisor leaves every process running, and the next one takes over")
+    func supervisorIsKilled() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        let before = try daemon.pids()
+        #expect(before.count == 4)
+        for _ in 0..<3 {
+            let supervisor = try daemon.role("supervisor")
+            kill(supervisor, SIGKILL)
+            try eventually("another supervisor") {
+                let now = try? daemon.role("supervisor")
+                return now != nil && now != supervisor ? true : nil
+            }
+            #expect(try daemon.pids() == before)
+            #expect(try HTTP.get(port: front.port, "/").status == 200)
+        }
+        // The new one can do all that the old one could.
+        #expect(try daemon.ctl("restart", "lone").code == 0)
+        #expect(try daemon.pids()["lone/1"] != before["lone/1"])
+    }
+
+    @Test("SIGKILL of the balancer refuses no new connection and touches no service")
+    func balancerIsKilled() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        let before = try daemon.pids()
+        let balancer = try daemon.role("balancer")
+        kill(balancer, SIGKILL)
+        for _ in 0..<50 { #expect(try HTTP.get(port: front.port, "/").status == 200) }
+        #expect(try daemon.role("balancer") != balancer)
+        #expect(try daemon.pids() == before)
+    }
+
+    @Test("SIGKILL of the keeper leaves no process of any service, grandchildren and deserters included")
+    func keeperIsKilled() throws {
+        let front = try freePort()
+        let daemon = try Daemon(
+            """
+            { services: {
+                api: { command: ["@demo@", "--quiet", "--daemonize-child"], replicas: 2, listen: \(front.port) },
+                shell: { command: ["/bin/sh", "-c", "sleep 4711 & sleep 4711 & wait"] },
+            } }
+            """)
+        let marked = try eventually("all processes") {
+            let found = ProcessesOf(runtimeDirectory: daemon.directory.file("run"))
+            return found.count >= 7 ? found : nil
+        }
+        #expect(marked.count >= 7)
+        daemon.keeper.kill()
+        try eventually("the end of all processes", within: 5) {
+            ProcessesOf(runtimeDirectory: daemon.directory.file("run")).isEmpty ? true : nil
+        }
+        // The port is free again: a new daemon begins as if nothing had been.
+        try daemon.startAgain()
+        try daemon.keeper.waitForOutput("everything is up")
+    }
+
+    @Test("A supervisor that hangs is replaced within its heartbeat time, and services do not notice")
+    func supervisorIsStopped() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        let before = try daemon.pids()
+        let supervisor = try daemon.role("supervisor")
+        kill(supervisor, SIGSTOP)
+        defer { kill(supervisor, SIGCONT) }
+        try eventually("another supervisor", within: 40) {
+            let now = try? daemon.role("supervisor")
+            return now != nil && now != supervisor ? true : nil
+        }
+        #expect(try daemon.pids() == before)
+    }
+
+    @Test("A second supd on the same runtime directory says who holds it")
+    func secondDaemon() throws {
+        let daemon = try Daemon("{ services: { a: { command: [\"/bin/sleep\", \"1000\"] } } }")
+        let second = try Program(
+            Daemon.supd,
+            [daemon.directory.file("supd.json5"), "--runtime-directory", daemon.directory.file("run"),
+             "--log-directory", daemon.directory.file("log"), "--state-directory", daemon.directory.file("state")])
+        let result = try second.wait()
+        #expect(result.code == 1)
+        #expect(result.output.contains("\(daemon.keeper.pid)"))
+    }
+
+    @Test("SIGTERM stops everything in order; nothing is left", arguments: [SIGTERM, SIGINT])
+    func termination(signal: Int32) throws {
+        let daemon = try Daemon(
+            """
+            { services: {
+                db: { command: ["/bin/sh", "-c", "trap 'echo db stops; exit 0' TERM; while :; do sleep 0.05; done"] },
+                api: { command: ["/bin/sh", "-c", "trap 'echo api stops; sleep 0.2; exit 0' TERM; while :; do sleep 0.05; done"],
+                       dependsOn: ["db"] },
+            } }
+            """)
+        daemon.keeper.send(signal)
+        let result = try daemon.keeper.wait()
+        #expect(result.code == 0)
+        let log = result.output
+        let api = try #require(log.range(of: "api/1: stopped")), db = try #require(log.range(of: "db/1: stopped"))
+        #expect(api.lowerBound < db.lowerBound)
+        #expect(daemon.logLines("db").contains("stdout F db stops"))
+        #expect(ProcessesOf(runtimeDirectory: daemon.directory.file("run")).isEmpty)
+    }
+
+    @Test("A second SIGTERM ends everything at once")
+    func secondSignal() throws {
+        let daemon = try Daemon(
+            """
+            { services: { deaf: { command: ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done"],
+                                  stop: { timeout: "1h" } } } }
+            """)
+        daemon.keeper.send(SIGTERM)
+        try daemon.keeper.waitForOutput("stopping")
+        daemon.keeper.send(SIGTERM)
+        try daemon.keeper.wait(within: 10)
+        #expect(ProcessesOf(runtimeDirectory: daemon.directory.file("run")).isEmpty)
+    }
+
+    @Test("No log line is lost or doubled when the supervisor is killed again and again")
+    func logsSurvive() throws {
+        let daemon = try Daemon(
+            """
+            { services: { chatty: {
+                command: ["/bin/sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo line $i; done; sleep 1000"],
+                log: { maxSize: "100M" } } } }
+            """)
+        for _ in 0..<5 {
+            let supervisor = try daemon.role("supervisor")
+            kill(supervisor, SIGKILL)
+            try eventually("another supervisor") {
+                let now = try? daemon.role("supervisor")
+                return now != nil && now != supervisor ? true : nil
+            }
+        }
+        let lines = try eventually("the last line") {
+            let lines = daemon.logLines("chatty")
+            return lines.last == "stdout F line 30000" ? lines : nil
+        }
+        #expect(lines == (1...30000).map { "stdout F line \($0)" })
+    }
+}

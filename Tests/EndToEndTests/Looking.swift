@@ -1,0 +1,61 @@
+import Foundation
+import Glibc
+import TestSupport
+
+/// The processes that carry a runtime directory's mark in their environment, zombies not among them.
+func ProcessesOf(runtimeDirectory: String) -> Set<Int32> {
+    var found: Set<Int32> = []
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+        guard let pid = Int32(name), let data = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else {
+            continue
+        }
+        let marks = data.split(separator: 0).contains { $0.starts(with: Array("SUPD_SCOPE=\(runtimeDirectory)#".utf8)) }
+        if marks { found.insert(pid) }
+    }
+    return found
+}
+
+/// A tiny HTTP client for tests: one request on a connection of its own.
+enum HTTP {
+    struct Answer {
+        var status: Int
+        var body: String
+    }
+
+    /// GET on 127.0.0.1. Throws unless a whole answer came.
+    static func get(port: UInt16, _ path: String) throws -> Answer {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw TestFailure("socket: errno \(errno)") }
+        defer { close(descriptor) }
+        var limit = timeval(tv_sec: 30, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let connected = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard connected == 0 else { throw TestFailure("connect to \(port): errno \(errno)") }
+        let request = Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".utf8)
+        guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL.rawValue)) == request.count else {
+            throw TestFailure("send: errno \(errno)")
+        }
+        var answer: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count >= 0 else { throw TestFailure("recv from \(port): errno \(errno)") }
+            if count == 0 { break }
+            answer.append(contentsOf: buffer[..<count])
+        }
+        let text = String(decoding: answer, as: UTF8.self)
+        let words = text.prefix(64).split(separator: " ")
+        guard words.count > 1, let status = Int(words[1]), let end = text.range(of: "\r\n\r\n") else {
+            throw TestFailure("no HTTP answer from \(port): \(text)")
+        }
+        return Answer(status: status, body: String(text[end.upperBound...]))
+    }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// What a process finds when it starts, and what is said when it cannot.
+@Suite("Spawning", .timeLimit(.minutes(3)))
+struct SpawningTests {
+    @Test("A process finds clean descriptors, signals, a session of its own, and its environment")
+    func cleanStart() throws {
+        let daemon = try Daemon(
+            """
+            { services: {
+                probe: { command: ["@demo@", "--task", "--print-descriptors", "--print-environment"], kind: "task",
+                         environment: { GREETING: "hello ${SERVICE}/${INSTANCE} $$5" } },
+                api: { command: ["@demo@"], port: 29871 },
+            } }
+            """)
+        let lines = daemon.logLines("probe").joined(separator: "\n")
+        #expect(lines.contains("GREETING=hello probe/1 $5"))
+        #expect(lines.contains("API_ADDRESS=127.0.0.1:29871"))
+        #expect(lines.contains("API_PORT=29871"))
+        #expect(lines.contains("SERVICE=probe"))
+        #expect(!lines.contains("NOTIFY_SOCKET"))
+        let status = try String(contentsOfFile: "/proc/\(daemon.pids()["api/1"] ?? 0)/status", encoding: .utf8)
+        for mask in ["SigBlk", "SigIgn"] {
+            #expect(status.contains("\(mask):\t0000000000000000"), "\(mask) is clean")
+        }
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pids()["api/1"] ?? 0)/fd")
+        let own = try open.filter {
+            // The service's own listener and what its runtime opens are not supd's doing.
+            let target = try FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/\(daemon.pids()["api/1"] ?? 0)/fd/\($0)")
+            return !target.hasPrefix("socket:") && !target.hasPrefix("anon_inode:")
+        }
+        #expect(Set(own) == ["0", "1", "2"])
+    }
+
+    /// A service that cannot start, and what must be said of it.
+    struct Failure: CustomTestStringConvertible, Sendable {
+        var service: String
+        var words: String
+        var testDescription: String { words }
+    }
+
+    @Test(
+        "A failed step is named with its reason",
+        arguments: [
+            Failure(service: "command: ['/nonexistent/x']", words: "/nonexistent/x: No such file or directory"),
+            Failure(service: "command: ['no-such-program-here']", words: "no-such-program-here"),
+            Failure(service: "command: ['/etc/passwd']", words: "Permission denied"),
+            Failure(
+                service: "command: ['/bin/sleep', '1'], directory: '/srv/nonexistent'",
+                words: "cannot change directory to /srv/nonexistent: No such file or directory"),
+            Failure(service: "command: ['/bin/sleep', '1'], user: 'nosuchuser'", words: "nosuchuser"),
+            Failure(service: "command: ['/bin/sleep', '1'], environmentFiles: ['/nonexistent/env']", words: "/nonexistent/env"),
+            Failure(service: "command: ['./script-without-interpreter']", words: "/nonexistent/interpreter"),
+            Failure(service: "command: ['./text']", words: "script-less"),
+            Failure(service: "command: ['./other-machine']", words: "architecture"),
+        ])
+    func failures(_ failure: Failure) throws {
+        guard geteuid() == 0 || !failure.service.contains("user:") else { return }
+        let directory = try TemporaryDirectory()
+        for (name, text) in [
+            ("script-without-interpreter", "#!/nonexistent/interpreter\n"), ("text", "script-less\n"),
+        ] {
+            chmod(try directory.write(name, text), 0o755)
+        }
+        // An ELF header of a machine that nobody has.
+        var header = [UInt8](repeating: 0, count: 64)
+        header.replaceSubrange(0..<7, with: [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
+        header[16] = 2
+        header[18] = 0x08
+        try Data(header).write(to: URL(fileURLWithPath: directory.file("other-machine")))
+        chmod(directory.file("other-machine"), 0o755)
+        let daemon = try Daemon(
+            "{ services: { x: { \(failure.service) }, good: { command: ['/bin/sleep', '1000'] } } }", in: directory,
+            waitUntilUp: false)
+        let reason = try eventually("a failed start in the status") {
+            try? daemon.status("x").services.first?.instances.first?.lastExit?.reason
+        }
+        if failure.words != "script-less" { #expect(reason.contains(failure.words), "\(reason)") }
+        // What cannot start disturbs nobody else.
+        try eventually("the good one") {
+            try? daemon.status("good").services.first?.state == "running" ? true : nil
+        }
+        let result = try daemon.ctl("status")
+        #expect(result.code == 3)
+    }
+
+    /// A cap, and what must come of it when it is provoked.
+    struct Cap: CustomTestStringConvertible, Sendable {
+        var resource: String
+        var limits: String
+        /// What the status says of the exit; nil where the process survives and reports the refusal itself.
+        var reason: String?
+        var needsRoot = false
+        var testDescription: String { resource }
+    }
+
+    @Test(
+        "Each cap is enforced",
+        arguments: [
+            Cap(resource: "nofile", limits: "nofile: 64"),
+            Cap(resource: "as", limits: "as: '4G'"),
+            Cap(resource: "data", limits: "data: '512M'"),
+            Cap(resource: "stack", limits: "stack: '1M'", reason: "SIGSEGV"),
+            Cap(resource: "cpu", limits: "cpu: 1", reason: "SIGXCPU"),
+            Cap(resource: "fsize", limits: "fsize: '1M'", reason: "SIGXFSZ"),
+            Cap(resource: "core", limits: "core: 0", reason: "SIGABRT"),
+            Cap(resource: "nproc", limits: "nproc: 20", needsRoot: true),
+            Cap(resource: "memlock", limits: "memlock: '64K'", needsRoot: true),
+        ])
+    func caps(_ cap: Cap) throws {
+        guard !cap.needsRoot || geteuid() == 0 else { return }
+        let user = cap.needsRoot ? "user: '61234', group: '61234'," : ""
+        let directory = try TemporaryDirectory()
+        chmod(directory.path, 0o755)
+        let daemon = try Daemon(
+            """
+            { services: { x: { kind: "task", restart: "never", directory: "/tmp", \(user)
+                command: ["@demo@", "--leak", "\(cap.resource)"], limits: { core: 0, \(cap.limits) } } } }
+            """.replacingOccurrences(of: "core: 0, core: 0", with: "core: 0"), in: directory, waitUntilUp: false)
+        let instance = try eventually("the end of the task", within: 60) {
+            let instance = try? daemon.status("x").services.first?.instances.first
+            return instance?.lastExit != nil || instance?.state == "completed" ? instance : nil
+        }
+        let log = daemon.logLines("x").joined(separator: "\n")
+        if let reason = cap.reason {
+            #expect(instance.lastExit?.signal == reason, "\(String(describing: instance.lastExit)) \(log)")
+        } else {
+            #expect(instance.lastExit?.code == 0, "\(String(describing: instance.lastExit)) \(log)")
+        }
+    }
+
+    @Test("status shows the limits in force, and limit changes them in the running process")
+    func limits() throws {
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['/bin/sleep', '1000'], limits: { nofile: '100:200', core: 0 } } } }")
+        func nofile() throws -> [UInt64?] {
+            let limits = try daemon.status("x").services.first?.instances.first?.limits?["nofile"]
+            return [limits?.soft, limits?.hard]
+        }
+        #expect(try nofile() == [100, 200])
+        #expect(try daemon.ctl("limit", "x", "nofile=50:150").code == 0)
+        #expect(try nofile() == [50, 150])
+        let text = try String(contentsOfFile: "/proc/\(daemon.pids()["x/1"] ?? 0)/limits", encoding: .utf8)
+        #expect(text.split(separator: "\n").contains { $0.hasPrefix("Max open files") && $0.contains("50") })
+    }
+
+    @Test("A fixed port taken by a stranger is an error that names the program")
+    func portTaken() throws {
+        let (port, reservation) = try freePort()
+        try systemCall("listen") { listen(reservation.raw, 1) }
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['@demo@'], port: \(port) } } }", waitUntilUp: false)
+        let reason = try eventually("the failed start") {
+            try? daemon.status("x").services.first?.instances.first?.lastExit?.reason
+        }
+        #expect(reason.contains("\(port)") && reason.contains("pid \(getpid())"), "\(reason)")
+    }
+}
