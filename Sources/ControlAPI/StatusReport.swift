@@ -26,7 +26,8 @@ package struct DaemonStatus: Codable, Sendable, Equatable {
     package var logDirectory: String
 
     /// Creates an entry.
-    package init(version: String, manifest: String, roles: [String: Int32], uptimeSeconds: Double, logDirectory: String) {
+    package init(version: String, manifest: String, roles: [String: Int32], uptimeSeconds: Double, logDirectory: String)
+    {
         self.version = version
         self.manifest = manifest
         self.roles = roles
@@ -227,5 +228,79 @@ package struct ProgressLine: Codable, Sendable, Equatable {
         self.waiting = waiting
         self.result = result
         self.message = message
+    }
+}
+
+// What is absent is null, never left out: a reader of `status --json` can tell "none" from "a key I misspelt". The
+// synthesized encoding leaves nil out, so every type with an optional property encodes itself. Reading is synthesized:
+// it takes null and absence alike.
+
+extension ServiceStatus {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(name, forKey: .name)
+        try container.encode(kind, forKey: .kind)
+        try container.encode(state, forKey: .state)
+        try container.encode(goal, forKey: .goal)
+        try container.encode(ready, forKey: .ready)
+        try container.encode(replicas, forKey: .replicas)
+        try container.encode(listen, forKey: .listen)
+        try container.encode(fronts, forKey: .fronts)
+        try container.encode(instances, forKey: .instances)
+    }
+}
+
+extension FlowStatus {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(address, forKey: .address)
+        try container.encode(connections, forKey: .connections)
+        try container.encode(connectionsTotal, forKey: .connectionsTotal)
+        try container.encode(bytesIn, forKey: .bytesIn)
+        try container.encode(bytesOut, forKey: .bytesOut)
+        try container.encode(connectErrors, forKey: .connectErrors)
+        try container.encode(retries, forKey: .retries)
+        try container.encode(queued, forKey: .queued)
+        try container.encode(turnedAway, forKey: .turnedAway)
+    }
+}
+
+extension InstanceStatus {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id, forKey: .id)
+        try container.encode(state, forKey: .state)
+        try container.encode(detail, forKey: .detail)
+        try container.encode(pid, forKey: .pid)
+        try container.encode(port, forKey: .port)
+        try container.encode(ready, forKey: .ready)
+        try container.encode(restarts, forKey: .restarts)
+        // JSON has no infinity: a figure that is none is absent.
+        try container.encode(uptimeSeconds.flatMap(finite), forKey: .uptimeSeconds)
+        try container.encode(cpuPercent.flatMap(finite), forKey: .cpuPercent)
+        try container.encode(memoryBytes, forKey: .memoryBytes)
+        try container.encode(lastExit, forKey: .lastExit)
+        try container.encode(limits, forKey: .limits)
+        try container.encode(flow, forKey: .flow)
+    }
+
+    private func finite(_ number: Double) -> Double? { number.isFinite ? number : nil }
+}
+
+extension ExitReport {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(code, forKey: .code)
+        try container.encode(signal, forKey: .signal)
+        try container.encode(reason, forKey: .reason)
+        try container.encode(at, forKey: .at)
+    }
+}
+
+extension LimitStatus {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(soft, forKey: .soft)
+        try container.encode(hard, forKey: .hard)
     }
 }

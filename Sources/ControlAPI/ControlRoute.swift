@@ -1,0 +1,204 @@
+/// What can be asked of the daemon: the same value on the client's side, which turns it into a request, and on the
+/// daemon's, which gets it from one. A verb has one name in supctl, in the path and here.
+package enum ControlRoute: Sendable, Hashable {
+    /// `GET /v1/version`; answered by a `VersionReport`.
+    case version
+    /// `GET /v1/status[?name=NAMES][&limits=true]`; answered by a `StatusReport`. No names: all services.
+    case status(names: [String], limits: Bool)
+    /// `POST /v1/services/NAMES/VERB[?wait=true][&timeout=SECONDS]`; answered by a `ProgressLine`, or by many when it
+    /// is to be waited for.
+    case verb(ServiceVerb, names: [String], options: WaitOptions)
+    /// `POST /v1/services/NAMES/signal?signal=HUP`; answered by a `ProgressLine`.
+    case signal(names: [String], signal: String)
+    /// `POST /v1/services/NAMES/limit` with the body `{"nofile": "4096"}`; answered by a `ProgressLine`.
+    case limit(names: [String], limits: [String: String])
+    /// `POST /v1/shutdown[?wait=true][&timeout=SECONDS]`; answered as `verb` is.
+    case shutdown(options: WaitOptions)
+
+    /// Whether the answer comes when the goal is reached, as JSON lines that say what is waited for.
+    package struct WaitOptions: Sendable, Hashable {
+        /// `wait=true`.
+        package var wait: Bool
+        /// `timeout=SECONDS`: how long; nil: as long as it takes. To the millisecond, at most a year.
+        package var timeout: Duration?
+
+        /// Creates a choice.
+        package init(wait: Bool, timeout: Duration? = nil) {
+            self.wait = wait
+            self.timeout = timeout
+        }
+    }
+}
+
+/// One request to the daemon.
+package struct ControlRequest: Sendable, Hashable {
+    /// What is asked for.
+    package var route: ControlRoute
+
+    /// Creates a request.
+    package init(route: ControlRoute) { self.route = route }
+}
+
+/// What changes the goal of services.
+package enum ServiceVerb: String, Sendable, Hashable, CaseIterable {
+    /// Bring up.
+    case start
+    /// Bring down, until it is started again.
+    case stop
+    /// Replace one instance after the other.
+    case restart
+
+    /// For the last line of progress: `restarted`.
+    package var pastTense: String {
+        switch self {
+        case .start: "started"
+        case .stop: "stopped"
+        case .restart: "restarted"
+        }
+    }
+}
+
+/// A request that asks for nothing we know, with the status code to answer.
+package struct RouteFailure: Error, Sendable, Equatable {
+    /// 400, 404 or 405.
+    package var status: Int
+    /// The answer.
+    package var report: ErrorReport.Body
+    /// For 405: the method that would do.
+    package var allowed: String?
+
+    init(_ status: Int, _ code: String, _ message: String, allowed: String? = nil) {
+        self.status = status
+        report = ErrorReport(code: code, message: message).error
+        self.allowed = allowed
+    }
+}
+
+extension ControlRoute {
+    /// Understands a request.
+    package init(_ request: HTTPRequest) throws(RouteFailure) {
+        let (path, query) = request.target.splitOnce("?")
+        let steps = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        guard steps.first == "v1" else { throw Self.unknown(path) }
+        var parameters = try QueryParameters(query ?? "")
+
+        func require(_ method: String) throws(RouteFailure) {
+            guard request.method == method else {
+                throw RouteFailure(
+                    405, "usage", "\(path) takes \(method), not \(request.method)", allowed: method)
+            }
+        }
+
+        switch Array(steps.dropFirst()) {
+        case ["version"]:
+            try require("GET")
+            self = .version
+        case ["status"]:
+            try require("GET")
+            let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
+            self = .status(names: names, limits: try parameters.takeBool("limits") ?? false)
+        case ["shutdown"]:
+            try require("POST")
+            self = .shutdown(options: try parameters.takeWaitOptions())
+        case let rest where rest.first == "services" && rest.count >= 3:
+            // An instance may come with its slash as it is: services/api/2/restart.
+            let names = rest.dropFirst().dropLast().joined(separator: "/")
+            switch rest.last.map(String.init) ?? "" {
+            case "signal":
+                try require("POST")
+                let name = try parameters.take("signal")
+                guard let name, !name.isEmpty else {
+                    throw RouteFailure(400, "usage", "which signal? say ?signal=HUP")
+                }
+                self = .signal(names: try decodeNames(names[...]), signal: name)
+            case "limit":
+                try require("POST")
+                self = .limit(names: try decodeNames(names[...]), limits: try LimitBody.decode(request.body))
+            case let word:
+                guard let verb = ServiceVerb(rawValue: word) else { throw Self.unknown(path) }
+                try require("POST")
+                self = .verb(verb, names: try decodeNames(names[...]), options: try parameters.takeWaitOptions())
+            }
+        default: throw Self.unknown(path)
+        }
+        try parameters.refuseOthers()
+    }
+
+    /// The request that asks for it.
+    package var request: HTTPRequest {
+        switch self {
+        case .version: HTTPRequest(method: "GET", target: "/v1/version")
+        case .status(let names, let limits):
+            HTTPRequest(
+                method: "GET",
+                target: "/v1/status"
+                    + queryText([
+                        names.isEmpty ? nil : "name=" + encodeNames(names), limits ? "limits=true" : nil,
+                    ]))
+        case .verb(let verb, let names, let options):
+            HTTPRequest(
+                method: "POST", target: "/v1/services/\(encodeNames(names))/\(verb.rawValue)" + options.query)
+        case .signal(let names, let signal):
+            HTTPRequest(
+                method: "POST",
+                target: "/v1/services/\(encodeNames(names))/signal?signal=" + PercentEncoding.encode(signal))
+        case .limit(let names, let limits):
+            HTTPRequest(
+                method: "POST", target: "/v1/services/\(encodeNames(names))/limit",
+                fields: [HTTPField("Content-Type", "application/json")], body: LimitBody.encode(limits))
+        case .shutdown(let options): HTTPRequest(method: "POST", target: "/v1/shutdown" + options.query)
+        }
+    }
+
+    private static func unknown(_ path: Substring) -> RouteFailure {
+        RouteFailure(
+            404, "not-found",
+            "there is no \(path) here; there are GET /v1/status and /v1/version, POST /v1/services/NAME/start, stop, "
+                + "restart, signal and limit, and POST /v1/shutdown")
+    }
+}
+
+extension ControlRoute.WaitOptions {
+    fileprivate var query: String {
+        queryText([wait ? "wait=true" : nil, timeout.map { "timeout=" + secondsText($0) }])
+    }
+}
+
+/// NAME[,NAME…] of a path or query.
+private func decodeNames(_ text: Substring) throws(RouteFailure) -> [String] {
+    var names: [String] = []
+    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        guard let name = PercentEncoding.decode(part), !name.isEmpty else {
+            throw RouteFailure(400, "usage", "the list of names \"\(text)\" has an empty or badly encoded one")
+        }
+        names.append(name)
+    }
+    return names
+}
+
+private func encodeNames(_ names: [String]) -> String {
+    names.map(PercentEncoding.encode).joined(separator: ",")
+}
+
+private func queryText(_ parts: [String?]) -> String {
+    let present = parts.compactMap { $0 }
+    return present.isEmpty ? "" : "?" + present.joined(separator: "&")
+}
+
+/// Seconds with at most three decimals, without zeros at the end.
+private func secondsText(_ duration: Duration) -> String {
+    let (seconds, attoseconds) = duration.components
+    let milliseconds = attoseconds / 1_000_000_000_000_000
+    guard milliseconds > 0 else { return String(seconds) }
+    let digits = String(1000 + milliseconds).dropFirst()
+    let fraction = String(digits.reversed().drop { $0 == "0" }.reversed())
+    return "\(seconds).\(fraction)"
+}
+
+extension String {
+    /// What is before and after the first occurrence of a character; the second part is nil if there is none.
+    fileprivate func splitOnce(_ separator: Character) -> (Substring, Substring?) {
+        guard let index = firstIndex(of: separator) else { return (self[...], nil) }
+        return (self[..<index], self[self.index(after: index)...])
+    }
+}

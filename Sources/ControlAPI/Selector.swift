@@ -1,0 +1,83 @@
+/// The names that people give to a verb: a service (`api`), an instance (`api/2`), a glob of either (`web-*`, `api/?`),
+/// or `all`.
+package enum Selector {
+    /// Names that match nothing.
+    package struct NoSuchName: Error, Sendable, Hashable, CustomStringConvertible {
+        /// Those names, in the order given.
+        package var names: [String]
+        /// For each of them what was probably meant, if anything.
+        package var suggestions: [String?]
+
+        package var description: String {
+            zip(names, suggestions).map { name, suggestion in
+                let isGlob = name.contains("*") || name.contains("?")
+                let what =
+                    isGlob ? "nothing matches" : name.contains("/") ? "there is no instance" : "there is no service"
+                return "\(what) \"\(name)\"" + (suggestion.map { "; did you mean \"\($0)\"?" } ?? "")
+            }.joined(separator: "\n")
+        }
+    }
+
+    /// The instances that the selectors name, each once, in the order of `instances`, which are ids like `api/2`.
+    /// Throws if any selector matches none, naming all of those. No selectors match nothing.
+    package static func resolve(_ selectors: [String], among instances: [String]) throws(NoSuchName) -> [String] {
+        var chosen: Set<String> = []
+        var missing: [String] = []
+        for selector in selectors {
+            let matched = instances.filter { matches(selector, instance: $0) }
+            if matched.isEmpty, selector != "all" { missing.append(selector) }
+            chosen.formUnion(matched)
+        }
+        guard missing.isEmpty else {
+            throw NoSuchName(names: missing, suggestions: missing.map { suggestion(for: $0, among: instances) })
+        }
+        return instances.filter(chosen.contains)
+    }
+
+    /// Whether one selector names an instance.
+    package static func matches(_ selector: String, instance: String) -> Bool {
+        if selector == "all" { return true }
+        if selector.contains("/") { return glob(selector, matches: instance) }
+        return glob(selector, matches: serviceName(of: instance))
+    }
+
+    private static func suggestion(for name: String, among instances: [String]) -> String? {
+        if name.contains("/") { return Suggestion.nearest(to: name, among: instances) }
+        return Suggestion.nearest(to: name, among: instances.map(serviceName) + ["all"])
+    }
+
+    private static func serviceName(of instance: String) -> String {
+        String(instance.prefix { $0 != "/" })
+    }
+
+    /// `*` is any run of characters but a slash, `?` any one; all else is itself. Takes time in proportion to the
+    /// product of both lengths at worst, never more.
+    private static func glob(_ pattern: String, matches text: String) -> Bool {
+        let pattern = Array(pattern.utf8)
+        let text = Array(text.utf8)
+        let star = UInt8(ascii: "*")
+        let slash = UInt8(ascii: "/")
+        var position = 0
+        var index = 0
+        // Where to go on if what follows the last star does not fit: the star takes one character more.
+        var retry: (position: Int, index: Int)?
+        while index < text.count {
+            if position < pattern.count, pattern[position] == star {
+                retry = (position + 1, index)
+                position += 1
+            } else if position < pattern.count,
+                pattern[position] == text[index] || (pattern[position] == UInt8(ascii: "?") && text[index] != slash)
+            {
+                position += 1
+                index += 1
+            } else if let last = retry, text[last.index] != slash {
+                retry = (last.position, last.index + 1)
+                position = last.position
+                index = last.index + 1
+            } else {
+                return false
+            }
+        }
+        return pattern[position...].allSatisfy { $0 == star }
+    }
+}

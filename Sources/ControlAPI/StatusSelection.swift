@@ -1,0 +1,23 @@
+extension StatusReport {
+    /// Only the services with one of these instances (ids like `api/2`), and of them only these instances. What is said
+    /// of the service as a whole stays.
+    package func selecting(_ instances: some Sequence<String>) -> StatusReport {
+        let wanted = Set(instances)
+        var report = self
+        report.services = services.compactMap { service in
+            var service = service
+            service.instances.removeAll { !wanted.contains($0.id) }
+            return service.instances.isEmpty ? nil : service
+        }
+        return report
+    }
+}
+
+extension ServiceStatus {
+    /// Whether what is wanted of the instances shown is so: they are to be down, or they are up, or have completed.
+    package var isAsWanted: Bool {
+        if goal == "down" { return true }
+        if instances.count >= replicas { return state == "running" || state == "completed" }
+        return instances.allSatisfy { $0.ready || $0.state == "completed" }
+    }
+}
