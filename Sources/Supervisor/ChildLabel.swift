@@ -1,30 +1,43 @@
-import Supervision
+package import Supervision
 
-/// The label that a child carries at the keeper: enough to know it again without any snapshot.
-enum ChildLabel: Equatable {
-    /// A process of an instance, and its port.
-    case instance(InstanceID, port: UInt16)
-    /// A command that probes an instance.
-    case probe
-
-    /// The text that the keeper holds.
-    var text: String {
-        switch self {
-        case .instance(let id, let port): "instance \(id) \(port)"
-        case .probe: "probe"
-        }
+/// What the keeper holds beside each child for the next supervisor: `leader api/2 17 20001`.
+package struct ChildLabel: Sendable, Hashable, CustomStringConvertible {
+    /// What the child is to its instance.
+    package enum Role: String, Sendable, Hashable {
+        /// The instance's own process.
+        case leader
+        /// A run of its readiness command.
+        case probe
     }
 
-    /// Reads a label; nil if it is none of ours.
-    init?(_ text: String) {
-        if text == "probe" {
-            self = .probe
-            return
-        }
-        let words = text.split(separator: " ")
-        guard words.count == 3, words[0] == "instance", let port = UInt16(words[2]) else { return nil }
-        let name = words[1].split(separator: "/")
-        guard name.count == 2, let number = Int(name[1]) else { return nil }
-        self = .instance(InstanceID(service: String(name[0]), number: number), port: port)
+    /// What the child is.
+    package var role: Role
+    /// The instance.
+    package var instance: InstanceID
+    /// The start that it is, or that it probes.
+    package var generation: Generation
+    /// The instance's port.
+    package var port: UInt16
+
+    /// Creates a label.
+    package init(role: Role, instance: InstanceID, generation: Generation, port: UInt16) {
+        self.role = role
+        self.instance = instance
+        self.generation = generation
+        self.port = port
     }
+
+    /// Reads a label back; nil if it is none.
+    package init?(_ text: String) {
+        let fields = text.split(separator: " ", omittingEmptySubsequences: false)
+        guard fields.count == 4, let role = Role(rawValue: String(fields[0])), let slash = fields[1].lastIndex(of: "/"),
+            let number = Int(fields[1][fields[1].index(after: slash)...]), number > 0,
+            let generation = UInt64(fields[2]), let port = UInt16(fields[3])
+        else { return nil }
+        self.init(
+            role: role, instance: InstanceID(service: String(fields[1][..<slash]), number: number),
+            generation: Generation(generation), port: port)
+    }
+
+    package var description: String { "\(role.rawValue) \(instance) \(generation) \(port)" }
 }

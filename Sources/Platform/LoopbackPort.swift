@@ -1,0 +1,66 @@
+import Glibc
+
+/// TCP ports of this machine's loopback addresses.
+package enum LoopbackPort {
+    /// Whether a server with SO_REUSEADDR could listen on 127.0.0.1 and ::1 at this port, tried by bind(2). False when
+    /// anything listens there or on the wildcard addresses; a port that the kernel refuses for another reason (below
+    /// 1024 without the right) counts as free.
+    package static func isFree(_ port: UInt16) throws(SystemError) -> Bool {
+        guard try canBind(port, AF_INET) else { return false }
+        return try canBind(port, AF_INET6)
+    }
+
+    private static func canBind(_ port: UInt16, _ family: Int32) throws(SystemError) -> Bool {
+        let trial: Descriptor
+        do {
+            trial = Descriptor(
+                owning: try systemCall("socket", "port \(port)") {
+                    socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+                })
+        } catch where error.code == EAFNOSUPPORT {
+            return true
+        }
+        // Connections of an earlier process in TIME_WAIT are no hindrance.
+        try setOption(trial, SOL_SOCKET, SO_REUSEADDR, to: 1)
+        do {
+            if family == AF_INET {
+                var address = loopbackAddress(port)
+                try bind(trial, &address)
+            } else {
+                var address = sockaddr_in6()
+                address.sin6_family = sa_family_t(AF_INET6)
+                address.sin6_port = port.bigEndian
+                address.sin6_addr = in6addr_loopback
+                try bind(trial, &address)
+            }
+            return true
+        } catch {
+            return error.code != EADDRINUSE
+        }
+    }
+
+    private static func bind<Address>(_ socket: Descriptor, _ address: inout Address) throws(SystemError) {
+        let length = socklen_t(MemoryLayout<Address>.size)
+        try systemCall("bind") {
+            withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.bind(socket.raw, $0, length) }
+            }
+        }
+    }
+
+    static func setOption(_ socket: Descriptor, _ level: Int32, _ name: Int32, to value: Int32) throws(SystemError) {
+        var value = value
+        try systemCall("setsockopt") {
+            setsockopt(socket.raw, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
+    }
+
+    /// 127.0.0.1 and a port.
+    static func loopbackAddress(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return address
+    }
+}

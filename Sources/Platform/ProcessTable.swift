@@ -1,0 +1,143 @@
+import Glibc
+
+/// One process as /proc/PID/stat shows it (proc_pid_stat(5)).
+package struct ProcessEntry: Sendable, Hashable {
+    /// The process id.
+    package var pid: Int32
+    /// The parent's process id; 0 for the first process and for kernel threads' own parent.
+    package var parent: Int32
+    /// The process group.
+    package var group: Int32
+    /// The session.
+    package var session: Int32
+    /// The state letter: `R`, `S`, `D`, `T`, `Z` (ended, not waited for) and others.
+    package var state: UInt8
+    /// When it began, in clock ticks since boot; with the pid this names a process for good.
+    package var startTicks: UInt64
+    /// CPU time of the process and of its children that were waited for, in clock ticks.
+    package var cpuTicks: UInt64
+    /// Resident memory in bytes.
+    package var residentBytes: UInt64
+    /// The program's name, 15 bytes at most, made printable. Any process may call itself anything.
+    package var name: String
+
+    /// Whether it has ended and only waits to be waited for: it holds nothing any more.
+    package var hasEnded: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
+
+    /// Reads the text of /proc/PID/stat; nil if it is not that. The name may hold blanks, parentheses and line feeds, so
+    /// it ends at the last `)`.
+    package init?(statText text: [UInt8]) {
+        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
+            open < close, let pid = Int32(String(decoding: text[..<open], as: UTF8.self).dropLast())
+        else { return nil }
+        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
+        // fields[0] is the third of the manual page's list.
+        func number<Number: FixedWidthInteger>(_ place: Int) -> Number? {
+            place - 3 < fields.count ? Number(String(decoding: fields[place - 3], as: UTF8.self)) : nil
+        }
+        guard let state = fields.first?.first, let parent: Int32 = number(4), let group: Int32 = number(5),
+            let session: Int32 = number(6), let user: UInt64 = number(14), let system: UInt64 = number(15),
+            let childUser: Int64 = number(16), let childSystem: Int64 = number(17), let start: UInt64 = number(22),
+            let resident: Int64 = number(24)
+        else { return nil }
+        self.pid = pid
+        self.parent = parent
+        self.group = group
+        self.session = session
+        self.state = state
+        startTicks = start
+        cpuTicks = user &+ system &+ UInt64(clamping: childUser) &+ UInt64(clamping: childSystem)
+        residentBytes = UInt64(clamping: resident) &* UInt64(clamping: sysconf(Int32(_SC_PAGESIZE)))
+        name = String(
+            String(decoding: text[(open + 1)..<close], as: UTF8.self).unicodeScalars.map { scalar in
+                scalar.properties.generalCategory == .control ? "?" : Character(scalar)
+            })
+    }
+}
+
+/// The processes of the machine, by /proc. A process that vanishes while it is looked at is left out.
+package enum ProcessTable {
+    /// Clock ticks a second, by sysconf(_SC_CLK_TCK).
+    package static let ticksPerSecond = max(1, Double(sysconf(Int32(_SC_CLK_TCK))))
+
+    /// The processes looked at in one pass, at most; Linux knows no more than 4,194,304 of them.
+    private static let processLimit = 4_194_304
+    /// The descriptors of one process looked at, at most.
+    private static let descriptorLimit = 65_536
+    /// The largest environment searched, in bytes; execve(2) takes 6 MiB at most.
+    private static let environmentLimit = 6 << 20
+
+    /// One process; nil if there is none of this id.
+    package static func entry(of pid: Int32) -> ProcessEntry? {
+        guard let text = try? Files.readPrefix("/proc/\(pid)/stat", count: 4096) else { return nil }
+        return ProcessEntry(statText: text)
+    }
+
+    /// All processes in one pass; those that /proc hides from this user (mount option hidepid) are missing.
+    package static func all() throws(SystemError) -> [ProcessEntry] {
+        var pids: [Int32] = []
+        try Files.forEachName(in: "/proc") { name in
+            // Only the names of processes begin with a digit.
+            if name[0] >= 0x31, name[0] <= 0x39, let pid = Int32(String(cString: name)) { pids.append(pid) }
+            return pids.count < processLimit
+        }
+        return pids.compactMap { entry(of: $0) }
+    }
+
+    /// The children of a single-threaded process, by /proc/PID/task/PID/children; nil if the kernel does not tell.
+    package static func children(of pid: Int32) -> [Int32]? {
+        guard let text = try? Files.read("/proc/\(pid)/task/\(pid)/children", limit: 8 << 20) else { return nil }
+        return text.split(separator: UInt8(ascii: " ")).compactMap { Int32(String(decoding: $0, as: UTF8.self)) }
+    }
+
+    /// The value of a variable in a process's environment as it was at execve(2), by /proc/PID/environ; nil if it is not
+    /// set, or the process is gone or not ours to read.
+    package static func environmentValue(_ name: String, of pid: Int32) -> String? {
+        let wanted = Array("\(name)=".utf8)
+        // The kernel lets a process move and overwrite its environment: anything may be here.
+        guard let text = try? Files.readPrefix("/proc/\(pid)/environ", count: environmentLimit) else { return nil }
+        var rest = text[...]
+        while !rest.isEmpty {
+            let entry = rest.prefix { $0 != 0 }
+            if entry.starts(with: wanted) { return String(decoding: entry.dropFirst(wanted.count), as: UTF8.self) }
+            rest = rest[entry.endIndex...].dropFirst()
+        }
+        return nil
+    }
+
+    /// Whether one of some sockets is open in a process.
+    package enum SocketSearch: Sendable, Hashable {
+        /// It is: this one.
+        case found(inode: UInt64)
+        /// None is.
+        case absent
+        /// The process's descriptors may not be read, or are too many.
+        case unknown
+    }
+
+    /// Looks for sockets among the descriptors of a process, by /proc/PID/fd.
+    package static func search(_ pid: Int32, forSockets inodes: Set<UInt64>) -> SocketSearch {
+        let directory = "/proc/\(pid)/fd"
+        var left = descriptorLimit
+        var found: UInt64?
+        do {
+            try Files.forEachName(in: directory) { name in
+                left -= 1
+                if let inode = socketInode("\(directory)/\(String(cString: name))"), inodes.contains(inode) { found = inode }
+                return found == nil && left > 0
+            }
+        } catch {
+            return error.code == ENOENT || error.code == ESRCH ? .absent : .unknown
+        }
+        if let found { return .found(inode: found) }
+        return left > 0 ? .absent : .unknown
+    }
+
+    /// The inode in a descriptor's link, `socket:[12345]`.
+    private static func socketInode(_ path: String) -> UInt64? {
+        guard let target = try? Files.readLink(path, limit: 64), target.hasPrefix("socket:["), target.hasSuffix("]") else {
+            return nil
+        }
+        return UInt64(target.dropFirst(8).dropLast())
+    }
+}
