@@ -6,16 +6,14 @@ struct CommandTable {
     private var waiting: [CommandID: ControlResponder] = [:]
     private var last: UInt64 = 0
 
-    /// A new command; its progress goes to `responder`, if anybody waits.
-    mutating func begin(_ responder: ControlResponder?) -> CommandID {
+    /// The number of a new command.
+    mutating func begin() -> CommandID {
         last += 1
-        let id = CommandID(last)
-        if let responder { waiting[id] = responder }
-        return id
+        return CommandID(last)
     }
 
-    /// Whether somebody still waits.
-    func isWaiting(_ id: CommandID) -> Bool { waiting[id] != nil }
+    /// Somebody waits for a command.
+    mutating func await(_ id: CommandID, _ responder: ControlResponder) { waiting[id] = responder }
 
     /// Nobody waits any more.
     mutating func forget(_ id: CommandID) { waiting[id] = nil }
@@ -36,9 +34,9 @@ struct CommandTable {
     }
 
     /// The time that a command may take is over.
-    mutating func timeOut(_ id: CommandID, after seconds: Double) {
+    mutating func timeOut(_ id: CommandID, after time: Duration) {
         guard let responder = waiting.removeValue(forKey: id) else { return }
-        responder.send(ProgressLine(result: "timeout", message: "not within \(seconds) s; supd goes on with it"))
+        responder.send(ProgressLine(result: "timeout", message: "not done within \(time); supd goes on with it"))
         responder.finish()
     }
 

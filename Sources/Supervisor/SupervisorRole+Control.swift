@@ -1,6 +1,5 @@
 import ControlAPI
 import Dispatch
-import FoundationEssentials
 import Platform
 import Supervision
 
@@ -12,20 +11,135 @@ extension SupervisorRole {
             return responder.fail(503, code: "failed", "supd is still starting; try again")
         }
         switch request.route {
-        case .version: responder.finish(json: ["version": version])
+        case .version: responder.finish(json: VersionReport(version: version))
         case .status(let names, let withLimits): status(names, withLimits: withLimits, application, responder)
         case .verb(let verb, let names, let options):
-            withInstances(names, application, responder) { run(verb, $0, names, options, peer, responder) }
-        case .signal(let names, let name):
-            withInstances(names, application, responder) { sendSignal(name, to: $0, peer, responder) }
+            guard let targets = resolve(names, application, responder) else { return }
+            run(verb, targets, names, options, peer, responder)
+        case .signal(let names, let signal):
+            guard let targets = resolve(names, application, responder) else { return }
+            sendSignal(signal, to: targets, application, peer, responder)
         case .limit(let names, let limits):
-            withInstances(names, application, responder) { setLimits(limits, of: $0, peer, responder) }
+            guard let targets = resolve(names, application, responder) else { return }
+            setLimits(limits, of: targets, application, peer, responder)
         case .shutdown(let options):
-            log.write(.notice, "shutdown asked for by \(peer)")
-            let command = commands.begin(options.wait ? responder : nil)
-            if options.wait { responder.begin() } else { responder.finish(json: ["result": "accepted"]) }
-            _ = command
+            log.write(.notice, "shutdown, asked for by \(peer.text)")
+            waitFor(commands.begin(), options, responder)
             beginShutdown()
         }
+    }
+
+    /// The instances that names stand for; nil if some stand for none, which is answered.
+    private func resolve(
+        _ names: [String], _ application: Application, _ responder: ControlResponder
+    ) -> [InstanceID]? {
+        let all = application.instanceIDs
+        do throws(Selector.NoSuchName) {
+            let wanted = Set(try Selector.resolve(names, among: all.map(\.description)))
+            return all.filter { wanted.contains($0.description) }
+        } catch {
+            responder.fail(404, code: "no-such-name", error.description)
+            return nil
+        }
+    }
+
+    // MARK: start, stop, restart
+
+    private func run(
+        _ verb: ServiceVerb, _ targets: [InstanceID], _ names: [String], _ options: ControlRoute.WaitOptions,
+        _ peer: PeerCredentials, _ responder: ControlResponder
+    ) {
+        guard !isShuttingDown else {
+            return responder.fail(409, code: "shutting-down", "supd is shutting down")
+        }
+        log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer.text)")
+        let command = commands.begin()
+        waitFor(command, options, responder)
+        let what: Verb =
+            switch verb {
+            case .start: .start
+            case .stop: .stop
+            case .restart: .restart
+            }
+        take(.commanded(command, what, targets: targets))
+        // What was asked for outlives this process from now on.
+        doUpkeep()
+    }
+
+    /// Streams a command's progress to who waits for it, for as long as they want to wait.
+    private func waitFor(_ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder) {
+        guard options.wait else { return responder.finish(json: ProgressLine(result: "accepted")) }
+        commands.await(command, responder)
+        responder.begin()
+        responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }
+        guard let timeout = options.timeout else { return }
+        let nanoseconds = Int(clamping: timeout.saturatingNanoseconds)
+        queue.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
+            self?.assumeIsolated { $0.commands.timeOut(command, after: timeout) }
+        }
+    }
+
+    // MARK: signal, limit
+
+    private func sendSignal(
+        _ name: String, to targets: [InstanceID], _ application: Application, _ peer: PeerCredentials,
+        _ responder: ControlResponder
+    ) {
+        guard let number = Signals.number(of: name) else {
+            return responder.fail(400, code: "usage", "there is no signal \"\(name)\"; it is named as in HUP, USR1")
+        }
+        log.write(.info, "signal \(name) to \(Self.list(targets)), asked for by \(peer.text)")
+        let processes = runningProcesses(of: targets, application)
+        guard !processes.isEmpty else {
+            return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
+        }
+        for (generation, _) in processes {
+            keeper?.send(.signal(id: generation.number, number: number, group: false))
+        }
+        responder.finish(
+            json: ProgressLine(result: "done", message: "sent to \(Amount.text(processes.count, "process", "processes"))"))
+    }
+
+    private func setLimits(
+        _ limits: [String: String], of targets: [InstanceID], _ application: Application, _ peer: PeerCredentials,
+        _ responder: ControlResponder
+    ) {
+        log.write(
+            .info,
+            "limit \(limits.keys.sorted().joined(separator: " ")) of \(Self.list(targets)), asked for by \(peer.text)")
+        let processes = runningProcesses(of: targets, application)
+        guard !processes.isEmpty else {
+            return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
+        }
+        do throws(LimitChange.Failure) {
+            let changes = try limits.sorted { $0.key < $1.key }.map { (key, value) throws(LimitChange.Failure) in
+                try LimitChange(name: key, value: value)
+            }
+            let count = try LimitChange.apply(changes, to: processes.map(\.1), scope: scope)
+            responder.finish(
+                json: ProgressLine(
+                    result: "done",
+                    message: "changed in \(Amount.text(count, "process", "processes")); a restart goes back to the manifest's"))
+        } catch {
+            switch error {
+            case .usage(let text): responder.fail(400, code: "usage", text)
+            case .failed(let text): responder.fail(409, code: "failed", text)
+            }
+        }
+    }
+
+    private func runningProcesses(
+        of targets: [InstanceID], _ application: Application
+    ) -> [(Generation, InstanceLeader)] {
+        let wanted = Set(targets)
+        return application.views(at: now).flatMap(\.instances).compactMap { view in
+            guard wanted.contains(view.id), let pid = view.pid, let generation = view.generation else { return nil }
+            return (generation, InstanceLeader(pid: pid, instance: view.id.description, generation: generation.number))
+        }
+    }
+
+    private static func list(_ targets: [InstanceID]) -> String {
+        let shown = targets.prefix(5).map(\.description).joined(separator: ", ")
+        return targets.count > 5 ? "\(shown) and \(targets.count - 5) more" : shown
     }
 }
