@@ -1,0 +1,150 @@
+import ControlAPI
+import Dispatch
+import Links
+import Manifest
+import Platform
+import Supervision
+
+/// The answer to `GET /v1/status`: the application's view, the balancer's counters and what /proc says, put together.
+extension SupervisorRole {
+    /// Looking at /proc for hundreds of processes takes milliseconds: not on the queue that restarts things.
+    private static let sampling = DispatchQueue(label: "supd.status", qos: .utility)
+
+    func status(
+        _ names: [String], withLimits: Bool, _ application: Application, _ responder: ControlResponder
+    ) {
+        let all = application.instanceIDs.map(\.description)
+        let selected: [String]
+        do throws(Selector.NoSuchName) {
+            selected = names.isEmpty ? all : try Selector.resolve(names, among: all)
+        } catch {
+            return responder.fail(404, code: "no-such-name", error.description)
+        }
+        let wanted = Set(selected)
+        let views = application.views(at: now)
+        let leaders = views.flatMap(\.instances).compactMap { view -> InstanceLeader? in
+            guard wanted.contains(view.id.description), let pid = view.pid, let generation = view.generation else {
+                return nil
+            }
+            return InstanceLeader(pid: pid, instance: view.id.description, generation: generation.number)
+        }
+        let number = statusRequests.begin(responder)
+        let scope = scope
+        queryCounters { [weak self] counters in
+            Self.sampling.async {
+                let usage = InstanceProcesses.usage(of: leaders, scope: scope)
+                let limits = withLimits ? InstanceProcesses.limits(of: leaders) : [:]
+                guard let self else { return }
+                self.queue.async {
+                    self.assumeIsolated { role in
+                        guard let responder = role.statusRequests.end(number), let application = role.application else {
+                            return
+                        }
+                        let report = role.report(application, counters, usage, limits)
+                        responder.finish(json: names.isEmpty ? report : report.selecting(selected))
+                    }
+                }
+            }
+        }
+    }
+
+    private func report(
+        _ application: Application, _ counters: BalancerCounters?, _ usage: [UInt64: ProcessUsage],
+        _ limits: [UInt64: [String: LimitPair]]
+    ) -> StatusReport {
+        let now = now
+        let flows = counters.map { counters in
+            Dictionary(counters.endpoints.map { ($0.instance, $0.counts) }, uniquingKeysWith: { first, _ in first })
+        }
+        let services = zip(application.views(at: now), application.manifest.services).map { view, service in
+            let fronts = balancer.fronts[view.name] ?? []
+            return ServiceStatus(
+                name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
+                ready: view.ready, replicas: service.replicas, listen: fronts.map(\.address),
+                fronts: counters.map { counters in
+                    counters.fronts.filter { $0.service == view.name }.map { FlowStatus($0.address, $0.counts) }
+                },
+                instances: view.instances.map { instance in
+                    let used = instance.generation.flatMap { usage[$0.number] }
+                    return InstanceStatus(
+                        instance, now: now, usage: used, limits: instance.generation.flatMap { limits[$0.number] },
+                        flow: flows?[instance.id.description].map { FlowStatus(nil, $0) })
+                })
+        }
+        return StatusReport(services: services, daemon: daemonStatus)
+    }
+
+    private var daemonStatus: DaemonStatus {
+        var roles = ["keeper": configuration.keeper, "supervisor": ownProcessID()]
+        roles["balancer"] = balancer.pid
+        return DaemonStatus(
+            version: version, manifest: configuration.manifestPath, roles: roles,
+            uptimeSeconds: Double(monotonicNanoseconds() &- configuration.keeperBegan) / 1e9,
+            logDirectory: configuration.logDirectory)
+    }
+}
+
+/// Who waits for a status; a responder cannot leave the queue it lives on.
+struct StatusRequests {
+    private var waiting: [UInt64: ControlResponder] = [:]
+    private var last: UInt64 = 0
+
+    /// Keeps a responder until its status is complete.
+    mutating func begin(_ responder: ControlResponder) -> UInt64 {
+        last += 1
+        waiting[last] = responder
+        return last
+    }
+
+    /// Gives it back.
+    mutating func end(_ number: UInt64) -> ControlResponder? { waiting.removeValue(forKey: number) }
+}
+
+extension FlowStatus {
+    /// The balancer's counters as the API shows them.
+    init(_ address: String?, _ counts: BalancerCounters.Counts) {
+        self.init(
+            address: address, connections: counts.current, connectionsTotal: counts.total, bytesIn: counts.bytesIn,
+            bytesOut: counts.bytesOut, connectErrors: counts.connectErrors, retries: counts.retries,
+            queued: counts.queued, turnedAway: counts.turnedAway)
+    }
+}
+
+extension InstanceStatus {
+    /// The application's view of an instance with what /proc and the balancer add to it.
+    init(
+        _ view: Application.InstanceView, now: Instant, usage: ProcessUsage?, limits: [String: LimitPair]?,
+        flow: FlowStatus?
+    ) {
+        let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
+        self.init(
+            id: view.id.description, state: view.state, detail: view.detail, pid: view.pid, port: view.port,
+            ready: view.isReady, restarts: view.restarts, uptimeSeconds: uptime,
+            cpuPercent: uptime.flatMap { seconds in
+                guard let usage, seconds > 0 else { return nil }
+                return (usage.cpuSeconds / seconds * 1000).rounded() / 10
+            },
+            memoryBytes: usage?.residentBytes, lastExit: view.lastExit.map { ExitReport($0, now: now) },
+            limits: limits?.mapValues { LimitStatus(soft: $0.soft.unlessUnlimited, hard: $0.hard.unlessUnlimited) },
+            flow: flow)
+    }
+}
+
+extension ExitReport {
+    /// The core counts in CLOCK_MONOTONIC; people read the wall clock.
+    init(_ exit: Application.LastExit, now: Instant) {
+        let age = now.nanoseconds &- exit.at.nanoseconds
+        let at = timestamp(wallNanoseconds: wallClockNanoseconds() &- age)
+        switch exit.status {
+        case .code(let code): self.init(code: code, signal: nil, reason: exit.reason, at: at)
+        case .signal(let number, _):
+            self.init(code: nil, signal: Signals.name(of: number), reason: exit.reason, at: at)
+        case nil: self.init(code: nil, signal: nil, reason: exit.reason, at: at)
+        }
+    }
+}
+
+extension UInt64 {
+    /// nil for RLIM_INFINITY.
+    fileprivate var unlessUnlimited: UInt64? { self == LimitPair.unlimited ? nil : self }
+}
