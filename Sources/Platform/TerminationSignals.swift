@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 
 /// SIGTERM and SIGINT as a descriptor that becomes readable, for small programs of blocking threads: they can wait for

@@ -11,5 +11,6 @@
 #include "supd_process.h"
 #include "supd_spawn.h"
 #include "supd_system.h"
+#include "log_calls.h"
 
 #endif

@@ -1,0 +1,127 @@
+import Dispatch
+package import Platform
+import Synchronization
+
+/// Runs the log writer: a serial queue of its own, and one Dispatch source on an epoll set over the pipes of all
+/// instances. However much the services write, the queue on which the supervisor decides never waits for it; and a
+/// service that floods gets a batch when its turn comes, like any other.
+///
+/// All calls return at once and take effect in their order.
+package final class LogPump: Sendable {
+    /// The memfd that keeps lines safe while they are under way. Let the keeper hold it, and give it to the next
+    /// supervisor's pump.
+    package let journal: Descriptor
+
+    private let queue = DispatchQueue(label: "supd.logs")
+    private let state: Mutex<State>
+    private let source = Mutex<(any DispatchSourceRead)?>(nil)
+
+    private struct State {
+        var writer: LogWriter
+        var retryIsScheduled = false
+    }
+
+    /// The bytes after which commands get their turn; some ten milliseconds.
+    private static let turnBudget = 4 << 20
+    private static let retrySeconds = 5
+
+    /// Starts a pump that writes to `DIRECTORY/NAME/N.log`. `journal` is the one that the keeper held, or nil; it is
+    /// finished before this returns, so that no later line overtakes it. `report` is called on the pump's queue.
+    /// Throws only if the kernel gives no memory or descriptors at all.
+    package init(
+        directory: String, journal: Descriptor?, report: @escaping @Sendable (LogNotice) -> Void
+    ) throws(SystemError) {
+        let writer = try LogWriter(directory: directory, journal: journal, report: report)
+        self.journal = writer.journalDescriptor
+        let readiness = writer.readinessDescriptor
+        state = Mutex(State(writer: writer))
+        source.withLock { [queue] kept in
+            let source = DispatchSource.makeReadSource(fileDescriptor: readiness.raw, queue: queue)
+            source.setEventHandler { [weak self] in self?.takeTurn() }
+            source.setCancelHandler { withExtendedLifetime(readiness) {} }
+            source.activate()
+            kept = source
+        }
+    }
+
+    deinit { source.withLock { $0?.cancel() } }
+
+    /// Takes the output of a generation of an instance (`api/2`) from now on: from the read ends of its two pipes, or of
+    /// those that were captured. `maxSize` is in bytes, at least 4096; `keep` is a count from 0 to 1000. A generation that
+    /// the pump of a supervisor before was reading goes on where that stopped.
+    package func attach(
+        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int
+    ) {
+        perform {
+            $0.attach(
+                generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize, keep: keep
+            )
+        }
+    }
+
+    /// Every generation that lives or is not released yet is attached: what a pump before left of others is written out.
+    /// To be called once after a start.
+    package func attachmentsComplete() {
+        perform { $0.finishUnattached() }
+    }
+
+    /// The process is gone: takes what its pipes hold now, ends an unfinished line, lets go of the pipes, and calls
+    /// `completion` on the pump's queue. Then the keeper may close them. Does not wait for the pipes' end, since a
+    /// grandchild may hold them.
+    package func finish(generation: UInt64, completion: @escaping @Sendable () -> Void) {
+        perform {
+            $0.finish(generation: generation)
+        } then: {
+            completion()
+        }
+    }
+
+    /// Changes the rotation of a generation's instance.
+    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int) {
+        perform { $0.updateSettings(generation: generation, maxSize: maxSize, keep: keep) }
+    }
+
+    /// Calls `completion` on the pump's queue after all that waits in the pipes now was taken, or after a few turns if
+    /// there comes ever more.
+    package func flush(completion: @escaping @Sendable () -> Void) {
+        perform {
+            $0.takeTurn(budget: Self.turnBudget)
+        } then: {
+            completion()
+        }
+    }
+
+    private func perform(
+        _ command: @escaping @Sendable (LogWriter) -> Void, then: @escaping @Sendable () -> Void = {}
+    ) {
+        queue.async { [self] in
+            state.withLock { command($0.writer) }
+            scheduleRetry()
+            then()
+        }
+    }
+
+    private func takeTurn() {
+        state.withLock { _ = $0.writer.takeTurn(budget: Self.turnBudget) }
+        scheduleRetry()
+    }
+
+    /// While there are notes of dropped lines to write, tries now and then, for services that say nothing more.
+    private func scheduleRetry() {
+        let isNeeded = state.withLock { state in
+            guard !state.retryIsScheduled, state.writer.hasUnwrittenNotes else { return false }
+            state.retryIsScheduled = true
+            return true
+        }
+        guard isNeeded else { return }
+        queue.asyncAfter(deadline: .now() + .seconds(Self.retrySeconds)) { [weak self] in self?.retry() }
+    }
+
+    private func retry() {
+        state.withLock { state in
+            state.retryIsScheduled = false
+            state.writer.writeNotes()
+        }
+        scheduleRetry()
+    }
+}

@@ -1,0 +1,49 @@
+import CPlatform
+import Glibc
+
+/// Calls on the read end of a pipe.
+package enum PipeIO {
+    /// How many bytes wait in the pipe: FIONREAD of ioctl(2).
+    package static func bytesAvailable(_ pipe: Descriptor) throws(SystemError) -> Int {
+        Int(try systemCall("ioctl", "FIONREAD") { supd_bytes_available(pipe.raw) })
+    }
+
+    /// How many bytes the pipe can hold: F_GETPIPE_SZ of fcntl(2).
+    package static func capacity(_ pipe: Descriptor) throws(SystemError) -> Int {
+        Int(try systemCall("fcntl", "F_GETPIPE_SZ") { supd_pipe_capacity(pipe.raw) })
+    }
+
+    /// Changes how many bytes the pipe can hold, rounded up by the kernel: F_SETPIPE_SZ of fcntl(2).
+    package static func setCapacity(_ pipe: Descriptor, bytes: Int) throws(SystemError) {
+        try systemCall("fcntl", "F_SETPIPE_SZ") { supd_set_pipe_capacity(pipe.raw, Int32(clamping: bytes)) }
+    }
+
+    /// Makes reads of this end return EAGAIN instead of waiting; the other end keeps its own mode.
+    package static func setNonBlocking(_ pipe: Descriptor) throws(SystemError) {
+        let flags = try systemCall("fcntl", "F_GETFL") { fcntl(pipe.raw, F_GETFL) }
+        try systemCall("fcntl", "F_SETFL") { fcntl(pipe.raw, F_SETFL, flags | O_NONBLOCK) }
+    }
+}
+
+/// A pipe of one's own to look at the bytes of another one without taking them.
+package final class PeekPipe {
+    private let input: Descriptor
+    private let output: Descriptor
+
+    /// Creates the pipe, by pipe2(2).
+    package init() throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        try systemCall("pipe2") { supd_peek_pipe(&ends) }
+        output = Descriptor(owning: ends[0])
+        input = Descriptor(owning: ends[1])
+    }
+
+    /// The first bytes that wait in a pipe, at most `count` (up to 4096), which stay there: tee(2).
+    package func peek(_ pipe: Descriptor, count: Int) throws(SystemError) -> [UInt8] {
+        let copied = try systemCall("tee") { supd_tee(pipe.raw, input.raw, min(count, 4096)) }
+        var bytes = [UInt8](repeating: 0, count: copied)
+        guard copied > 0 else { return [] }
+        let got = try systemCall("read") { read(output.raw, &bytes, copied) }
+        return Array(bytes.prefix(got))
+    }
+}
