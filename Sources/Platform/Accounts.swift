@@ -76,7 +76,8 @@ package enum Accounts {
             return (
                 code,
                 Account(
-                    name: String(cString: name), user: found.pw_uid, group: found.pw_gid, home: home.isEmpty ? "/" : home)
+                    name: String(cString: name), user: found.pw_uid, group: found.pw_gid,
+                    home: home.isEmpty ? "/" : home)
             )
         }
     }

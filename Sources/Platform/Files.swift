@@ -105,7 +105,9 @@ package enum Files {
         var chunk = [UInt8](repeating: 0, count: min(max(status.st_size &+ 1, 4096), 65_536))
         while bytes.count < count {
             let got = try systemCall("read", path) {
-                chunk.withUnsafeMutableBytes { Glibc.read(file.raw, $0.baseAddress, min($0.count, count - bytes.count)) }
+                chunk.withUnsafeMutableBytes {
+                    Glibc.read(file.raw, $0.baseAddress, min($0.count, count - bytes.count))
+                }
             }
             if got == 0 { break }
             bytes.append(contentsOf: chunk[..<got])

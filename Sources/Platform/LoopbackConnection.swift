@@ -42,7 +42,7 @@ package struct LoopbackConnection: Sendable {
                     }
                 }
             }
-        } catch where error.code == EINPROGRESS {}
+        } catch  where error.code == EINPROGRESS {}
     }
 
     /// Looks whether it is connected by now, without waiting. Throws what connect failed with: ECONNREFUSED and others.
@@ -53,7 +53,8 @@ package struct LoopbackConnection: Sendable {
         var length = socklen_t(MemoryLayout<Int32>.size)
         try systemCall("getsockopt") { getsockopt(descriptor.raw, SOL_SOCKET, SO_ERROR, &code, &length) }
         guard code == 0 else { throw SystemError(call: "connect", code: code) }
-        return try name("getsockname", getsockname) == name("getpeername", getpeername) ? .connectedToItself : .connected
+        return try name("getsockname", getsockname) == name("getpeername", getpeername)
+            ? .connectedToItself : .connected
     }
 
     /// Sends a short text at once, by send(2); what does not fit into the empty send buffer is an error (EAGAIN).
@@ -68,7 +69,7 @@ package struct LoopbackConnection: Sendable {
         do {
             let count = try systemCall("recv") { recv(descriptor.raw, &buffer, buffer.count, 0) }
             return count == 0 ? .end : .bytes(Array(buffer[..<count]))
-        } catch where error.code == EAGAIN {
+        } catch  where error.code == EAGAIN {
             return .nothing
         }
     }

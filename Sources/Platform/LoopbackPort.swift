@@ -17,7 +17,7 @@ package enum LoopbackPort {
                 owning: try systemCall("socket", "port \(port)") {
                     socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
                 })
-        } catch where error.code == EAFNOSUPPORT {
+        } catch  where error.code == EAFNOSUPPORT {
             return true
         }
         // Connections of an earlier process in TIME_WAIT are no hindrance.

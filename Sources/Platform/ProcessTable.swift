@@ -123,7 +123,9 @@ package enum ProcessTable {
         do {
             try Files.forEachName(in: directory) { name in
                 left -= 1
-                if let inode = socketInode("\(directory)/\(String(cString: name))"), inodes.contains(inode) { found = inode }
+                if let inode = socketInode("\(directory)/\(String(cString: name))"), inodes.contains(inode) {
+                    found = inode
+                }
                 return found == nil && left > 0
             }
         } catch {
@@ -135,7 +137,8 @@ package enum ProcessTable {
 
     /// The inode in a descriptor's link, `socket:[12345]`.
     private static func socketInode(_ path: String) -> UInt64? {
-        guard let target = try? Files.readLink(path, limit: 64), target.hasPrefix("socket:["), target.hasSuffix("]") else {
+        guard let target = try? Files.readLink(path, limit: 64), target.hasPrefix("socket:["), target.hasSuffix("]")
+        else {
             return nil
         }
         return UInt64(target.dropFirst(8).dropLast())

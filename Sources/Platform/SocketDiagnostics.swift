@@ -123,7 +123,9 @@ package enum SocketDiagnostics {
     /// Reads the netlink messages of one datagram.
     private static func parseReply(_ datagram: ArraySlice<UInt8>, into found: inout [TCPSocket]) -> Reply {
         var rest = datagram
-        while let length: UInt32 = number(rest, 0), let type: UInt16 = number(rest, 4), length >= 16, length <= rest.count {
+        while let length: UInt32 = number(rest, 0), let type: UInt16 = number(rest, 4), length >= 16,
+            length <= rest.count
+        {
             let body = rest.dropFirst(16).prefix(Int(length) - 16)
             switch type {
             case 3: return .done
@@ -140,12 +142,14 @@ package enum SocketDiagnostics {
 
     /// A `struct inet_diag_msg`.
     private static func parseSocket(_ body: ArraySlice<UInt8>) -> TCPSocket? {
-        guard let family: UInt8 = number(body, 0), let state: UInt8 = number(body, 1), let port: UInt16 = number(body, 4),
+        guard let family: UInt8 = number(body, 0), let state: UInt8 = number(body, 1),
+            let port: UInt16 = number(body, 4),
             let user: UInt32 = number(body, 64), let inode: UInt32 = number(body, 68)
         else { return nil }
         let address = Array(body.dropFirst(8).prefix(family == UInt8(AF_INET6) ? 16 : 4))
         return TCPSocket(
-            address: TCPSocket.Address(address), port: UInt16(bigEndian: port), isListener: UInt32(state) == listenState,
+            address: TCPSocket.Address(address), port: UInt16(bigEndian: port),
+            isListener: UInt32(state) == listenState,
             inode: UInt64(inode), user: user)
     }
 
@@ -171,7 +175,8 @@ package enum SocketDiagnostics {
             }
             let address = words.flatMap { word in withUnsafeBytes(of: word) { Array($0) } }
             return TCPSocket(
-                address: TCPSocket.Address(address), port: port, isListener: state == listenState, inode: inode, user: user)
+                address: TCPSocket.Address(address), port: port, isListener: state == listenState, inode: inode,
+                user: user)
         }
     }
 }

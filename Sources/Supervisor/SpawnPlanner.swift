@@ -39,7 +39,8 @@ package struct SpawnPlanner: Sendable {
         let id = InstanceID(service: service.name, number: instance)
         return try plan(
             service.command, of: service, Start(id: id, port: port, generation: generation), manifest: manifest,
-            child: generation.number, label: ChildLabel(role: .leader, instance: id, generation: generation, port: port))
+            child: generation.number, label: ChildLabel(role: .leader, instance: id, generation: generation, port: port)
+        )
     }
 
     /// The plan for one run of the command of `ready: { command }`, as the instance itself runs but for its id and label.
@@ -99,7 +100,7 @@ package struct SpawnPlanner: Sendable {
     ) throws(StartFailure) -> Environment {
         var environment = Environment()
         // First, so that whoever looks for it in /proc/PID/environ finds it at once.
-        environment[ProcessScope.variable] = "\(scope)#\(start.id)#\(start.generation)"
+        environment[ProcessScope.variable] = processMark(scope: scope, id: start.id, generation: start.generation)
         for name in service.inheritEnvironment where !Self.isPrivate(name) {
             if let value = ownEnvironment[name] { environment[name] = value }
         }
@@ -119,7 +120,7 @@ package struct SpawnPlanner: Sendable {
             }
         }
         for variable in service.environment { environment[variable.name] = start.expand(variable.value) }
-        environment[ProcessScope.variable] = "\(scope)#\(start.id)#\(start.generation)"
+        environment[ProcessScope.variable] = processMark(scope: scope, id: start.id, generation: start.generation)
         return environment
     }
 

@@ -1,0 +1,54 @@
+package import Platform
+import Supervision
+
+/// Changing a limit of a running instance.
+extension InstanceProcesses {
+    /// What came of setting a limit.
+    package struct LimitChange: Sendable, Hashable {
+        /// The processes that have it now.
+        package var changed: [Int32] = []
+        /// Those that do not, with the reason.
+        package var failures: [Failure] = []
+
+        /// A process whose limit could not be set.
+        package struct Failure: Sendable, Hashable {
+            /// The process.
+            package var pid: Int32
+            /// The program's name.
+            package var name: String
+            /// Why.
+            package var error: SystemError
+        }
+    }
+
+    /// Sets one resource limit of every process of an instance, since prlimit(2) changes a single one. Looks again for
+    /// processes that were forked meanwhile, a few times. Processes that end meanwhile are no failures.
+    /// - Parameters:
+    ///   - number: RLIMIT_… as `ResourceLimits.number(of:)` gives it.
+    ///   - change: the new limit, from the one in force; so that one half of it can be left as it is.
+    package mutating func setLimit(
+        _ number: Int32, of instance: Instance, _ change: (LimitPair) -> LimitPair
+    ) -> LimitChange {
+        var result = LimitChange()
+        var seen: Set<Int32> = []
+        // The children of a process have the limit that it had when it forked: after a pass without a new process all
+        // have the new one.
+        for _ in 0..<5 {
+            let new = (members(of: [instance])[instance.generation] ?? []).filter { seen.insert($0.pid).inserted }
+            if new.isEmpty { break }
+            for process in new {
+                do {
+                    let name = ResourceLimits.name(of: number) ?? ""
+                    guard let current = try ResourceLimits.inForce(of: process.pid)[name] else { continue }
+                    try ResourceLimits.set(number, of: process.pid, to: change(current))
+                    result.changed.append(process.pid)
+                } catch  where error.code == ErrorCode.noSuchProcess || error.code == ErrorCode.notFound {
+                    continue
+                } catch {
+                    result.failures.append(LimitChange.Failure(pid: process.pid, name: process.name, error: error))
+                }
+            }
+        }
+        return result
+    }
+}
