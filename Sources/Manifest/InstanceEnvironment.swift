@@ -6,7 +6,7 @@ package func addressEnvironment(for service: Service, in manifest: Manifest) -> 
 }
 
 /// What other services are told of one.
-private func addressVariables(of service: Service) -> [(name: String, value: String)] {
+package func addressVariables(of service: Service) -> [(name: String, value: String)] {
     let name = service.name.uppercased().replacing("-", with: "_")
     let front = service.listen.lazy.compactMap(\.reachable).first
     if let (host, port) = front ?? service.port.map({ ("127.0.0.1", $0) }) {

@@ -124,6 +124,15 @@ extension Format where Value == LimitPair {
 }
 
 extension LimitUnit {
+    /// Reads `n`, `unlimited` or `soft:hard`; nil when it is none.
+    func parsePair(_ text: String) -> LimitPair? {
+        func side(_ text: Substring) -> UInt64?? { text == "unlimited" ? .some(nil) : parse(String(text)).map { .some($0) } }
+        let sides = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+        guard let first = sides.first, let last = sides.last, sides.count <= 2, let soft = side(first), let hard = side(last)
+        else { return nil }
+        return sides.count == 1 ? pair(soft) : LimitPair(soft: soft, hard: hard)
+    }
+
     fileprivate func hint(for value: JSON5Value) -> String {
         guard case .bytes = self, case .string(let text) = value.content, let meant = sizeMeant(by: text), meant != text else {
             return ""
@@ -143,21 +152,28 @@ extension LimitUnit {
 private func readLimit(
     _ value: JSON5Value, _ unit: LimitUnit, _ both: Section<LimitPair>, _ reader: inout FieldReader
 ) -> LimitPair? {
-    func side(_ text: Substring) -> UInt64?? { text == "unlimited" ? .some(nil) : unit.parse(String(text)).map { .some($0) } }
     switch value.content {
     case .number(let number):
         guard let number = number.unsignedInteger, number <= unit.highest else { return nil }
         return unit.pair(number)
     case .string(let text):
-        let sides = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        guard let first = sides.first, let last = sides.last, sides.count <= 2, let soft = side(first), let hard = side(last)
-        else { return nil }
-        return sides.count == 1 ? unit.pair(soft) : LimitPair(soft: soft, hard: hard)
+        return unit.parsePair(text)
     case .object:
         let before = reader.problems.count
         var pair = LimitPair()
         both.read(value, into: &pair, &reader)
         return reader.problems.count == before ? pair : nil
     default: return nil
+    }
+}
+
+extension ResourceLimit {
+    /// Reads a limit as the manifest would read the text: `4096`, `512M`, `unlimited`, `100:200`; nil when it is none, or
+    /// its soft limit is above the hard one.
+    package init?(_ resource: Resource, text: String) {
+        guard let entry = FieldTable.limitTable.first(where: { $0.0 == resource }), let pair = entry.1.parsePair(text),
+            pair.hard.map({ hard in pair.soft.map { $0 <= hard } ?? false }) ?? true
+        else { return nil }
+        self.init(resource: resource, soft: pair.soft, hard: pair.hard)
     }
 }

@@ -202,7 +202,7 @@ extension FieldTable {
             "Resource limits, soft and hard, by the names of setrlimit(2).")
     ]
 
-    private static let limitTable: [(ResourceLimit.Resource, LimitUnit, String)] = [
+    static let limitTable: [(ResourceLimit.Resource, LimitUnit, String)] = [
         (.as, .bytes, "Address space; programs that reserve much of it (Node, Go, Java) fail under a low limit."),
         (.core, .bytes, "The size of a core dump; 0 for none."),
         (.cpu, .seconds, "Processor time in all, not per second; a plain value sends SIGXCPU and a second later SIGKILL."),

@@ -16,6 +16,12 @@ package enum ErrorCode {
     package static let tryAgain = EAGAIN
     /// ENOMEM.
     package static let outOfMemory = ENOMEM
+    /// EISDIR.
+    package static let isDirectory = EISDIR
+    /// EADDRINUSE.
+    package static let addressInUse = EADDRINUSE
+    /// EADDRNOTAVAIL.
+    package static let addressNotAvailable = EADDRNOTAVAIL
     /// EACCES.
     package static let accessDenied = EACCES
     /// ENOTDIR.

@@ -64,3 +64,13 @@ package enum LoopbackPort {
         return address
     }
 }
+
+extension LoopbackPort {
+    /// The ports that the kernel gives to outgoing connections, net.ipv4.ip_local_port_range; nil if it cannot be read.
+    package static func ephemeralRange() -> ClosedRange<UInt16>? {
+        guard let text = try? Files.read("/proc/sys/net/ipv4/ip_local_port_range", limit: 64) else { return nil }
+        let numbers = text.split { $0 == 9 || $0 == 10 || $0 == 32 }.map { UInt16(String(decoding: $0, as: UTF8.self)) }
+        guard numbers.count == 2, let first = numbers[0], let last = numbers[1], first <= last else { return nil }
+        return first...last
+    }
+}

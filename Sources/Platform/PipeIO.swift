@@ -18,6 +18,15 @@ package enum PipeIO {
         try systemCall("fcntl", "F_SETPIPE_SZ") { supd_set_pipe_capacity(pipe.raw, Int32(clamping: bytes)) }
     }
 
+    /// What a pipe holds now, at most `limit` bytes, by read(2); nothing when it cannot be read.
+    package static func readAvailable(_ pipe: Descriptor, limit: Int) -> [UInt8] {
+        guard let available = try? bytesAvailable(pipe), available > 0 else { return [] }
+        let wanted = min(available, limit)
+        return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
+            count = max(0, (try? systemCall("read") { read(pipe.raw, buffer.baseAddress, wanted) }) ?? 0)
+        }
+    }
+
     /// Makes reads of this end return EAGAIN instead of waiting; the other end keeps its own mode.
     package static func setNonBlocking(_ pipe: Descriptor) throws(SystemError) {
         let flags = try systemCall("fcntl", "F_GETFL") { fcntl(pipe.raw, F_GETFL) }

@@ -2,6 +2,9 @@ import Glibc
 
 /// Signal names and numbers.
 package enum Signals {
+    /// SIGKILL.
+    package static let killNumber = SIGKILL
+
     /// Names without SIG, in the order of their numbers.
     private static let named: [(name: String, number: Int32)] = [
         ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT),

@@ -4,6 +4,8 @@ import Platform
 /// Why a front could not be opened; a complete sentence.
 struct FrontFailure: Error {
     var text: String
+    /// The errno value.
+    var code: Int32
 }
 
 /// One entry of a service's `listen`, opened: its listening sockets, which the keeper holds beyond this process.
@@ -31,22 +33,22 @@ struct Front {
     ) throws(FrontFailure) -> Front {
         switch address {
         case .loopback(let port):
-            var sockets = [try socket(.ipv4(address: "127.0.0.1", port: port), held, namePrefix)]
+            var sockets = [try socket(.ipv4("127.0.0.1", port: port), held, namePrefix)]
             do throws(FrontFailure) {
-                sockets.append(try socket(.ipv6(address: "::1", port: port), held, namePrefix))
+                sockets.append(try socket(.ipv6("::1", port: port), held, namePrefix))
             } catch {
                 // A machine without IPv6 has no ::1; a port taken there alone is as bad as one taken on 127.0.0.1.
-                if hasIPv6Loopback() { throw error }
+                if error.code == ErrorCode.addressInUse { throw error }
             }
             return Front(address: "127.0.0.1:\(port)", sockets: sockets)
         case .ipv4(let text, let port):
-            let socket = try socket(.ipv4(address: text, port: port), held, namePrefix)
+            let socket = try socket(.ipv4(text, port: port), held, namePrefix)
             return Front(address: "\(text):\(port)", sockets: [socket])
         case .ipv6(let text, let port):
-            let socket = try socket(.ipv6(address: text, port: port), held, namePrefix)
+            let socket = try socket(.ipv6(text, port: port), held, namePrefix)
             return Front(address: "[\(text)]:\(port)", sockets: [socket])
         case .unix(let path):
-            return Front(address: "unix:\(path)", sockets: [try socket(.unix(path: path), held, namePrefix)])
+            return Front(address: "unix:\(path)", sockets: [try socket(.unix(path), held, namePrefix)])
         }
     }
 
@@ -58,18 +60,28 @@ struct Front {
         do throws(SystemError) {
             return Socket(id: id, descriptor: try listen(on: endpoint, backlog: backlog), isNew: true)
         } catch {
-            throw FrontFailure(text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))")
+            throw FrontFailure(text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))", code: error.code)
         }
     }
 
     private static func advice(_ endpoint: ListenEndpoint, _ error: SystemError) -> String {
-        switch (ErrnoName(error.code), endpoint.port) {
-        case (.addressInUse, let port?):
-            PortCheck.holder(of: port).map { "; it is taken by \($0)" } ?? "; another program listens there"
-        case (.accessDenied, let port?) where port < 1024:
+        switch error.code {
+        case ErrorCode.addressInUse:
+            endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" } ?? "; another program listens there"
+        case ErrorCode.accessDenied where endpoint.port != nil:
             "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-        case (.addressNotAvailable, _): "; no interface of this machine has that address"
+        case ErrorCode.addressNotAvailable: "; no interface of this machine has that address"
         default: ""
+        }
+    }
+}
+
+extension ListenEndpoint {
+    /// The port; nil for a Unix socket.
+    fileprivate var port: UInt16? {
+        switch self {
+        case .ipv4(_, let port), .ipv6(_, let port): port
+        case .unix: nil
         }
     }
 }

@@ -16,12 +16,22 @@ package enum Leftovers {
     ///   - scope: the scope of the present keeper.
     ///   - keeper: its pid; its ancestors and descendants are never touched, whatever they carry.
     package static func end(scope: ProcessScope, keeper: Int32) -> Outcome {
+        end(sparing: keeper) { $0.runtimeDirectory == scope.runtimeDirectory && $0 != scope }
+    }
+
+    /// Ends all processes that this keeper's children and their descendants are, in the same way: for the supervisor
+    /// that has seen its keeper die.
+    package static func endAll(of scope: ProcessScope) -> Outcome {
+        end(sparing: ownProcessID()) { $0 == scope }
+    }
+
+    private static func end(sparing keeper: Int32, _ isMeant: (ProcessScope) -> Bool) -> Outcome {
         var outcome = Outcome()
         var told: Set<Int32> = []
         let deadline = monotonicNanoseconds() + 2_000_000_000
         // Again until none is found: one may fork while it is looked at.
         while true {
-            let found = find(scope: scope, keeper: keeper)
+            let found = find(sparing: keeper, isMeant)
             if found.isEmpty || monotonicNanoseconds() > deadline {
                 outcome.remaining = found.map(describe)
                 return outcome
@@ -43,7 +53,7 @@ package enum Leftovers {
         "pid \(leftover.process.pid) (\(leftover.process.name)) of \(leftover.instance)"
     }
 
-    private static func find(scope: ProcessScope, keeper: Int32) -> [Leftover] {
+    private static func find(sparing keeper: Int32, _ isMeant: (ProcessScope) -> Bool) -> [Leftover] {
         let processes = ((try? ProcessTable.all()) ?? []).filter { !$0.hasEnded }
         let table = Dictionary(processes.map { ($0.pid, $0) }, uniquingKeysWith: { first, _ in first })
         /// The process, its parent and so on.
@@ -61,7 +71,7 @@ package enum Leftovers {
         var instances: [Int32: String] = [:]
         for process in processes {
             guard let text = ProcessTable.environmentValue(ProcessScope.variable, of: process.pid),
-                let mark = ProcessMark(text), mark.scope.runtimeDirectory == scope.runtimeDirectory, mark.scope != scope
+                let mark = ProcessMark(text), isMeant(mark.scope)
             else { continue }
             instances[process.pid] = mark.instance
         }

@@ -13,7 +13,7 @@ struct LimitChange {
 
     private let name: String
     private let resource: Int32
-    private let limit: LimitPair
+    private let limit: Platform.LimitPair
 
     /// Reads a change as the manifest would read it.
     init(name: String, value: String) throws(Failure) {
@@ -21,30 +21,31 @@ struct LimitChange {
             let names = ResourceLimit.Resource.allCases.map(\.rawValue).sorted().joined(separator: " ")
             throw .usage("there is no limit \"\(name)\"; there are \(names)")
         }
-        guard let parsed = ResourceLimit(resource: resource, text: value) else {
+        guard let parsed = ResourceLimit(resource, text: value) else {
             throw .usage("\(name)=\(value): expected a number, a size as in 512M, \"unlimited\" or soft:hard")
         }
         self.name = name
         self.resource = number
-        limit = LimitPair(soft: parsed.soft ?? LimitPair.unlimited, hard: parsed.hard ?? LimitPair.unlimited)
+        limit = Platform.LimitPair(
+            soft: parsed.soft ?? Platform.LimitPair.unlimited, hard: parsed.hard ?? Platform.LimitPair.unlimited)
     }
 
     /// Sets the limits in every process of the instances; answers how many processes there were.
-    static func apply(_ changes: [LimitChange], to leaders: [InstanceLeader], scope: String) throws(Failure) -> Int {
-        let processes = InstanceProcesses.all(of: leaders, scope: scope)
-        var count = 0
-        for pid in processes {
+    static func apply(
+        _ changes: [LimitChange], to instances: [InstanceProcesses.Instance], keeper: Int32
+    ) throws(Failure) -> Int {
+        var finder = InstanceProcesses(keeper: keeper)
+        var changed: Set<Int32> = []
+        for instance in instances {
             for change in changes {
-                do throws(SystemError) {
-                    _ = try ResourceLimits.set(change.resource, of: pid, to: change.limit)
-                } catch {
-                    // It has ended since it was listed.
-                    if error.code == ErrorCode.noSuchProcess { continue }
-                    throw .failed("cannot set \(change.name) of process \(pid): \(error.reason)")
+                let outcome = finder.setLimit(change.resource, of: instance) { _ in change.limit }
+                changed.formUnion(outcome.changed)
+                if let failure = outcome.failures.first {
+                    throw .failed(
+                        "cannot set \(change.name) of process \(failure.pid) (\(failure.name)): \(failure.error.reason)")
                 }
             }
-            count += 1
         }
-        return count
+        return changed.count
     }
 }

@@ -1,29 +1,37 @@
-import Manifest
+package import Manifest
 import Platform
 
 /// Reads a manifest from a file: the shell around the pure loader.
 package enum ManifestFile {
-    /// More than any manifest needs, in bytes.
-    private static let limit = 16 << 20
+    /// Why the file could not be read at all; a complete sentence.
+    package struct Unreadable: Error {
+        /// The sentence.
+        package var text: String
+    }
 
-    /// Reads and checks a manifest; what is wrong with the file itself is an error like any other.
-    package static func load(_ path: String, environment: [String: String]) -> ManifestLoader.Result {
+    /// Reads and checks a manifest.
+    package static func load(
+        _ path: String, environment: [String: String]
+    ) throws(Unreadable) -> LoadedManifest {
+        let text: [UInt8]
         do throws(SystemError) {
-            let text = try Files.read(path, limit: limit)
-            return ManifestLoader.load(
-                text: text, file: path, directory: directory(of: path), environment: environment, host: hostFacts())
+            text = try Files.read(path, limit: JSON5Reader.maximumSize)
         } catch {
-            return ManifestLoader.Result(
-                unreadable: path, reason: error.code == ErrorCode.fileTooLarge ? "larger than 16 MiB" : error.reason)
+            let reason =
+                switch error.code {
+                case ErrorCode.fileTooLarge: "it is larger than \(sizeText(UInt64(JSON5Reader.maximumSize)))"
+                case ErrorCode.isDirectory: "it is a directory"
+                default: error.reason
+                }
+            throw Unreadable(text: "cannot read the manifest \(path): \(reason)")
         }
+        return ManifestLoader.load(
+            text: text, file: path, directory: directory(of: path), environment: environment,
+            facts: HostFacts(ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0))
     }
 
     private static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    private static func hostFacts() -> HostFacts {
-        HostFacts(ephemeralPorts: LoopbackPort.ephemeralRange, isRoot: Accounts.ownUser == 0)
     }
 }

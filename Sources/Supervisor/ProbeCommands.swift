@@ -1,19 +1,12 @@
-import Dispatch
 import Links
 import Platform
+import Supervision
 
 /// Commands that probe an instance, run by the keeper like everything else. Their ids lie apart from generations.
 struct ProbeCommands {
-    /// What came of a command.
-    enum Outcome: Sendable {
-        /// It was not started.
-        case failed(SpawnFailure)
-        /// It ended; `output` is the end of what it wrote.
-        case exited(ChildExit, output: String)
-    }
-
     private struct Running {
-        var completion: (@Sendable (Outcome) -> Void)?
+        var plan: SpawnPlan?
+        var completion: ((Prober.CommandResult) -> Void)?
         var output: [Descriptor] = []
     }
 
@@ -23,17 +16,17 @@ struct ProbeCommands {
     private var running: [UInt64: Running] = [:]
 
     /// A new id, with who waits for its outcome.
-    mutating func begin(_ completion: @escaping @Sendable (Outcome) -> Void) -> UInt64 {
+    mutating func begin(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> UInt64 {
         next += 1
         // A supervisor before this one may have given out the same number, but its commands were adopted, and ended.
         while running[next] != nil { next += 1 }
-        running[next] = Running(completion: completion)
+        running[next] = Running(plan: plan, completion: completion)
         return next
     }
 
     /// A command of a supervisor before this one.
     mutating func adopt(_ id: UInt64) {
-        running[id] = Running(completion: nil)
+        running[id] = Running()
         next = max(next, id)
     }
 
@@ -47,7 +40,8 @@ struct ProbeCommands {
     /// It was not started; false if the id is none of ours.
     mutating func failed(_ id: UInt64, _ failure: SpawnFailure) -> Bool {
         guard let command = running.removeValue(forKey: id) else { return false }
-        command.completion?(.failed(failure))
+        let text = command.plan.map { StartFailureText.text(for: failure, of: $0) } ?? failure.stage.rawValue
+        command.completion?(.notStarted(text))
         return true
     }
 
@@ -56,9 +50,9 @@ struct ProbeCommands {
         guard let command = running.removeValue(forKey: id) else { return false }
         var output = ""
         for descriptor in command.output {
-            output += String(decoding: readAvailable(descriptor, limit: Self.outputLimit), as: UTF8.self)
+            output += String(decoding: PipeIO.readAvailable(descriptor, limit: Self.outputLimit), as: UTF8.self)
         }
-        command.completion?(.exited(exit, output: output))
+        command.completion?(.exited(ExitStatus(exit), output: output))
         return true
     }
 

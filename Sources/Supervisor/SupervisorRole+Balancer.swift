@@ -20,8 +20,8 @@ extension SupervisorRole {
         balancer.isReady = false
         let link = DispatchLink<BalancerRequest, BalancerNotice>(
             LinkConnection(descriptor), queue: queue,
-            onReadable: { [weak self] in self?.assumeIsolated { $0.balancerIsReadable() } },
-            onWritable: { [weak self] in self?.assumeIsolated { $0.balancer.link?.flush() } },
+            onReadable: { [weak self] in self?.isolated { $0.balancerIsReadable() } },
+            onWritable: { [weak self] in self?.isolated { $0.balancer.link?.flush() } },
             problem: { [log] in log.write(.error, "cannot tell the balancer: \($0)") })
         balancer.link = link
         link.send(.hello(version: linkVersion))
@@ -29,7 +29,7 @@ extension SupervisorRole {
 
     /// With the balancer all connections are gone; the keeper starts another one.
     func balancerExited(_ exit: ChildExit) {
-        log.write(.error, "the balancer ended (\(ExitText.text(exit))); a new one takes over its listeners")
+        log.write(.error, "the balancer ended (\(ExitStatus(exit).text)); a new one takes over its listeners")
         balancer.link?.close()
         balancer.link = nil
         balancer.pid = nil
@@ -83,9 +83,9 @@ extension SupervisorRole {
         let settings: (String) -> BalancerClient.PoolSettings? = { name in
             guard let balance = application.service(named: name)?.balance else { return nil }
             return BalancerClient.PoolSettings(
-                queueTimeout: balance.queueTimeout.saturatingNanoseconds,
-                connectTimeout: balance.connectTimeout.saturatingNanoseconds,
-                drainTimeout: balance.drainTimeout.saturatingNanoseconds)
+                queueTimeout: balance.queueTimeout.wholeNanoseconds,
+                connectTimeout: balance.connectTimeout.wholeNanoseconds,
+                drainTimeout: balance.drainTimeout.wholeNanoseconds)
         }
         let loops = application.manifest.supd.balancer.loops ?? min(4, max(1, activeProcessorCount()))
         let table = balancer.table(application.routes, settings: settings, loops: loops)
@@ -102,7 +102,7 @@ extension SupervisorRole {
         balancer.waitingForCounters[query] = completion
         link.send(.queryCounters(query: query))
         queue.asyncAfter(deadline: .now() + .milliseconds(300)) { [weak self] in
-            self?.assumeIsolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
+            self?.isolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
         }
     }
 

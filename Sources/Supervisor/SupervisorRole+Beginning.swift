@@ -43,6 +43,15 @@ extension SupervisorRole {
         init(_ line: String) { lines = [line] }
     }
 
+    private func endLeftovers() {
+        guard let scope = ProcessScope(scope) else { return }
+        let outcome = Leftovers.end(scope: scope, keeper: configuration.keeper)
+        for process in outcome.ended { log.write(.warning, "ended \(process), left behind by a supd that was killed") }
+        for process in outcome.remaining {
+            log.write(.error, "cannot end \(process), left behind by a supd that was killed; end it by hand")
+        }
+    }
+
     // MARK: Parts
 
     /// The manifest that is in force; on a first start the file's.
@@ -55,8 +64,13 @@ extension SupervisorRole {
                 throw BeginningFailure("cannot read the accepted manifest that the keeper holds: \(error)")
             }
         }
-        InstanceProcesses.endLeftovers(scope: scope) { [log] in log.write(.warning, $0) }
-        let result = ManifestFile.load(configuration.manifestPath, environment: environment)
+        endLeftovers()
+        let result: LoadedManifest
+        do throws(ManifestFile.Unreadable) {
+            result = try ManifestFile.load(configuration.manifestPath, environment: environment)
+        } catch {
+            throw BeginningFailure(error.text)
+        }
         for warning in result.warnings { log.write(.warning, "\(warning)") }
         guard let manifest = result.manifest, result.errors.isEmpty else {
             throw BeginningFailure(result.errors.map { "\($0)" })
@@ -77,9 +91,9 @@ extension SupervisorRole {
             let pump = try LogPump(
                 directory: configuration.logDirectory, journal: inventory.held[Held.journal]
             ) { [log] notice in
-                log.write(notice.isProblem ? .warning : .info, notice.text)
+                log.write(.warning, notice.description)
             }
-            if let journal = pump.newJournal { keeper?.send(.hold(name: Held.journal), [journal]) }
+            if inventory.held[Held.journal] == nil { keeper?.send(.hold(name: Held.journal), [pump.journal]) }
             self.pump = pump
         } catch {
             throw BeginningFailure("cannot open the logs in \(configuration.logDirectory): \(error)")
@@ -110,26 +124,42 @@ extension SupervisorRole {
             listener = held
         } else {
             do {
-                listener = try listen(on: .unix(path: configuration.controlSocket), backlog: 128)
+                listener = try listen(on: .unix(configuration.controlSocket), backlog: 128)
                 try changeMode(of: configuration.controlSocket, to: 0o660)
             } catch {
                 throw BeginningFailure("cannot open the control socket: \(error)")
             }
             keeper?.send(.hold(name: Held.control), [listener])
         }
-        let server = ControlServer(listener: listener, queue: queue) { [weak self] request, peer, responder in
-            self?.assumeIsolated { $0.answer(request, from: peer, responder) }
+        do {
+            control = try ControlServer(listener: listener, queue: queue) { [weak self] request, peer, responder in
+                self?.isolated { $0.answer(request, from: peer, responder) }
+            }
+        } catch {
+            throw BeginningFailure("cannot serve the control socket: \(error)")
         }
-        server.start()
-        control = server
     }
 
     private func makeParts(for manifest: Manifest) {
+        let addresses = ServiceAddresses(manifest)
+        let nofile = configuration.originalNofile
         planner = SpawnPlanner(
-            manifest: manifest, environment: environment, originalNofile: configuration.originalNofile)
-        prober = Prober(queue: queue) { [weak self] plan, completion in
-            self?.assumeIsolated { $0.runProbeCommand(plan, completion) }
+            scope: scope, ownEnvironment: environment,
+            originalNofile: nofile.count == 2 ? LimitPair(soft: nofile[0], hard: nofile[1]) : nil
+        ) { _, service, instance, port in
+            addresses.environment(of: service.name, instance: instance, port: port)
         }
+        prober = Prober(
+            queue: queue, keeper: configuration.keeper,
+            runCommand: { [weak self] plan, completion in
+                var cancel: () -> Void = {}
+                self?.isolated { cancel = $0.runProbeCommand(plan, completion) }
+                return cancel
+            },
+            report: { [weak self] generation, passed, detail in
+                self?.isolated { $0.take(.probed(generation, passed: passed, detail: detail)) }
+            },
+            note: { [log] in log.write(.notice, $0) })
     }
 
     // MARK: The application
@@ -137,16 +167,15 @@ extension SupervisorRole {
     private func runApplication(_ manifest: Manifest, _ inventory: Inventory, _ welcome: Inventory.Welcome) {
         var children: [Application.SurvivingChild] = []
         for child in inventory.children {
-            switch ChildLabel(child.label) {
-            case .instance(let id, let port):
+            if let label = ChildLabel(child.label), label.role == .leader {
                 children.append(
                     Application.SurvivingChild(
-                        generation: Generation(child.id), instance: id, port: port,
+                        generation: label.generation, instance: label.instance, port: label.port,
                         pid: child.state == .spawning ? nil : child.pid))
-            case .probe, nil:
-                // Nobody waits for its answer any more.
+            } else {
+                // A probe: nobody waits for its answer any more.
                 probeCommands.adopt(child.id)
-                keeper?.send(.signal(id: child.id, number: Signals.kill, group: true))
+                keeper?.send(.signal(id: child.id, number: Signals.killNumber, group: true))
             }
         }
         let snapshot = welcome.crashes >= Self.crashesUntilFresh ? nil : restoredApplication(manifest, inventory)
@@ -156,10 +185,11 @@ extension SupervisorRole {
         let isFirst = inventory.held[Held.manifest] == nil
         application = snapshot ?? Application(manifest: manifest)
         for child in inventory.children {
-            if case .instance(let id, _) = ChildLabel(child.label) {
-                attach(Generation(child.id), id, child.output)
+            if let label = ChildLabel(child.label), label.role == .leader {
+                attach(label.generation, label.instance, child.output)
             }
         }
+        pump?.attachmentsComplete()
         if isFirst {
             progress.begin(at: now)
             log.write(.info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")

@@ -23,7 +23,7 @@ extension SupervisorRole {
             guard let targets = resolve(names, application, responder) else { return }
             setLimits(limits, of: targets, application, peer, responder)
         case .shutdown(let options):
-            log.write(.notice, "shutdown, asked for by \(peer.text)")
+            log.write(.notice, "shutdown, asked for by \(peer)")
             waitFor(commands.begin(), options, responder)
             beginShutdown()
         }
@@ -52,7 +52,7 @@ extension SupervisorRole {
         guard !isShuttingDown else {
             return responder.fail(409, code: "shutting-down", "supd is shutting down")
         }
-        log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer.text)")
+        log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer)")
         let command = commands.begin()
         waitFor(command, options, responder)
         let what: Verb =
@@ -71,11 +71,11 @@ extension SupervisorRole {
         guard options.wait else { return responder.finish(json: ProgressLine(result: "accepted")) }
         commands.await(command, responder)
         responder.begin()
-        responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }
+        responder.onCancel { [weak self] in self?.isolated { $0.commands.forget(command) } }
         guard let timeout = options.timeout else { return }
-        let nanoseconds = Int(clamping: timeout.saturatingNanoseconds)
+        let nanoseconds = Int(clamping: timeout.wholeNanoseconds)
         queue.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
-            self?.assumeIsolated { $0.commands.timeOut(command, after: timeout) }
+            self?.isolated { $0.commands.timeOut(command, after: timeout) }
         }
     }
 
@@ -88,13 +88,13 @@ extension SupervisorRole {
         guard let number = Signals.number(of: name) else {
             return responder.fail(400, code: "usage", "there is no signal \"\(name)\"; it is named as in HUP, USR1")
         }
-        log.write(.info, "signal \(name) to \(Self.list(targets)), asked for by \(peer.text)")
+        log.write(.info, "signal \(name) to \(Self.list(targets)), asked for by \(peer)")
         let processes = runningProcesses(of: targets, application)
         guard !processes.isEmpty else {
             return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
         }
-        for (generation, _) in processes {
-            keeper?.send(.signal(id: generation.number, number: number, group: false))
+        for process in processes {
+            keeper?.send(.signal(id: process.generation.number, number: number, group: false))
         }
         responder.finish(
             json: ProgressLine(result: "done", message: "sent to \(Amount.text(processes.count, "process", "processes"))"))
@@ -106,7 +106,7 @@ extension SupervisorRole {
     ) {
         log.write(
             .info,
-            "limit \(limits.keys.sorted().joined(separator: " ")) of \(Self.list(targets)), asked for by \(peer.text)")
+            "limit \(limits.keys.sorted().joined(separator: " ")) of \(Self.list(targets)), asked for by \(peer)")
         let processes = runningProcesses(of: targets, application)
         guard !processes.isEmpty else {
             return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
@@ -115,7 +115,7 @@ extension SupervisorRole {
             let changes = try limits.sorted { $0.key < $1.key }.map { (key, value) throws(LimitChange.Failure) in
                 try LimitChange(name: key, value: value)
             }
-            let count = try LimitChange.apply(changes, to: processes.map(\.1), scope: scope)
+            let count = try LimitChange.apply(changes, to: processes, keeper: configuration.keeper)
             responder.finish(
                 json: ProgressLine(
                     result: "done",
@@ -130,12 +130,9 @@ extension SupervisorRole {
 
     private func runningProcesses(
         of targets: [InstanceID], _ application: Application
-    ) -> [(Generation, InstanceLeader)] {
+    ) -> [InstanceProcesses.Instance] {
         let wanted = Set(targets)
-        return application.views(at: now).flatMap(\.instances).compactMap { view in
-            guard wanted.contains(view.id), let pid = view.pid, let generation = view.generation else { return nil }
-            return (generation, InstanceLeader(pid: pid, instance: view.id.description, generation: generation.number))
-        }
+        return running(application.views(at: now).flatMap(\.instances).filter { wanted.contains($0.id) })
     }
 
     private static func list(_ targets: [InstanceID]) -> String {

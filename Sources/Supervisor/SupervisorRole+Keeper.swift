@@ -60,17 +60,21 @@ extension SupervisorRole {
             take(.portTaken(generation, holder: holder))
             return
         }
-        guard let planner, let keeper else { return }
-        switch planner.plan(instance: instance, port: port, generation: generation, scope: scope) {
-        case .success(let plan):
+        guard let planner, let keeper, let application, let service = application.service(named: instance.service) else {
+            return
+        }
+        do throws(StartFailure) {
+            let plan = try planner.plan(
+                service, instance: instance.number, port: port, generation: generation, manifest: application.manifest)
             plansUnderWay[generation] = plan
             keeper.send(.spawn(plan))
-        case .failure(let failure): take(.spawnFailed(generation, failure))
+        } catch {
+            take(.spawnFailed(generation, error))
         }
     }
 
     private func spawned(_ id: UInt64, pid: Int32, output: [Descriptor]) {
-        if probeCommands.spawned(id, output: output, queue: queue) { return }
+        if probeCommands.spawned(id, output: output) { return }
         let generation = Generation(id)
         plansUnderWay[generation] = nil
         if let (instance, _) = application?.instance(of: generation) { attach(generation, instance, output) }
@@ -81,15 +85,19 @@ extension SupervisorRole {
     func attach(_ generation: Generation, _ instance: InstanceID, _ output: [Descriptor]) {
         guard output.count == 2, let service = application?.service(named: instance.service) else { return }
         pump?.attach(
-            generation: generation.number, service: instance.service, number: instance.number, stdout: output[0],
-            stderr: output[1], maxSize: service.log.maxSize, keep: service.log.keep)
+            generation: generation.number, instance: instance.description, stdout: output[0], stderr: output[1],
+            maxSize: service.log.maxSize, keep: service.log.keep)
     }
 
     private func spawnFailed(_ id: UInt64, _ failure: SpawnFailure) {
         if probeCommands.failed(id, failure) { return }
         let generation = Generation(id)
-        let plan = plansUnderWay.removeValue(forKey: generation)
-        take(.spawnFailed(generation, StartFailure(text: StartFailureText.text(failure, plan: plan))))
+        guard let plan = plansUnderWay.removeValue(forKey: generation) else {
+            // A supervisor before this one has asked for it.
+            let text = "cannot start (\(failure.stage.rawValue)): \(errorMessage(failure.code))"
+            return take(.spawnFailed(generation, StartFailure(text: text)))
+        }
+        take(.spawnFailed(generation, StartFailure(text: StartFailureText.text(for: failure, of: plan))))
     }
 
     // MARK: Exits
@@ -100,12 +108,7 @@ extension SupervisorRole {
             return
         }
         let generation = Generation(id)
-        let status: ExitStatus =
-            switch exit {
-            case .code(let code): .code(code)
-            case .signal(let number, let coreDumped): .signal(number, coreDumped: coreDumped)
-            }
-        take(.exited(generation, status, groupEmpty: groupEmpty && orphans.isEmpty(of: generation)))
+        take(.exited(generation, ExitStatus(exit), groupEmpty: groupEmpty && orphans.isEmpty(of: generation)))
     }
 
     func signal(_ generation: Generation, _ name: String) {
@@ -117,7 +120,7 @@ extension SupervisorRole {
     /// Asks for the group; orphans are ended on the way.
     func checkGroup(_ generation: Generation) {
         for pid in orphans.pids(of: generation) {
-            keeper?.send(.signalOrphan(pid: pid, number: Signals.kill))
+            keeper?.send(.signalOrphan(pid: pid, number: Signals.killNumber))
         }
         keeper?.send(.queryGroup(id: generation.number))
     }
@@ -135,7 +138,7 @@ extension SupervisorRole {
         }
         pump.finish(generation: generation.number) { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { $0.keeper?.send(.release(id: generation.number)) } }
+            self.queue.async { self.isolated { $0.keeper?.send(.release(id: generation.number)) } }
         }
     }
 
@@ -145,7 +148,7 @@ extension SupervisorRole {
         orphans.insert(pid: pid, of: Generation(owner.generation))
         // The instance is gone already: nobody else will end this process.
         if application != nil, application?.instance(of: Generation(owner.generation)) == nil {
-            keeper?.send(.signalOrphan(pid: pid, number: Signals.kill))
+            keeper?.send(.signalOrphan(pid: pid, number: Signals.killNumber))
         }
     }
 
@@ -165,9 +168,9 @@ extension SupervisorRole {
         keeper?.close()
         keeper = nil
         for view in application?.views(at: now).flatMap(\.instances) ?? [] {
-            if let pid = view.pid { ProcessGroup.kill(pid) }
+            if let pid = view.pid { killProcessGroup(pid) }
         }
-        InstanceProcesses.endAll(scope: scope, within: .seconds(2))
+        if let scope = ProcessScope(scope) { _ = Leftovers.endAll(of: scope) }
         exitProcess(1)
     }
 }

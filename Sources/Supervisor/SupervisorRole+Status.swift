@@ -22,21 +22,15 @@ extension SupervisorRole {
         }
         let wanted = Set(selected)
         let views = application.views(at: now)
-        let leaders = views.flatMap(\.instances).compactMap { view -> InstanceLeader? in
-            guard wanted.contains(view.id.description), let pid = view.pid, let generation = view.generation else {
-                return nil
-            }
-            return InstanceLeader(pid: pid, instance: view.id.description, generation: generation.number)
-        }
+        let running = running(views.flatMap(\.instances).filter { wanted.contains($0.id.description) })
         let number = statusRequests.begin(responder)
-        let scope = scope
-        queryCounters { [weak self] counters in
+        queryCounters { [weak self, processes, keeper = configuration.keeper] counters in
             Self.sampling.async {
-                let usage = InstanceProcesses.usage(of: leaders, scope: scope)
-                let limits = withLimits ? InstanceProcesses.limits(of: leaders) : [:]
+                let usage = processes.sample(running, keeper: keeper)
+                let limits = withLimits ? ProcessSampler.limits(of: running) : [:]
                 guard let self else { return }
                 self.queue.async {
-                    self.assumeIsolated { role in
+                    self.isolated { role in
                         guard let responder = role.statusRequests.end(number), let application = role.application else {
                             return
                         }
@@ -48,9 +42,17 @@ extension SupervisorRole {
         }
     }
 
+    /// The instances that have a process.
+    func running(_ views: [Application.InstanceView]) -> [InstanceProcesses.Instance] {
+        views.compactMap { view in
+            guard let pid = view.pid, let generation = view.generation else { return nil }
+            return InstanceProcesses.Instance(generation: generation, id: view.id, leader: pid, scope: scope)
+        }
+    }
+
     private func report(
-        _ application: Application, _ counters: BalancerCounters?, _ usage: [UInt64: ProcessUsage],
-        _ limits: [UInt64: [String: LimitPair]]
+        _ application: Application, _ counters: BalancerCounters?, _ usage: [Generation: InstanceProcesses.Usage],
+        _ limits: [Generation: [String: LimitPair]]
     ) -> StatusReport {
         let now = now
         let flows = counters.map { counters in
@@ -65,9 +67,9 @@ extension SupervisorRole {
                     counters.fronts.filter { $0.service == view.name }.map { FlowStatus($0.address, $0.counts) }
                 },
                 instances: view.instances.map { instance in
-                    let used = instance.generation.flatMap { usage[$0.number] }
+                    let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
-                        instance, now: now, usage: used, limits: instance.generation.flatMap { limits[$0.number] },
+                        instance, now: now, usage: used, limits: instance.generation.flatMap { limits[$0] },
                         flow: flows?[instance.id.description].map { FlowStatus(nil, $0) })
                 })
         }
@@ -113,7 +115,7 @@ extension FlowStatus {
 extension InstanceStatus {
     /// The application's view of an instance with what /proc and the balancer add to it.
     init(
-        _ view: Application.InstanceView, now: Instant, usage: ProcessUsage?, limits: [String: LimitPair]?,
+        _ view: Application.InstanceView, now: Instant, usage: InstanceProcesses.Usage?, limits: [String: LimitPair]?,
         flow: FlowStatus?
     ) {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }

@@ -17,7 +17,7 @@ actor SupervisorRole {
     nonisolated var queue: DispatchQueue { executor.queue }
 
     let configuration: SupervisorConfiguration
-    let log = DaemonLog(role: "supervisor")
+    nonisolated let log = DaemonLog.standardError
     /// supd's own environment, of which the manifest names what is passed on.
     let environment: [String: String]
 
@@ -36,6 +36,7 @@ actor SupervisorRole {
 
     var balancer = BalancerClient()
     var planner: SpawnPlanner?
+    let processes = ProcessSampler()
     var prober: Prober?
     var pump: LogPump?
     var control: ControlServer?
@@ -47,6 +48,7 @@ actor SupervisorRole {
     var probeCommands = ProbeCommands()
     /// Users' commands under way.
     var commands = CommandTable()
+    var statusRequests = StatusRequests()
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
@@ -61,17 +63,21 @@ actor SupervisorRole {
 
     /// Starts: hello to the keeper on descriptor 3.
     func begin() {
-        deadlineTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.deadlineCame() } }
+        deadlineTimer.setEventHandler { [weak self] in self?.isolated { $0.deadlineCame() } }
         deadlineTimer.activate()
-        upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
+        upkeep.onDue { [weak self] in self?.isolated { $0.doUpkeep() } }
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
             LinkConnection(Descriptor(owning: 3)), queue: queue,
-            onReadable: { [weak self] in self?.assumeIsolated { $0.keeperIsReadable() } },
-            onWritable: { [weak self] in self?.assumeIsolated { $0.keeper?.flush() } },
+            onReadable: { [weak self] in self?.isolated { $0.keeperIsReadable() } },
+            onWritable: { [weak self] in self?.isolated { $0.keeper?.flush() } },
             problem: { [log] in log.write(.error, "cannot tell the keeper: \($0)") })
         keeper = link
         link.send(.hello(version: linkVersion))
     }
+
+    /// Runs a closure on the actor's state; only to be called on its queue, as all handlers of sources are. (Like
+    /// `assumeIsolated`, for results that are not Sendable, too.)
+    nonisolated func isolated(_ body: (isolated SupervisorRole) -> Void) { assumeIsolated { body($0) } }
 
     // MARK: Events in
 
@@ -129,7 +135,7 @@ actor SupervisorRole {
         case .checkGroup(let generation): checkGroup(generation)
         case .release(let generation): release(generation)
         case .beginProbing(let generation, let instance, let port): beginProbing(generation, instance, port: port)
-        case .endProbing(let generation): prober?.end(generation.number)
+        case .endProbing(let generation): prober?.end(generation)
         case .publish: balancer.routesAreStale = true
         case .report(let report): tell(report)
         case .progress(let command, let text): commands.progress(command, text)
@@ -156,9 +162,9 @@ actor SupervisorRole {
             keeper?.send(.exit(code: 0))
             return
         }
-        pump.finishAll { [weak self] in
+        pump.flush { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { $0.keeper?.send(.exit(code: 0)) } }
+            self.queue.async { self.isolated { $0.keeper?.send(.exit(code: 0)) } }
         }
     }
 }
