@@ -61,10 +61,11 @@ let package = Package(
         .testTarget(name: "KeeperTests", dependencies: ["Keeper", "Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "SupervisorTests",
-            dependencies: ["Supervisor", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
+            dependencies: ["Supervisor", "ControlAPI", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
             name: "BalancerTests", dependencies: ["Balancer", "Links", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],

@@ -5,8 +5,8 @@ package enum Suggestion {
     package static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let letters = Array(word.lowercased())
         guard (1...64).contains(letters.count) else { return nil }
-        // One slip in a short word, two in a longer one: more would suggest what nobody meant.
-        let allowed = letters.count <= 3 ? 1 : 2
+        // One slip in a short word, two from six letters on: more would suggest what nobody meant.
+        let allowed = letters.count < 6 ? 1 : 2
         var best: (candidate: String, distance: Int)?
         for candidate in candidates {
             let other = Array(candidate.lowercased())

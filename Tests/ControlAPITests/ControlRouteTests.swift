@@ -1,0 +1,107 @@
+import Testing
+
+@testable import ControlAPI
+
+@Suite("What a request asks for")
+struct ControlRouteTests {
+    static let routes: [ControlRoute] = [
+        .version,
+        .status(names: [], limits: false),
+        .status(names: ["api", "web/2", "a*", "w?b"], limits: true),
+        .verb(.start, names: ["all"], options: .init(wait: false)),
+        .verb(.stop, names: ["api/2"], options: .init(wait: true)),
+        .verb(.restart, names: ["api", "b,c", "ü% &=+"], options: .init(wait: true, timeout: .milliseconds(1500))),
+        .verb(.restart, names: ["api"], options: .init(wait: true, timeout: .milliseconds(1))),
+        .verb(.restart, names: ["api"], options: .init(wait: true, timeout: .seconds(90))),
+        .signal(names: ["api"], signal: "RTMIN+3"),
+        .limit(names: ["api/1"], limits: ["nofile": "4096", "core": "0:unlimited"]),
+        .shutdown(options: .init(wait: true)),
+        .shutdown(options: .init(wait: false)),
+    ]
+
+    @Test("What the client asks for is what the daemon understands", arguments: routes)
+    func roundTrip(route: ControlRoute) throws {
+        var parser = HTTPRequestParser()
+        parser.append(route.request.serialized())
+        guard case .request(let request) = try parser.next() else {
+            Issue.record("not a complete request")
+            return
+        }
+        #expect(try ControlRoute(request) == route)
+    }
+
+    @Test(
+        "What a person types for curl is understood as well",
+        arguments: [
+            ("POST", "/v1/services/api/2/restart", .verb(.restart, names: ["api/2"], options: .init(wait: false))),
+            (
+                "POST", "/v1/services/api%2F2,web/stop?wait=1",
+                .verb(.stop, names: ["api/2", "web"], options: .init(wait: true))
+            ),
+            ("POST", "/v1/services/a*/signal?signal=HUP", .signal(names: ["a*"], signal: "HUP")),
+            ("GET", "/v1/status?limits=0&name=api", .status(names: ["api"], limits: false)),
+        ] as [(String, String, ControlRoute)])
+    func byHand(method: String, target: String, route: ControlRoute) throws {
+        #expect(try ControlRoute(HTTPRequest(method: method, target: target)) == route)
+    }
+
+    @Test("Limits may be text or whole numbers")
+    func limitBody() throws {
+        let body = Array("{\"nofile\": 4096, \"as\": \"1G\"}".utf8)
+        let route = try ControlRoute(HTTPRequest(method: "POST", target: "/v1/services/api/limit", body: body))
+        #expect(route == .limit(names: ["api"], limits: ["nofile": "4096", "as": "1G"]))
+    }
+
+    @Test(
+        "What is not known is refused, not passed over",
+        arguments: [
+            ("GET", "/", 404), ("GET", "/v1", 404), ("GET", "/v2/status", 404), ("GET", "/v1/status/", 404),
+            ("GET", "/v1/services/api", 404), ("POST", "/v1/services/api/explode", 404), ("GET", "/metrics", 404),
+            ("POST", "/v1/apply", 404), ("POST", "/v1/services/restart", 404),
+            ("POST", "/v1/status", 405), ("HEAD", "/v1/status", 405), ("BREW", "/v1/version", 405),
+            ("GET", "/v1/services/api/restart", 405), ("DELETE", "/v1/shutdown", 405),
+            ("POST", "/v1/services/api/signal", 400), ("POST", "/v1/services/api/signal?signal=", 400),
+            ("POST", "/v1/services//stop", 400), ("POST", "/v1/services/api,/stop", 400),
+            ("POST", "/v1/services/%zz/stop", 400), ("POST", "/v1/services/%ff/stop", 400),
+            ("POST", "/v1/services/a%00/stop", 400),
+            ("POST", "/v1/services/api/stop?wait=maybe", 400), ("POST", "/v1/services/api/stop?force=1", 400),
+            ("POST", "/v1/services/api/stop?wait=1&wait=1", 400),
+            ("POST", "/v1/services/api/stop?timeout=0", 400), ("POST", "/v1/services/api/stop?timeout=-1", 400),
+            ("POST", "/v1/services/api/stop?timeout=inf", 400), ("POST", "/v1/services/api/stop?timeout=nan", 400),
+            ("POST", "/v1/services/api/stop?timeout=1e300", 400), ("GET", "/v1/status?name=", 400),
+            ("POST", "/v1/services/api/limit", 400),
+        ])
+    func refused(method: String, target: String, status: Int) {
+        #expect(
+            performing: { try ControlRoute(HTTPRequest(method: method, target: target)) },
+            throws: { ($0 as? RouteFailure)?.status == status })
+    }
+
+    @Test(
+        "A body that is no object of limits is refused",
+        arguments: [
+            "", "[]", "{}", "{\"nofile\": 1.5}", "{\"nofile\": null}", "{\"nofile\": {\"soft\": 1}}", "nofile=1",
+        ])
+    func badLimits(body: String) {
+        #expect(throws: RouteFailure.self) {
+            try ControlRoute(HTTPRequest(method: "POST", target: "/v1/services/api/limit", body: Array(body.utf8)))
+        }
+    }
+
+    @Test("Random targets never do more than be refused", arguments: 0..<2)
+    func randomTargets(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let pieces = [
+            "/", "v1", "services", "api", "restart", "?", "&", "=", "wait", "timeout", "%2F", "%", ",", "9", "name",
+            "status", "signal", "limit",
+        ]
+        for _ in 0..<5000 {
+            let target =
+                "/"
+                + (0..<Int.random(in: 0...12, using: &random)).map { _ in
+                    pieces.randomElement(using: &random) ?? ""
+                }.joined()
+            _ = try? ControlRoute(HTTPRequest(method: "POST", target: target))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import Testing
+
+@testable import ControlAPI
+
+@Suite("Names of services and instances")
+struct SelectorTests {
+    static let instances = ["db/1", "api/1", "api/2", "api/10", "web-a/1", "web-b/1"]
+
+    @Test(
+        "A name, an instance, a glob and all choose what they say, in the order of the manifest",
+        arguments: [
+            (["api"], ["api/1", "api/2", "api/10"]),
+            (["api/2"], ["api/2"]),
+            (["api/?"], ["api/1", "api/2"]),
+            (["api/*"], ["api/1", "api/2", "api/10"]),
+            (["web-*"], ["web-a/1", "web-b/1"]),
+            (["web-?"], ["web-a/1", "web-b/1"]),
+            (["*"], instances),
+            (["*/1"], ["db/1", "api/1", "web-a/1", "web-b/1"]),
+            (["*b*"], ["db/1", "web-a/1", "web-b/1"]),
+            (["all"], instances),
+            (["api/2", "db", "api/2", "api"], ["db/1", "api/1", "api/2", "api/10"]),
+            ([], []),
+        ])
+    func matching(selectors: [String], expected: [String]) throws {
+        #expect(try Selector.resolve(selectors, among: Self.instances) == expected)
+    }
+
+    @Test(
+        "A name that matches nothing is told, with what was probably meant",
+        arguments: [
+            ("apu", "there is no service \"apu\"; did you mean \"api\"?"),
+            ("api/3", "there is no instance \"api/3\"; did you mean \"api/1\"?"),
+            ("zebra", "there is no service \"zebra\""),
+            ("x*", "nothing matches \"x*\""),
+            ("", "there is no service \"\""),
+            ("api/", "there is no instance \"api/\"; did you mean \"api/1\"?"),
+            ("al", "there is no service \"al\"; did you mean \"all\"?"),
+        ])
+    func missing(selector: String, message: String) {
+        #expect(
+            performing: { try Selector.resolve([selector, "db"], among: Self.instances) },
+            throws: { "\($0)" == message })
+    }
+
+    @Test("All names that match nothing are told at once")
+    func allMissing() {
+        #expect(
+            performing: { try Selector.resolve(["x", "api", "y/1"], among: Self.instances) },
+            throws: { ($0 as? Selector.NoSuchName)?.names == ["x", "y/1"] })
+    }
+
+    @Test("All of nothing is nothing, and no error")
+    func allOfNothing() throws {
+        #expect(try Selector.resolve(["all"], among: []) == [])
+    }
+
+    @Test("A glob made to be slow is not")
+    func hostileGlob() {
+        let pattern = String(repeating: "*a", count: 1000) + "b"
+        #expect(!Selector.matches(pattern, instance: String(repeating: "a", count: 2000) + "/1"))
+    }
+
+    @Test(
+        "The nearest word is found, and a distant one is not suggested",
+        arguments: [
+            ("statsu", "status"), ("STATUS", "status"), ("restrat", "restart"), ("stpo", "stop"), ("log", "logs"),
+            ("apply", nil), ("", nil), (String(repeating: "a", count: 100), nil),
+        ])
+    func suggestions(word: String, expected: String?) {
+        let words = ["status", "start", "stop", "restart", "logs"]
+        #expect(Suggestion.nearest(to: word, among: words) == expected)
+    }
+}
