@@ -1,4 +1,5 @@
 import Dispatch
+import FoundationEssentials
 import Links
 import Manifest
 import Platform
@@ -20,8 +21,8 @@ extension SupervisorRole {
         balancer.isReady = false
         let link = DispatchLink<BalancerRequest, BalancerNotice>(
             LinkConnection(descriptor), queue: queue,
-            onReadable: { [weak self] in self?.isolated { $0.balancerIsReadable() } },
-            onWritable: { [weak self] in self?.isolated { $0.balancer.link?.flush() } },
+            onReadable: { [weak self] in self?.assumeIsolated { $0.balancerIsReadable() } },
+            onWritable: { [weak self] in self?.assumeIsolated { $0.balancer.link?.flush() } },
             problem: { [log] in log.write(.error, "cannot tell the balancer: \($0)") })
         balancer.link = link
         link.send(.hello(version: linkVersion))
@@ -87,7 +88,7 @@ extension SupervisorRole {
                 connectTimeout: balance.connectTimeout.wholeNanoseconds,
                 drainTimeout: balance.drainTimeout.wholeNanoseconds)
         }
-        let loops = application.manifest.supd.balancer.loops ?? min(4, max(1, activeProcessorCount()))
+        let loops = application.manifest.supd.balancer.loops ?? min(4, max(1, ProcessInfo.processInfo.activeProcessorCount))
         let table = balancer.table(application.routes, settings: settings, loops: loops)
         balancer.link?.send(.table(table))
     }
@@ -102,7 +103,7 @@ extension SupervisorRole {
         balancer.waitingForCounters[query] = completion
         link.send(.queryCounters(query: query))
         queue.asyncAfter(deadline: .now() + .milliseconds(300)) { [weak self] in
-            self?.isolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
+            self?.assumeIsolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
         }
     }
 

@@ -133,7 +133,8 @@ extension SupervisorRole {
         }
         do {
             control = try ControlServer(listener: listener, queue: queue) { [weak self] request, peer, responder in
-                self?.isolated { $0.answer(request, from: peer, responder) }
+                let responder = QueueConfined(responder)
+                self?.assumeIsolated { $0.answer(request, from: peer, responder.value) }
             }
         } catch {
             throw BeginningFailure("cannot serve the control socket: \(error)")
@@ -152,12 +153,14 @@ extension SupervisorRole {
         prober = Prober(
             queue: queue, keeper: configuration.keeper,
             runCommand: { [weak self] plan, completion in
-                var cancel: () -> Void = {}
-                self?.isolated { cancel = $0.runProbeCommand(plan, completion) }
-                return cancel
+                let completion = QueueConfined(completion)
+                let id = self?.assumeIsolated { $0.runProbeCommand(plan, completion.value) }
+                return { [weak self] in
+                    if let id { self?.assumeIsolated { $0.endProbeCommand(id) } }
+                }
             },
             report: { [weak self] generation, passed, detail in
-                self?.isolated { $0.take(.probed(generation, passed: passed, detail: detail)) }
+                self?.assumeIsolated { $0.take(.probed(generation, passed: passed, detail: detail)) }
             },
             note: { [log] in log.write(.notice, $0) })
     }

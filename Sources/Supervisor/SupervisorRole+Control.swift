@@ -1,4 +1,5 @@
 import ControlAPI
+import Links
 import Dispatch
 import Platform
 import Supervision
@@ -71,11 +72,11 @@ extension SupervisorRole {
         guard options.wait else { return responder.finish(json: ProgressLine(result: "accepted")) }
         commands.await(command, responder)
         responder.begin()
-        responder.onCancel { [weak self] in self?.isolated { $0.commands.forget(command) } }
+        responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }
         guard let timeout = options.timeout else { return }
         let nanoseconds = Int(clamping: timeout.wholeNanoseconds)
         queue.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
-            self?.isolated { $0.commands.timeOut(command, after: timeout) }
+            self?.assumeIsolated { $0.commands.timeOut(command, after: timeout) }
         }
     }
 

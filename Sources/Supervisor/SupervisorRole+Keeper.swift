@@ -1,6 +1,7 @@
 import Dispatch
 import Links
 import Logs
+import Manifest
 import Platform
 import Supervision
 
@@ -138,7 +139,7 @@ extension SupervisorRole {
         }
         pump.finish(generation: generation.number) { [weak self] in
             guard let self else { return }
-            self.queue.async { self.isolated { $0.keeper?.send(.release(id: generation.number)) } }
+            self.queue.async { self.assumeIsolated { $0.keeper?.send(.release(id: generation.number)) } }
         }
     }
 

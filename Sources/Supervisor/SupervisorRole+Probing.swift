@@ -31,14 +31,16 @@ extension SupervisorRole {
         prober.begin(Prober.Target(instance: target, port: port, check: check))
     }
 
-    /// Runs a probe's command by the keeper; what is returned ends it.
-    func runProbeCommand(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> () -> Void {
+    /// Runs a probe's command by the keeper; answers its id.
+    func runProbeCommand(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> UInt64 {
         var plan = plan
         plan.id = probeCommands.begin(plan, completion)
         keeper?.send(.spawn(plan))
-        let id = plan.id
-        return { [weak self] in
-            self?.isolated { $0.keeper?.send(.signal(id: id, number: Signals.killNumber, group: true)) }
-        }
+        return plan.id
+    }
+
+    /// Ends a probe's command early.
+    func endProbeCommand(_ id: UInt64) {
+        keeper?.send(.signal(id: id, number: Signals.killNumber, group: true))
     }
 }

@@ -24,13 +24,12 @@ extension SupervisorRole {
         let views = application.views(at: now)
         let running = running(views.flatMap(\.instances).filter { wanted.contains($0.id.description) })
         let number = statusRequests.begin(responder)
-        queryCounters { [weak self, processes, keeper = configuration.keeper] counters in
+        queryCounters { [role = self, processes, keeper = configuration.keeper] counters in
             Self.sampling.async {
                 let usage = processes.sample(running, keeper: keeper)
                 let limits = withLimits ? ProcessSampler.limits(of: running) : [:]
-                guard let self else { return }
-                self.queue.async {
-                    self.isolated { role in
+                role.queue.async {
+                    role.assumeIsolated { role in
                         guard let responder = role.statusRequests.end(number), let application = role.application else {
                             return
                         }
@@ -136,7 +135,7 @@ extension ExitReport {
     /// The core counts in CLOCK_MONOTONIC; people read the wall clock.
     init(_ exit: Application.LastExit, now: Instant) {
         let age = now.nanoseconds &- exit.at.nanoseconds
-        let at = timestamp(wallNanoseconds: wallClockNanoseconds() &- age)
+        let at = WallClock.text(nanoseconds: wallClockNanoseconds() &- age)
         switch exit.status {
         case .code(let code): self.init(code: code, signal: nil, reason: exit.reason, at: at)
         case .signal(let number, _):

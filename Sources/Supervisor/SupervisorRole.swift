@@ -13,7 +13,7 @@ import Supervision
 /// build the application from it (`SupervisorRole+Beginning.swift`), go on.
 actor SupervisorRole {
     private let executor: QueueExecutor
-    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
     nonisolated var queue: DispatchQueue { executor.queue }
 
     let configuration: SupervisorConfiguration
@@ -63,21 +63,17 @@ actor SupervisorRole {
 
     /// Starts: hello to the keeper on descriptor 3.
     func begin() {
-        deadlineTimer.setEventHandler { [weak self] in self?.isolated { $0.deadlineCame() } }
+        deadlineTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.deadlineCame() } }
         deadlineTimer.activate()
-        upkeep.onDue { [weak self] in self?.isolated { $0.doUpkeep() } }
+        upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
             LinkConnection(Descriptor(owning: 3)), queue: queue,
-            onReadable: { [weak self] in self?.isolated { $0.keeperIsReadable() } },
-            onWritable: { [weak self] in self?.isolated { $0.keeper?.flush() } },
+            onReadable: { [weak self] in self?.assumeIsolated { $0.keeperIsReadable() } },
+            onWritable: { [weak self] in self?.assumeIsolated { $0.keeper?.flush() } },
             problem: { [log] in log.write(.error, "cannot tell the keeper: \($0)") })
         keeper = link
         link.send(.hello(version: linkVersion))
     }
-
-    /// Runs a closure on the actor's state; only to be called on its queue, as all handlers of sources are. (Like
-    /// `assumeIsolated`, for results that are not Sendable, too.)
-    nonisolated func isolated(_ body: (isolated SupervisorRole) -> Void) { assumeIsolated { body($0) } }
 
     // MARK: Events in
 
@@ -164,7 +160,7 @@ actor SupervisorRole {
         }
         pump.flush { [weak self] in
             guard let self else { return }
-            self.queue.async { self.isolated { $0.keeper?.send(.exit(code: 0)) } }
+            self.queue.async { self.assumeIsolated { $0.keeper?.send(.exit(code: 0)) } }
         }
     }
 }
