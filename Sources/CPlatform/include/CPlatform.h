@@ -5,4 +5,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "supd_memory_file.h"
+#include "supd_packet.h"
+#include "supd_process.h"
+#include "supd_spawn.h"
+
 #endif
