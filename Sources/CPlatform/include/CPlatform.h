@@ -9,5 +9,6 @@
 #include "supd_packet.h"
 #include "supd_process.h"
 #include "supd_spawn.h"
+#include "supd_system.h"
 
 #endif

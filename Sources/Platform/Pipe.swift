@@ -1,0 +1,32 @@
+import CPlatform
+import Glibc
+
+/// Creates a pipe, close-on-exec and blocking at both ends, by pipe2(2).
+package func makePipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
+    var ends: (Int32, Int32) = (-1, -1)
+    try systemCall("pipe2") {
+        withUnsafeMutableBytes(of: &ends) { bytes in
+            supd_pipe(bytes.bindMemory(to: Int32.self).baseAddress)
+        }
+    }
+    return (Descriptor(owning: ends.0), Descriptor(owning: ends.1))
+}
+
+/// Makes a description nonblocking (for everybody who shares it), by fcntl(F_SETFL).
+package func setNonblocking(_ descriptor: Descriptor) throws(SystemError) {
+    let flags = try systemCall("fcntl", "F_GETFL") { fcntl(descriptor.raw, F_GETFL) }
+    try systemCall("fcntl", "F_SETFL") { fcntl(descriptor.raw, F_SETFL, flags | O_NONBLOCK) }
+}
+
+/// Gives a file to a user, by fchown(2): who may open a pipe by the name /dev/stdout.
+package func changeOwner(of descriptor: Descriptor, user: UInt32, group: UInt32) throws(SystemError) {
+    try systemCall("fchown") { fchown(descriptor.raw, user, group) }
+}
+
+/// Opens /dev/null as 0, 1 and 2 where the parent left them closed, so that nothing else is ever taken for them.
+package func openStandardDescriptors() {
+    for number in Int32(0)...2 where fcntl(number, F_GETFD) == -1 {
+        // open(2) answers the lowest free number, which is this one.
+        _ = open("/dev/null", O_RDWR)
+    }
+}
