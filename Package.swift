@@ -52,13 +52,19 @@ let package = Package(
 
         // Tests: a folder a target.
         .target(name: "TestSupport", dependencies: ["Platform"], path: "Tests/TestSupport", swiftSettings: common),
+        // A keeper whose roles are the test itself.
+        .executableTarget(
+            name: "KeeperHarness", dependencies: ["Keeper", "Platform"], path: "Tests/KeeperHarness",
+            swiftSettings: common),
         .testTarget(name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
         .testTarget(name: "SupervisionTests", dependencies: ["Supervision", "Manifest"], swiftSettings: common),
         .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ControlAPITests", dependencies: ["ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "LogsTests", dependencies: ["Logs", "Platform", "TestSupport"], swiftSettings: common),
-        .testTarget(name: "KeeperTests", dependencies: ["Keeper", "Links", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "KeeperTests", dependencies: ["Keeper", "KeeperHarness", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
         .testTarget(
             name: "SupervisorTests",
             dependencies: ["Supervisor", "ControlAPI", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],

@@ -14,4 +14,10 @@ package final class Descriptor: Sendable {
     package func duplicate() throws(SystemError) -> Descriptor {
         Descriptor(owning: try systemCall("fcntl", "F_DUPFD_CLOEXEC") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
     }
+
+    /// A second descriptor of what this number stands for in this process, close-on-exec and above 2, by
+    /// fcntl(F_DUPFD_CLOEXEC).
+    package static func duplicate(of number: Int32) throws(SystemError) -> Descriptor {
+        Descriptor(owning: try systemCall("fcntl", "F_DUPFD_CLOEXEC \(number)") { fcntl(number, F_DUPFD_CLOEXEC, 3) })
+    }
 }

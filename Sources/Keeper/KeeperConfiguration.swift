@@ -1,0 +1,39 @@
+/// What the keeper is told at its start.
+package struct KeeperConfiguration: Sendable {
+    /// What to execute for a role, tried in order. The image in use is always there, whatever became of its file.
+    package var candidates = ["/proc/self/exe"]
+    /// The supervisor's argument vector; the first is what `ps` shows.
+    package var supervisorArguments: [String]
+    /// The balancer's argument vector.
+    package var balancerArguments: [String]
+    /// The environment of the roles, `NAME=value`, without what systemd meant for the keeper alone.
+    package var environment: [String]
+    /// The text that marks this keeper's children in their environment as SUPD_SCOPE.
+    package var scope: String
+    /// NOTIFY_SOCKET; nil: nobody wants to hear from us.
+    package var notifySocket: String?
+    /// How often systemd wants to hear from us, in nanoseconds; nil: it does not.
+    package var watchdog: Int64?
+    /// For tests: do as if the kernel were older than 6.9 and had neither clone3 nor lists of children.
+    package var usesOldKernelPaths = false
+
+    /// Creates a configuration out of the environment that the keeper was started with: takes from it what sd_notify(3),
+    /// sd_watchdog_enabled(3) and sd_listen_fds(3) mean for one process alone.
+    package init(
+        supervisorArguments: [String], balancerArguments: [String], environment: [String: String], scope: String,
+        processID: Int32
+    ) {
+        self.supervisorArguments = supervisorArguments
+        self.balancerArguments = balancerArguments
+        self.scope = scope
+        notifySocket = environment["NOTIFY_SOCKET"]
+        let isMeantForUs = environment["WATCHDOG_PID"].map { $0 == String(processID) } ?? true
+        if isMeantForUs, let microseconds = environment["WATCHDOG_USEC"].flatMap(Int64.init), microseconds > 0 {
+            watchdog = min(microseconds, 1 << 40) * 1000
+        }
+        let taken: Set = [
+            "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+        ]
+        self.environment = environment.filter { !taken.contains($0.key) }.map { "\($0.key)=\($0.value)" }.sorted()
+    }
+}

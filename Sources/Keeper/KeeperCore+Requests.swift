@@ -1,0 +1,106 @@
+import Links
+
+/// What the roles ask for.
+extension KeeperCore {
+    mutating func received(_ role: Role, _ request: KeeperRequest, _ descriptors: Int, at now: Int64) {
+        guard let process = self[role].process, !process.isCondemned else { return }
+        self[role].heard()
+        switch (role, request) {
+        case (_, .hello):
+            self[role].greeted()
+            if role == .supervisor { sendInventory(at: now) }
+        case (_, .pong): break
+        // Whoever takes over the balancer must not become us: it can say hello and pong, nothing else.
+        case (.balancer, _): linkBroken(role, "the balancer may not ask the keeper for anything")
+        case (.supervisor, _) where !process.isGreeted: linkBroken(role, "a request came before hello")
+        case (.supervisor, .spawn(let plan)): spawn(plan)
+        case (.supervisor, .signal(let id, let number, let group)):
+            if children[id] != nil { act(.signal(id, number: number, group: group)) }
+        case (.supervisor, .signalOrphan(let pid, let number)):
+            if orphans[pid] != nil { act(.signalOrphan(pid: pid, number: number)) }
+        case (.supervisor, .queryGroup(let id)):
+            // What has left the group shows as an orphan, which the supervisor must know before it trusts the answer.
+            act(.findOrphans)
+            if children[id] != nil { act(.checkGroup(id)) } else { tell(.group(id: id, empty: true)) }
+        case (.supervisor, .release(let id)):
+            guard children[id]?.hasExited == true else { return }
+            children[id] = nil
+            act(.forget(id))
+        case (.supervisor, .hold(let name)): hold(name, descriptors)
+        case (.supervisor, .drop(let name)):
+            if held.remove(name) != nil { act(.drop(name: name)) }
+        case (.supervisor, .startBalancer(let credentials)): startBalancer(credentials, at: now)
+        case (.supervisor, .ready):
+            if !wasReady { act(.notify("READY=1")) }
+            wasReady = true
+        case (.supervisor, .status(let text)):
+            act(.notify("STATUS=" + String(text.prefix(500).map { $0.isNewline ? " " : $0 })))
+        case (.supervisor, .stopping(let microseconds)):
+            act(.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(microseconds)"))
+        case (.supervisor, .exit(let code)): end(code: code, farewell: true, at: now)
+        }
+    }
+
+    private mutating func sendInventory(at now: Int64) {
+        tell(
+            .welcome(
+                version: linkVersion, runs: supervisor.runs, crashes: supervisor.crashes(at: now), scope: scope,
+                highestID: highestID))
+        for (id, child) in children.sorted(by: { $0.key < $1.key }) {
+            let state: ChildState =
+                switch child.state {
+                case .spawning: .spawning
+                case .running: .running
+                case .exited: .exited
+                }
+            tell(.child(id: id, label: child.label, pid: child.pid, state: state), [.output(child: id)])
+            if case .exited(let exit, let groupEmpty) = child.state {
+                tell(.exited(id: id, exit: exit, groupEmpty: groupEmpty))
+            }
+        }
+        for name in held.sorted() { tell(.held(name: name), [.held(name: name)]) }
+        if let pid = balancer.process?.pid { tell(.balancerStarted(pid: pid), [.balancerLink]) }
+        for (pid, scope) in orphans.sorted(by: { $0.key < $1.key }) { tell(.adopted(pid: pid, scope: scope)) }
+        tell(.inventoryEnd)
+        if case .stopping(let signal, _) = phase { tell(.shutdown(signal: signal)) }
+    }
+
+    private mutating func spawn(_ plan: SpawnPlan) {
+        if let refusal = refusal(of: plan) {
+            tell(.spawnFailed(id: plan.id, failure: SpawnFailure(stage: .prepare, code: refusal)))
+            return
+        }
+        highestID = max(highestID, plan.id)
+        children[plan.id] = Child(label: plan.label, pid: 0, state: .spawning)
+        act(.spawn(plan))
+    }
+
+    /// Why a plan is not tried at all, as an errno value.
+    private func refusal(of plan: SpawnPlan) -> Int32? {
+        if !phase.replacesRoles { return ErrnoValue.canceled }
+        if children[plan.id] != nil { return ErrnoValue.exists }
+        if children.count >= Self.tableLimit { return ErrnoValue.tryAgain }
+        return plan.label.utf8.count > Self.nameLimit ? ErrnoValue.nameTooLong : nil
+    }
+
+    private mutating func hold(_ name: String, _ descriptors: Int) {
+        guard descriptors == 1 else {
+            linkBroken(.supervisor, "hold needs one descriptor beside it, not \(descriptors)")
+            return
+        }
+        guard name.utf8.count <= Self.nameLimit, held.count < Self.tableLimit || held.contains(name) else {
+            act(.warn("cannot hold another descriptor: there are \(held.count) already, or its name is too long"))
+            return
+        }
+        held.insert(name)
+        act(.hold(name: name))
+    }
+
+    private mutating func startBalancer(_ credentials: RoleCredentials?, at now: Int64) {
+        guard phase.replacesRoles else { return }
+        let hasChanged = credentials != balancerCredentials
+        balancerCredentials = credentials
+        if hasChanged { kill(.balancer, wanted: true) }
+        balancer.want(at: now)
+    }
+}

@@ -1,0 +1,210 @@
+import Links
+import Platform
+
+/// What the shell has of a child that was not forgotten yet.
+struct ChildResources {
+    let pid: Int32
+    let process: ProcessDescriptor
+    /// The read ends of its stdout and stderr, as captured.
+    let output: [Descriptor]
+    /// While it is in the poll set.
+    var exitToken: UInt64?
+    /// Until it has executed its program.
+    var status: (descriptor: Descriptor, token: UInt64)?
+    /// It wrote this to its status pipe, and is about to end.
+    var failure: SpawnFailure?
+    var isReaped = false
+}
+
+/// What the shell has of an adopted process.
+struct OrphanResources {
+    let process: ProcessDescriptor
+    let token: UInt64
+}
+
+// MARK: - Starting
+
+extension KeeperLoop {
+    func spawn(_ plan: SpawnPlan) {
+        do throws(SpawnError) {
+            let pid = try fork(plan)
+            events.append(.childForked(plan.id, pid: pid))
+        } catch {
+            events.append(.childFailed(plan.id, SpawnFailure(error)))
+        }
+    }
+
+    private func fork(_ plan: SpawnPlan) throws(SpawnError) -> Int32 {
+        var spawn = Spawn(candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
+        spawn.directory = plan.directory
+        spawn.umask = plan.umask
+        spawn.diesWithParent = true
+        spawn.resetsOOMScore = resetsOOMScore
+        spawn.avoidsNewCalls = configuration.usesOldKernelPaths
+        spawn.limits =
+            [openFileLimit].compactMap(\.self)
+            + plan.limits.map { Spawn.Limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }
+        spawn.credentials = plan.credentials.map {
+            Spawn.Credentials(user: $0.user, group: $0.group, supplementary: $0.supplementary)
+        }
+        do {
+            var output: [Descriptor] = []
+            if plan.capturesOutput {
+                let (standardOutput, standardError) = (try makePipe(), try makePipe())
+                output = [standardOutput.read, standardError.read]
+                for descriptor in output { try setNonblocking(descriptor) }
+                spawn.descriptors = [nil, standardOutput.write, standardError.write]
+                if let credentials = plan.credentials {
+                    // So that the program may open /dev/stdout by its name.
+                    for descriptor in [standardOutput.write, standardError.write] {
+                        try? changeOwner(of: descriptor, user: credentials.user, group: credentials.group)
+                    }
+                }
+            }
+            let forked = try spawn.start()
+            do throws(SystemError) {
+                let exitToken = try watch(forked.process.descriptor, .childExit(plan.id))
+                let statusToken = try watch(forked.status, .childStatus(plan.id))
+                children[plan.id] = ChildResources(
+                    pid: forked.pid, process: forked.process, output: output, exitToken: exitToken,
+                    status: (forked.status, statusToken))
+            } catch {
+                abandon(forked)
+                throw error
+            }
+            knownProcesses.insert(forked.pid)
+            return forked.pid
+        } catch let error as SpawnError {
+            throw error
+        } catch let error as SystemError {
+            throw SpawnError(stage: .prepare, code: error.code)
+        } catch {
+            throw SpawnError(stage: .prepare, code: ErrnoValue.tryAgain)
+        }
+    }
+
+    func childStatusChanged(_ id: UInt64) {
+        guard let status = children[id]?.status else { return }
+        switch Spawn.outcome(of: status.descriptor) {
+        case .pending: return
+        case .executed: tell(.childExecuted(id))
+        // It is reported when it is reaped, so that nothing is left of it.
+        case .failed(let error): children[id]?.failure = SpawnFailure(error)
+        }
+        unwatch(status.descriptor, status.token)
+        children[id]?.status = nil
+    }
+}
+
+// MARK: - Ending
+
+extension KeeperLoop {
+    func childExited(_ id: UInt64) {
+        // The end may be seen before what the status pipe says.
+        childStatusChanged(id)
+        guard let child = children[id], let token = child.exitToken else { return }
+        let keepsZombie = !signalsGroupsByDescriptor && child.failure == nil
+        let exit: ChildExit
+        do throws(SystemError) {
+            guard let processExit = try child.process.exit(keepsZombie: keepsZombie) else { return }
+            exit = ChildExit(processExit)
+        } catch {
+            // Somebody else has reaped it, which nobody does.
+            exit = .code(255)
+        }
+        unwatch(child.process.descriptor, token)
+        children[id]?.exitToken = nil
+        if let status = child.status {
+            unwatch(status.descriptor, status.token)
+            children[id]?.status = nil
+        }
+        if !keepsZombie {
+            children[id]?.isReaped = true
+            knownProcesses.remove(child.pid)
+        }
+        if let failure = child.failure {
+            tell(.childFailed(id, failure))
+        } else {
+            // Its own children are ours now; the supervisor must know of them before it takes the child for gone.
+            findOrphans()
+            tell(.childExited(id, exit, groupEmpty: isGroupEmpty(id)))
+        }
+    }
+
+    /// Whether no process of a child's group is left, itself apart once it has ended.
+    func isGroupEmpty(_ id: UInt64) -> Bool {
+        guard let child = children[id] else { return true }
+        guard child.exitToken == nil else { return false }
+        do throws(SystemError) {
+            if signalsGroupsByDescriptor {
+                try child.process.signalGroup(0)
+                return false
+            }
+            // A zombie counts for kill(2), and the leader is one.
+            return try !ProcessTable.all().contains { $0.group == child.pid && !$0.hasEnded }
+        } catch {
+            return error.code == ErrnoValue.noProcess
+        }
+    }
+
+    func signalChild(_ id: UInt64, _ number: Int32, group: Bool) {
+        guard let child = children[id] else { return }
+        let hasEnded = child.exitToken == nil
+        do throws(SystemError) {
+            if !group {
+                if !hasEnded { try child.process.signal(number) }
+            } else if signalsGroupsByDescriptor {
+                try child.process.signalGroup(number)
+            } else if !child.isReaped {
+                try signalProcessGroup(child.pid, number)
+            }
+        } catch {
+            // Just forked, it may lead no group yet.
+            if group, !hasEnded, error.code == ErrnoValue.noProcess { try? child.process.signal(number) }
+        }
+    }
+
+    func forget(_ id: UInt64) {
+        guard let child = children.removeValue(forKey: id) else { return }
+        if let token = child.exitToken { unwatch(child.process.descriptor, token) }
+        if let status = child.status { unwatch(status.descriptor, status.token) }
+        if !child.isReaped {
+            _ = try? child.process.exit()
+            knownProcesses.remove(child.pid)
+        }
+    }
+}
+
+// MARK: - Orphans
+
+extension KeeperLoop {
+    /// Looks for processes that have become children of the keeper because their own parents ended.
+    func findOrphans() {
+        mustFindOrphans = false
+        guard let list = try? childList.list() else { return }
+        for pid in list where !knownProcesses.contains(pid) {
+            guard let process = try? ProcessDescriptor(pid: pid) else { continue }
+            // One that has ended already needs nobody's attention.
+            if (try? process.exit()) != nil { continue }
+            guard let token = try? watch(process.descriptor, .orphanExit(pid)) else { continue }
+            knownProcesses.insert(pid)
+            orphans[pid] = OrphanResources(process: process, token: token)
+            events.append(.orphanFound(pid: pid, scope: environmentValue(of: pid, "SUPD_SCOPE")))
+        }
+    }
+
+    func orphanExited(_ pid: Int32) {
+        guard let orphan = orphans[pid] else { return }
+        do throws(SystemError) {
+            guard try orphan.process.exit() != nil else { return }
+        } catch {
+            // Somebody else has reaped it, which nobody does: it is gone all the same.
+        }
+        unwatch(orphan.process.descriptor, orphan.token)
+        orphans[pid] = nil
+        knownProcesses.remove(pid)
+        // It may have had children.
+        findOrphans()
+        tell(.orphanExited(pid: pid))
+    }
+}

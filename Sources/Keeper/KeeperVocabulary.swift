@@ -1,0 +1,110 @@
+import Links
+
+/// The roles that the keeper starts.
+enum Role: String, CaseIterable, Hashable {
+    case supervisor, balancer
+}
+
+/// A descriptor that the shell holds; the core only names it.
+enum DescriptorKey: Hashable {
+    /// The read ends of a child's stdout and stderr: two descriptors, or none.
+    case output(child: UInt64)
+    /// What the supervisor asked to hold under a name.
+    case held(name: String)
+    /// The supervisor's end of its link to the balancer.
+    case balancerLink
+}
+
+/// What happened, as the shell saw it.
+enum KeeperEvent: Equatable {
+    /// The keeper begins.
+    case started
+    /// A signal came that is meant for the keeper.
+    case signalled(Int32)
+    /// `nextDeadline` has come.
+    case timePassed
+
+    /// A role was forked.
+    case roleSpawned(Role, pid: Int32)
+    /// A role could not be forked.
+    case roleSpawnFailed(Role, SpawnFailure)
+    /// A role has ended and is reaped.
+    case roleExited(Role, ChildExit)
+    /// A role said something, with so many descriptors beside it.
+    case received(Role, KeeperRequest, descriptors: Int)
+    /// A role's link was closed by it, or has carried something that is no message, which `reason` then names.
+    case linkBroken(Role, reason: String?)
+
+    /// A child was forked.
+    case childForked(UInt64, pid: Int32)
+    /// A child was not started: it could not be forked, or it has failed before the exec and is reaped.
+    case childFailed(UInt64, SpawnFailure)
+    /// A child has executed its program.
+    case childExecuted(UInt64)
+    /// A child has ended.
+    case childExited(UInt64, ChildExit, groupEmpty: Bool)
+    /// The answer to `checkGroup`.
+    case groupChecked(UInt64, empty: Bool)
+
+    /// A process that nobody here started has become a child of the keeper.
+    case orphanFound(pid: Int32, scope: String?)
+    /// An adopted orphan has ended and is reaped.
+    case orphanExited(pid: Int32)
+}
+
+/// What the shell must do, in order.
+enum KeeperAction: Equatable {
+    /// Start a role; answered by `roleSpawned` or `roleSpawnFailed`, and after the former by `roleExited`.
+    case spawnRole(Role, RoleCredentials?)
+    /// SIGKILL a role.
+    case killRole(Role)
+    /// Close a role's link.
+    case closeLink(Role)
+    /// Send a message as soon as there is room; in order.
+    case send(Role, KeeperNotice, [DescriptorKey])
+
+    /// Start a child; answered by `childForked` or `childFailed`, then by what becomes of it.
+    case spawn(SpawnPlan)
+    /// Send a signal to a child or its group, if it is still there.
+    case signal(UInt64, number: Int32, group: Bool)
+    /// See whether anything is left of a child's group; answered by `groupChecked`.
+    case checkGroup(UInt64)
+    /// A child is done with: reap it, close what is kept for it.
+    case forget(UInt64)
+    /// Send a signal to an orphan.
+    case signalOrphan(pid: Int32, number: Int32)
+    /// Look for new orphans now; answered by any number of `orphanFound`.
+    case findOrphans
+
+    /// Keep the descriptor that came beside the message being handled.
+    case hold(name: String)
+    /// Close it.
+    case drop(name: String)
+
+    /// Tell systemd.
+    case notify(String)
+    /// Tell people that something is wrong.
+    case warn(String)
+    /// Tell people.
+    case note(String)
+    /// End with this code.
+    case exit(Int32)
+}
+
+/// Signal numbers of Linux; the core calls no system.
+enum SignalNumber {
+    static let hangup: Int32 = 1
+    static let interrupt: Int32 = 2
+    static let kill: Int32 = 9
+    static let terminate: Int32 = 15
+    static let child: Int32 = 17
+}
+
+/// Errno values of Linux; the core calls no system.
+enum ErrnoValue {
+    static let noProcess: Int32 = 3
+    static let tryAgain: Int32 = 11
+    static let exists: Int32 = 17
+    static let nameTooLong: Int32 = 36
+    static let canceled: Int32 = 125
+}
