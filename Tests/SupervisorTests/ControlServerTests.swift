@@ -418,30 +418,13 @@ private final class Thread: Sendable {
     func join() { done.wait() }
 }
 
-/// A server with a handler that answers reads at once, accepts what is not waited for, and holds what is.
-private final class ServerUnderTest: @unchecked Sendable {
-    let path: String
-    private let directory: TemporaryDirectory
-    private let queue = DispatchQueue(label: "server under test")
-    private var server: ControlServer?
-    private var requests: [(ControlRequest, PeerCredentials)] = []
-    private var held: [Held] = []
-    private let arrivals = DispatchSemaphore(value: 0)
+/// A handler that answers reads at once, accepts what is not waited for, and holds what is. Touched on the queue alone.
+private final class Handling: @unchecked Sendable {
+    var requests: [(ControlRequest, PeerCredentials)] = []
+    var held: [Held] = []
+    let arrivals = DispatchSemaphore(value: 0)
 
-    init(_ limits: ControlServer.Limits = ControlServer.Limits()) throws {
-        directory = try TemporaryDirectory()
-        path = directory.file("control.sock")
-        let listener = try unixListener(at: path)
-        try queue.sync {
-            server = try ControlServer(listener: listener, queue: queue, limits: limits) { [weak self] in
-                self?.handle($0, $1, $2)
-            }
-        }
-    }
-
-    deinit { close() }
-
-    private func handle(_ request: ControlRequest, _ peer: PeerCredentials, _ responder: ControlResponder) {
+    func handle(_ request: ControlRequest, _ peer: PeerCredentials, _ responder: ControlResponder) {
         requests.append((request, peer))
         switch request.route {
         case .version: responder.finish(json: VersionReport(version: "test"))
@@ -453,10 +436,30 @@ private final class ServerUnderTest: @unchecked Sendable {
         case .verb, .shutdown, .signal, .limit: responder.finish(json: ProgressLine(result: "accepted"))
         }
     }
+}
+
+/// A server on a queue and a socket of its own.
+private final class ServerUnderTest: @unchecked Sendable {
+    let path: String
+    private let directory: TemporaryDirectory
+    private let queue = DispatchQueue(label: "server under test")
+    private let handling = Handling()
+    private var server: ControlServer?
+
+    init(_ limits: ControlServer.Limits = ControlServer.Limits()) throws {
+        directory = try TemporaryDirectory()
+        path = directory.file("control.sock")
+        let listener = try unixListener(at: path)
+        try queue.sync { [handling] in
+            server = try ControlServer(listener: listener, queue: queue, limits: limits) { handling.handle($0, $1, $2) }
+        }
+    }
+
+    deinit { close() }
 
     var connections: Int { queue.sync { server?.connectionCount ?? 0 } }
-    func seen() -> [ControlRequest] { queue.sync { requests.map(\.0) } }
-    func peers() -> [PeerCredentials] { queue.sync { requests.map(\.1) } }
+    func seen() -> [ControlRequest] { queue.sync { handling.requests.map(\.0) } }
+    func peers() -> [PeerCredentials] { queue.sync { handling.requests.map(\.1) } }
     func onQueue(_ body: () -> Void) { queue.sync(execute: body) }
 
     func close() {
@@ -468,8 +471,8 @@ private final class ServerUnderTest: @unchecked Sendable {
 
     /// The next request that is held: to be answered by the test.
     func nextHeld() -> Held {
-        arrivals.wait()
-        return queue.sync { held.removeFirst() }
+        handling.arrivals.wait()
+        return queue.sync { handling.held.removeFirst() }
     }
 
     func waitForNoConnection() { waitFor(connections: 0) }
