@@ -189,7 +189,7 @@ extension KeeperLoop {
             guard let token = try? watch(process.descriptor, .orphanExit(pid)) else { continue }
             knownProcesses.insert(pid)
             orphans[pid] = OrphanResources(process: process, token: token)
-            events.append(.orphanFound(pid: pid, scope: environmentValue(of: pid, "SUPD_SCOPE")))
+            events.append(.orphanFound(pid: pid, scope: ProcessTable.environmentValue(ProcessScope.variable, of: pid)))
         }
     }
 

@@ -108,14 +108,16 @@ final class LogFile {
                 done += count
             } catch {
                 let kept = output.lastIndex(of: CRIFormat.newline, in: range.lowerBound..<done).map { $0 + 1 }
-                status.size += (kept ?? range.lowerBound) - range.lowerBound
+                let end = kept ?? range.lowerBound
+                status.size += end - range.lowerBound
                 self.status = status
-                if done != kept ?? range.lowerBound {
+                if done != end {
                     // If even that fails, the next open ends the torn line.
                     do { try FileIO.truncate(file, to: status.size) } catch { close() }
                 }
-                return .failed(
-                    kept: kept ?? range.lowerBound, SystemError(call: error.call, code: error.code, subject: path))
+                // A file that was deleted to make room does so when it is closed.
+                guard isStillThere(file) else { return .deleted }
+                return .failed(kept: end, SystemError(call: error.call, code: error.code, subject: path))
             }
         }
         status.size += range.count
@@ -151,6 +153,7 @@ final class LogFile {
     /// oldest in the same step.
     func rotate() throws(SystemError) {
         close()
+        guard exists(path) else { return }
         guard keep > 0 else { return try Self.tolerateMissing { () throws(SystemError) in try FileIO.remove(path) } }
         var missing = 1
         while missing < keep, exists("\(path).\(missing)") { missing += 1 }

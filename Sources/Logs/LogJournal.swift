@@ -94,6 +94,7 @@ final class LogJournal {
     // The layout. Only pages that are used take memory.
     private static let stateOffset = 64
     private static let attemptsOffset = 72
+    private static let slotLimitOffset = 80
     private static let recordOffset = 1024
     private static let recordSize = 256
     private static let slotsOffset = 4096
@@ -104,7 +105,10 @@ final class LogJournal {
     let memory: SharedMemory
     private var sequence: UInt64 = 0
     private var freeSlots: [Int] = []
-    private var unusedSlots = 0
+    /// All slots from here on were never used. Kept in the memory too: even looking at a page makes it take memory.
+    private var slotLimit = 0 {
+        didSet { memory.publish(UInt64(slotLimit), at: Self.slotLimitOffset) }
+    }
 
     /// Creates an empty journal.
     init() throws(SystemError) {
@@ -283,15 +287,9 @@ final class LogJournal {
 
     /// Looks through all slots, once after mapping, and returns those in use; damaged ones count as free.
     func scanSlots() -> [Int] {
-        var used: [Int] = []
-        freeSlots = []
-        unusedSlots = 0
-        for slot in 0..<Self.slotCount where slotIsUsed(slot) {
-            freeSlots.append(contentsOf: unusedSlots..<slot)
-            unusedSlots = slot + 1
-            used.append(slot)
-        }
-        freeSlots.reverse()
+        slotLimit = min(Int(clamping: memory.loadPublished(at: Self.slotLimitOffset)), Self.slotCount)
+        let used = (0..<slotLimit).filter(slotIsUsed)
+        freeSlots = (0..<slotLimit).filter { !slotIsUsed($0) }.reversed()
         return used
     }
 
@@ -299,8 +297,8 @@ final class LogJournal {
     func allocate(generation: UInt64, stream: LogStream, instance: String) -> Int? {
         let name = Array(instance.utf8)
         guard name.count <= Self.longestName else { return nil }
-        guard let slot = freeSlots.popLast() ?? (unusedSlots < Self.slotCount ? unusedSlots : nil) else { return nil }
-        unusedSlots = max(unusedSlots, slot + 1)
+        guard let slot = freeSlots.popLast() ?? (slotLimit < Self.slotCount ? slotLimit : nil) else { return nil }
+        if slot == slotLimit { slotLimit += 1 }
         memory.store(generation, at: field(slot, 1))
         for index in 2...7 { memory.store(0, at: field(slot, index)) }
         memory.store(UInt64(name.count), at: field(slot, 8))

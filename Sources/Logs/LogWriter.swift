@@ -43,10 +43,11 @@ package final class LogWriter {
     private var random = SystemRandomNumberGenerator()
     private var nonce: UInt64
     private var formatter = BatchFormatter()
-    private var clock: () -> Int64 = wallClockNanoseconds
 
     /// For tests: called at each step.
     package var atStep: ((Step) -> Void)?
+    /// The wall clock.
+    package var clock: () -> Int64 = wallClockNanoseconds
 
     /// Resumes from the journal of a process before, or starts with an empty one, and first of all finishes what was
     /// under way. Throws only if there can be no journal or no epoll set at all.

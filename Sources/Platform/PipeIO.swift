@@ -27,6 +27,11 @@ package enum PipeIO {
         }
     }
 
+    /// Copies bytes that wait in a pipe to another one, without taking them, as far as they fit: tee(2).
+    package static func copy(from pipe: Descriptor, to other: Descriptor, count: Int) throws(SystemError) -> Int {
+        try systemCall("tee") { supd_tee(pipe.raw, other.raw, count) }
+    }
+
     /// Makes reads of this end return EAGAIN instead of waiting; the other end keeps its own mode.
     package static func setNonBlocking(_ pipe: Descriptor) throws(SystemError) {
         let flags = try systemCall("fcntl", "F_GETFL") { fcntl(pipe.raw, F_GETFL) }
@@ -49,7 +54,7 @@ package final class PeekPipe {
 
     /// The first bytes that wait in a pipe, at most `count` (up to 4096), which stay there: tee(2).
     package func peek(_ pipe: Descriptor, count: Int) throws(SystemError) -> [UInt8] {
-        let copied = try systemCall("tee") { supd_tee(pipe.raw, input.raw, min(count, 4096)) }
+        let copied = try PipeIO.copy(from: pipe, to: input, count: min(count, 4096))
         var bytes = [UInt8](repeating: 0, count: copied)
         guard copied > 0 else { return [] }
         let got = try systemCall("read") { read(output.raw, &bytes, copied) }
