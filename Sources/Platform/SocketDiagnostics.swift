@@ -26,6 +26,15 @@ package struct TCPSocket: Sendable, Hashable {
     package var inode: UInt64
     /// The user id of its owner.
     package var user: UInt32
+
+    /// Creates an entry.
+    package init(address: Address, port: UInt16, isListener: Bool, inode: UInt64, user: UInt32) {
+        self.address = address
+        self.port = port
+        self.isListener = isListener
+        self.inode = inode
+        self.user = user
+    }
 }
 
 /// The kernel's tables of TCP sockets: by sock_diag(7) over netlink, else by /proc/net/tcp and tcp6.
