@@ -2,215 +2,172 @@ package import Manifest
 
 /// The whole application as a value: every instance's machine, dependencies, ports, commands in progress. It is given
 /// what happened and answers what to do; it never acts itself. Its encoded form is the snapshot that the keeper holds.
-package struct Application: Sendable, Codable {
+///
+/// A call of `handle` is a turn: the event goes to the instance it is about, and what that changes for others (a
+/// dependency is ready, a dependant is gone, a command may go on) is settled before the turn is over. Instances and
+/// services are named by their places in arrays that never change their order.
+package struct Application: Sendable {
     /// The accepted manifest.
-    package private(set) var manifest: Manifest
+    package let manifest: Manifest
 
-    /// What happened.
-    package enum Event: Sendable, Hashable {
-        /// The daemon has begun: bring up all that the manifest wants.
-        case started
-        /// `nextDeadline` has come.
-        case deadlineReached
-        /// The process was started.
-        case spawned(Generation, pid: Int32)
-        /// It was not.
-        case spawnFailed(Generation, StartFailure)
-        /// Before the spawn: the port is in use by somebody else ("pid 123 (nginx)"). A port of the range is exchanged
-        /// for the next free one; a fixed one is a failed start.
-        case portTaken(Generation, holder: String)
-        /// The leader has ended; `groupEmpty`: nothing else of its process group is left.
-        case exited(Generation, ExitStatus, groupEmpty: Bool)
-        /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
-        case groupChecked(Generation, empty: Bool)
-        /// A readiness probe has ended.
-        case probed(Generation, passed: Bool, detail: String)
-        /// The balancer has no connection to this endpoint any more.
-        case drained(Generation)
-        /// A user's command; `targets` are existing instances.
-        case commanded(CommandID, Verb, targets: [InstanceID])
-        /// Stop everything in order.
-        case shutdownRequested
-    }
+    // What the snapshot keeps.
 
-    /// What to do.
-    package enum Effect: Sendable, Hashable {
-        /// Check the port, then start the process. Answered by `spawned`, `spawnFailed` or `portTaken`.
-        case spawn(Generation, InstanceID, port: UInt16)
-        /// Send a signal by name (`TERM`) to the process group.
-        case signal(Generation, String)
-        /// See whether group and orphans are gone (ending orphans on the way). Answered by `groupChecked`.
-        case checkGroup(Generation)
-        /// Nothing of this generation is left: forget it.
-        case release(Generation)
-        /// Probe for readiness until it passes or `endProbing` comes; each result is a `probed`.
-        case beginProbing(Generation, InstanceID, port: UInt16)
-        /// Stop probing.
-        case endProbing(Generation)
-        /// The routes have changed: hand `routes` to the balancer.
-        case publish
-        /// Something worth telling people.
-        case report(Report)
-        /// What a command waits for now, for people; only when it has changed.
-        case progress(CommandID, String)
-        /// A command is done.
-        case finished(CommandID, CommandOutcome)
-        /// After `shutdownRequested`: every instance is down.
-        case allDown
-    }
+    /// All instances, service by service in the order of the manifest.
+    var instances: [Instance]
+    /// The number of the next start.
+    var nextGeneration: Generation
+    /// Processes that no instance owns and that are being ended.
+    var leftovers: [Leftover] = []
+    /// Commands in progress; no two of them have an instance in common.
+    var operations: [Operation] = []
+    /// Everything is to go down, for good.
+    var isShuttingDown = false
 
-    /// How a command ended.
-    package enum CommandOutcome: Sendable, Hashable {
-        /// The goal is reached.
-        case done
-        /// It will not be, or not soon; the text says why.
-        case failed(String)
-    }
+    // What follows from it, kept so that an event costs no more than what it changes.
 
-    /// Something that happened to an instance, worth a line in supd's log.
-    package struct Report: Sendable, Hashable {
-        /// How bad it is.
-        package enum Level: Sendable, Hashable {
-            /// Nothing to do.
-            case info
-            /// Look at it.
-            case warning
-            /// Something is down that should be up.
-            case error
+    /// Where each service's instances are.
+    let layout: Layout
+    /// Who waits for whom.
+    let dependencies: Dependencies
+    /// Which ports are spoken for.
+    var ports: Ports
+    /// The place of the instance that owns a generation.
+    var owners: [Generation: Int] = [:]
+    /// What each service is to others.
+    var facts: [ServiceFacts] = []
+    /// How many of each service's direct dependants are going down and not there yet, or wait for such ones themselves.
+    var blockers: [Int] = []
+    /// `allDown` was said.
+    var hasAnnouncedDown = false
+}
+
+/// Which instances belong to which service, as places in arrays.
+struct Layout: Sendable {
+    /// The instances of each service.
+    let instances: [Range<Int>]
+    /// The service of each instance.
+    let services: [Int]
+    /// The place of each instance by its name.
+    let places: [InstanceID: Int]
+    /// All names in order.
+    let names: [InstanceID]
+
+    /// The most instances of one service; the manifest allows no more.
+    private static let mostReplicas = 1000
+
+    init(of manifest: Manifest) {
+        var ranges: [Range<Int>] = []
+        var services: [Int] = []
+        var names: [InstanceID] = []
+        for (place, service) in manifest.services.enumerated() {
+            let first = names.count
+            for number in 0..<min(max(service.replicas, 0), Layout.mostReplicas) {
+                names.append(InstanceID(service: service.name, number: number + 1))
+                services.append(place)
+            }
+            ranges.append(first..<names.count)
         }
-
-        /// The instance.
-        package var instance: InstanceID
-        /// How bad.
-        package var level: Level
-        /// A sentence without the instance's name: `ready on port 20001 after 0.12 s`.
-        package var text: String
-
-        /// Creates a report.
-        package init(instance: InstanceID, level: Level, text: String) {
-            self.instance = instance
-            self.level = level
-            self.text = text
-        }
-    }
-
-    /// What the keeper knows of a child when a supervisor starts anew.
-    package struct SurvivingChild: Sendable, Hashable {
-        /// Its generation.
-        package var generation: Generation
-        /// Its instance.
-        package var instance: InstanceID
-        /// Its port.
-        package var port: UInt16
-        /// Its process id; nil while it is between fork and exec.
-        package var pid: Int32?
-
-        /// Creates an entry.
-        package init(generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?) {
-            self.generation = generation
-            self.instance = instance
-            self.port = port
-            self.pid = pid
-        }
-    }
-
-    /// The routes of one service with fronts, for the balancer's table.
-    package struct Route: Sendable, Hashable {
-        /// One generation that takes connections, or drains.
-        package struct Endpoint: Sendable, Hashable {
-            /// The generation.
-            package var generation: Generation
-            /// The instance.
-            package var instance: InstanceID
-            /// The port on 127.0.0.1.
-            package var port: UInt16
-            /// Whether it takes no new connections.
-            package var draining: Bool
-        }
-
-        /// The service.
-        package var service: String
-        /// Its endpoints, in the order of their instance numbers.
-        package var endpoints: [Endpoint]
-        /// Whether connections wait while no endpoint is active (else they are reset: nothing will come).
-        package var holds: Bool
-        /// During a replacement in place: connections that wait do not expire before this instant;
-        /// Int64.max nanoseconds while the new process has not begun.
-        package var holdUntil: Instant?
-    }
-
-    /// What `status` shows of a service.
-    package struct ServiceView: Sendable, Hashable {
-        /// The name.
-        package var name: String
-        /// The state in one word: running, degraded, starting, waiting, stopping, backoff, failed, completed, down.
-        package var state: String
-        /// What is wanted.
-        package var goal: Goal
-        /// How many instances are ready (a task: completed).
-        package var ready: Int
-        /// The instances in order.
-        package var instances: [InstanceView]
-    }
-
-    /// What `status` shows of an instance.
-    package struct InstanceView: Sendable, Hashable {
-        /// The instance.
-        package var id: InstanceID
-        /// The state in one word: down, waiting, starting, running, draining, stopping, backoff, failed, completed.
-        package var state: String
-        /// What it waits for or why it is not up, for people: `db to be ready`, `next try in 3.2 s`; nil if nothing.
-        package var detail: String?
-        /// Its current process; nil if it has none.
-        package var pid: Int32?
-        /// Its current generation; nil if it has none.
-        package var generation: Generation?
-        /// Its port.
-        package var port: UInt16
-        /// Whether it is ready.
-        package var isReady: Bool
-        /// Starts beyond the first since the keeper began.
-        package var restarts: Int
-        /// When the current process began; nil if it has none.
-        package var startedAt: Instant?
-        /// The last exit or failed start, for people: `exited with code 1`, `killed by SIGKILL`; nil if none.
-        package var lastExit: LastExit?
-    }
-
-    /// The last exit of an instance.
-    package struct LastExit: Sendable, Hashable, Codable {
-        /// How the process ended; nil for a start that failed.
-        package var status: ExitStatus?
-        /// In words, with the likely cause where it is known.
-        package var reason: String
-        /// When.
-        package var at: Instant
+        instances = ranges
+        self.services = services
+        self.names = names
+        places = Dictionary(zip(names, names.indices), uniquingKeysWith: { first, _ in first })
     }
 }
 
 extension Application {
     /// The application before anything has started. Ports are given out here: fixed ones, the others from the range.
-    package init(manifest: Manifest, firstGeneration: Generation = Generation(1)) { self.manifest = manifest }
+    package init(manifest: Manifest, firstGeneration: Generation = Generation(1)) {
+        let layout = Layout(of: manifest)
+        let instances = layout.names.map { Instance(id: $0, goal: .up, state: .down, port: 0) }
+        self.init(manifest: manifest, layout: layout, instances: instances, nextGeneration: firstGeneration)
+        assignPorts()
+        rebuild()
+    }
+
+    /// The parts of a snapshot; what follows from them is not there yet.
+    init(manifest: Manifest, layout: Layout, instances: [Instance], nextGeneration: Generation) {
+        self.manifest = manifest
+        self.layout = layout
+        self.instances = instances
+        self.nextGeneration = nextGeneration
+        dependencies = Dependencies(of: manifest.services)
+        ports = Ports(of: manifest)
+    }
 
     /// Takes what happened; answers what to do, in order. `jitter`, between -1 and 1, is drawn anew for every call.
-    package mutating func handle(_ event: Event, at now: Instant, jitter: Double = 0) -> [Effect] { [] }
-
-    /// Called once, in place of `started`, when a new supervisor has taken over from one that ended: `children` are all
-    /// that the keeper holds, also those that have ended (their `exited` comes afterwards). A generation that the
-    /// snapshot knows and the keeper does not has ended unseen. `highestGeneration` was given out before.
-    package mutating func resume(
-        children: [SurvivingChild], highestGeneration: Generation, at now: Instant
-    ) -> [Effect] { [] }
+    package mutating func handle(_ event: Event, at now: Instant, jitter: Double = 0) -> [Effect] {
+        var turn = Turn(now: now, jitter: jitter, nextGeneration: nextGeneration)
+        switch event {
+        case .started:
+            turn.routesChanged = true
+            reconsiderAll(&turn)
+        case .deadlineReached: deadlineReached(&turn)
+        case .spawned(let generation, let pid): pass(.spawned(pid: pid), of: generation, &turn)
+        case .spawnFailed(let generation, let failure): pass(.spawnFailed(failure), of: generation, &turn)
+        case .portTaken(let generation, let holder): portTaken(generation, holder: holder, &turn)
+        case .exited(let generation, let status, let groupEmpty):
+            pass(.exited(status, groupEmpty: groupEmpty), of: generation, &turn)
+        case .groupChecked(let generation, let empty): pass(.groupChecked(empty: empty), of: generation, &turn)
+        case .probed(let generation, let passed, let detail):
+            pass(.probed(passed: passed, detail: detail), of: generation, &turn)
+        case .drained(let generation): pass(.drained, of: generation, &turn)
+        case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
+        case .shutdownRequested: shutDown(&turn)
+        }
+        return finish(&turn)
+    }
 
     /// When `deadlineReached` is due; nil: never.
-    package var nextDeadline: Instant? { nil }
-
-    /// What the balancer should do, for every service with fronts.
-    package var routes: [Route] { [] }
-
-    /// All services as `status` shows them, in the order of the manifest.
-    package func views(at now: Instant) -> [ServiceView] { [] }
+    package var nextDeadline: Instant? {
+        var earliest: Instant?
+        for place in instances.indices {
+            if let deadline = instances[place].deadline, deadline < earliest ?? .never { earliest = deadline }
+        }
+        for leftover in leftovers where leftover.check.at < earliest ?? .never { earliest = leftover.check.at }
+        return earliest
+    }
 
     /// The service and port of a generation that is still known.
-    package func instance(of generation: Generation) -> (id: InstanceID, port: UInt16)? { nil }
+    package func instance(of generation: Generation) -> (id: InstanceID, port: UInt16)? {
+        if let place = owners[generation], let process = instances[place].process {
+            return (instances[place].id, process.port)
+        }
+        return leftovers.first { $0.generation == generation }.map { ($0.instance, $0.port) }
+    }
+}
+
+extension Application {
+    /// Gives an event to the instance that owns the generation; nobody's is stale, and dropped.
+    private mutating func pass(_ event: Instance.Event, of generation: Generation, _ turn: inout Turn) {
+        if let place = owners[generation] {
+            apply(event, to: place, &turn)
+        } else if !leftovers.isEmpty {
+            passToLeftover(event, of: generation, &turn)
+        }
+    }
+
+    private mutating func deadlineReached(_ turn: inout Turn) {
+        for place in instances.indices where instances[place].deadline.map({ $0 <= turn.now }) ?? false {
+            apply(.deadlineReached, to: place, &turn)
+        }
+        leftoverDeadlinesReached(&turn)
+    }
+
+    private mutating func portTaken(_ generation: Generation, holder: String, _ turn: inout Turn) {
+        guard let place = owners[generation] else {
+            return pass(.portTaken(holder: holder, next: nil), of: generation, &turn)
+        }
+        let mayTryOn = fixedPort(of: place) == nil && instances[place].portTries + 1 < ports.count
+        let next = mayTryOn ? ports.free(after: instances[place].port) : nil
+        apply(.portTaken(holder: Wording.bounded(holder), next: next), to: place, &turn)
+    }
+
+    /// The goal of every instance becomes down, in one stroke, so that the order of stopping is known before anything
+    /// stops.
+    private mutating func shutDown(_ turn: inout Turn) {
+        isShuttingDown = true
+        for operation in operations { finish(operation, .failed("supd is shutting down"), &turn) }
+        operations = []
+        setGoal(.down, of: Array(instances.indices), &turn)
+    }
 }

@@ -84,3 +84,27 @@ package enum Verb: String, Sendable, Hashable, Codable {
     /// Replace in place, one instance of a service after the other.
     case restart
 }
+
+// Wrappers of one value are encoded as that value, which keeps the snapshot small.
+
+extension Instant {
+    package init(from decoder: any Decoder) throws {
+        nanoseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(nanoseconds)
+    }
+}
+
+extension Generation {
+    package init(from decoder: any Decoder) throws {
+        number = try decoder.singleValueContainer().decode(UInt64.self)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(number)
+    }
+}

@@ -1,0 +1,265 @@
+import Manifest
+
+/// A command of a user that is not done yet.
+struct Operation: Sendable, Hashable, Codable {
+    /// Its number; nil: whoever gave it is gone, together with the supervisor that served them.
+    var command: CommandID?
+    /// What was asked.
+    let verb: Verb
+    /// One for every instance, in the order in which they are dealt with.
+    var steps: [Step]
+    /// Services that go on without what is stopped here.
+    var goOn: [String] = []
+    /// What was said last.
+    var progress: String?
+
+    /// What is done with one instance.
+    struct Step: Sendable, Hashable, Codable {
+        /// Its place.
+        let place: Int
+        /// How far it is.
+        var status: Status
+    }
+
+    /// How far a step is.
+    enum Status: Sendable, Hashable, Codable {
+        /// Its turn has not come.
+        case queued
+        /// It was begun; what has a later generation than this is its doing.
+        case begun(after: Generation)
+        /// Its goal was reached.
+        case done
+    }
+}
+
+extension Application {
+    /// How many failed starts of an instance in a row a command waits for before it fails.
+    static let patience = 3
+
+    /// Begins a command; those older that it takes instances from are over.
+    mutating func begin(_ id: CommandID, _ verb: Verb, _ targets: [InstanceID], _ turn: inout Turn) {
+        guard !isShuttingDown else {
+            return turn.effects.append(.finished(id, .failed("supd is shutting down")))
+        }
+        if let unknown = targets.first(where: { layout.places[$0] == nil }) {
+            return turn.effects.append(.finished(id, .failed("there is no instance \(unknown)")))
+        }
+        let places = Set(targets.compactMap { layout.places[$0] }).sorted()
+        let implied = verb == .stop ? [] : dependenciesDown(of: places)
+        supersede(places, implied: implied, by: verb, &turn)
+
+        let after = Generation(turn.nextGeneration.number &- 1)
+        let status = verb == .restart ? Operation.Status.queued : .begun(after: after)
+        var operation = Operation(
+            command: id, verb: verb, steps: places.map { Operation.Step(place: $0, status: status) })
+        switch verb {
+        case .stop:
+            setGoal(.down, of: places, &turn)
+            operation.goOn = servicesGoingOn(without: places)
+        case .start, .restart:
+            for place in implied { apply(.startAsked, to: place, &turn) }
+            // Dependencies first, so that a dependant finds out in this turn what it has to wait for.
+            for place in verb == .start ? inOrder(places) : [] { apply(.startAsked, to: place, &turn) }
+        }
+        turn.touched.append(contentsOf: places)
+        if places.isEmpty { return turn.effects.append(.finished(id, .done)) }
+        operations.append(operation)
+    }
+
+    /// Takes the commands further after something has happened to these instances.
+    mutating func advanceOperations(_ touched: [Int], _ turn: inout Turn) {
+        guard !operations.isEmpty, !touched.isEmpty else { return }
+        let touched = Set(touched)
+        var open: [Operation] = []
+        // What is begun here may touch instances of other commands: they are looked at in the next round.
+        for operation in operations {
+            guard operation.steps.contains(where: { touched.contains($0.place) }) else {
+                open.append(operation)
+                continue
+            }
+            var operation = operation
+            if let outcome = advance(&operation, touched, &turn) {
+                finish(operation, outcome, &turn)
+            } else {
+                open.append(operation)
+            }
+        }
+        operations = open
+    }
+
+    /// Says that a command is over.
+    func finish(_ operation: Operation, _ outcome: CommandOutcome, _ turn: inout Turn) {
+        if let command = operation.command { turn.effects.append(.finished(command, outcome)) }
+    }
+
+    private mutating func advance(
+        _ operation: inout Operation, _ touched: Set<Int>, _ turn: inout Turn
+    ) -> CommandOutcome? {
+        for index in operation.steps.indices where touched.contains(operation.steps[index].place) {
+            let step = operation.steps[index]
+            guard case .begun(let after) = step.status else { continue }
+            if isReached(operation.verb, step.place, after: after) {
+                operation.steps[index].status = .done
+            } else if operation.verb != .stop, let hindrance = hindrance(step.place) {
+                return .failed(hindrance)
+            }
+        }
+        if operation.verb == .restart { beginNextRestarts(&operation, &turn) }
+        if operation.steps.allSatisfy({ $0.status == .done }) { return .done }
+        tellProgress(&operation, &turn)
+        return nil
+    }
+
+    /// One instance of each service at a time; the services side by side.
+    private mutating func beginNextRestarts(_ operation: inout Operation, _ turn: inout Turn) {
+        var busy: Set<Int> = []
+        for step in operation.steps {
+            if case .begun = step.status { busy.insert(layout.services[step.place]) }
+        }
+        for index in operation.steps.indices where operation.steps[index].status == .queued {
+            let place = operation.steps[index].place
+            let service = layout.services[place]
+            guard busy.insert(service).inserted else { continue }
+            operation.steps[index].status = .begun(after: Generation(turn.nextGeneration.number &- 1))
+            let leavesNone = !layout.instances[service].contains { other in
+                if case .running = instances[other].state { other != place } else { false }
+            }
+            apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
+        }
+    }
+
+    /// Whether what was asked of an instance has come to be.
+    private func isReached(_ verb: Verb, _ place: Int, after: Generation) -> Bool {
+        let instance = instances[place]
+        switch verb {
+        case .stop: return instance.goal == .down && instance.state == .down
+        case .start: return instance.goal == .up && isUp(place)
+        case .restart: return instance.goal == .up && isUp(place) && instance.latest ?? after > after
+        }
+    }
+
+    /// Whether it is ready, or has done what it was for.
+    private func isUp(_ place: Int) -> Bool {
+        switch instances[place].state {
+        case .running: service(of: place).kind == .service
+        case .completed: true
+        case .down, .waiting, .starting, .stopping, .backoff, .failed: false
+        }
+    }
+
+    /// Why an instance does not come up before somebody does something; nil: it may.
+    func hindrance(_ place: Int) -> String? {
+        let instance = instances[place]
+        if instance.goal == .down { return "\(instance.id) is stopped" }
+        switch instance.state {
+        case .failed(let reason): return "\(instance.id) has failed: \(reason)"
+        case .running, .completed: return nil
+        case .waiting:
+            let edges = dependencies.needs[layout.services[place]]
+            if edges.contains(where: { isStuck($0) }) {
+                let missing = missing(layout.services[place]).joined(separator: " and ")
+                return "\(instance.id) waits for \(Wording.bounded(missing))"
+            }
+        case .down, .starting, .stopping, .backoff: break
+        }
+        guard instance.failures >= Application.patience else { return nil }
+        let reason = instance.lastExit.map { ": \($0.reason)" } ?? ""
+        return "\(instance.id) failed to start \(instance.failures) times\(reason); supd goes on trying"
+    }
+
+    /// Older commands lose the instances of a newer one, and are over with that. A stop is over, too, when a newer
+    /// command needs what it stops.
+    private mutating func supersede(_ places: [Int], implied: [Int], by verb: Verb, _ turn: inout Turn) {
+        let taken = Set(places)
+        let needed = Set(implied)
+        let (over, open) = operations.reduce(into: ([Operation](), [Operation]())) { parts, operation in
+            let isOver = operation.steps.contains { step in
+                taken.contains(step.place) || operation.verb == .stop && needed.contains(step.place)
+            }
+            if isOver { parts.0.append(operation) } else { parts.1.append(operation) }
+        }
+        operations = open
+        for operation in over { finish(operation, .failed("superseded by a later \(verb)"), &turn) }
+    }
+
+    /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that is
+    /// down as a whole, or that must complete as a whole.
+    private func dependenciesDown(of places: [Int]) -> [Int] {
+        var seen = Set(places.map { layout.services[$0] })
+        var services = seen.sorted()
+        var down: Set<Int> = []
+        while let service = services.popLast() {
+            for edge in dependencies.needs[service] {
+                let members = layout.instances[edge.service]
+                let stopped = members.filter { instances[$0].goal == .down }
+                let isWanted = edge.condition == .completed ? !isMet(edge) : stopped.count == members.count
+                if isWanted { down.formUnion(stopped) }
+                if seen.insert(edge.service).inserted { services.append(edge.service) }
+            }
+        }
+        return inOrder(down.subtracting(places).sorted())
+    }
+
+    /// Instances sorted so that each comes after what it depends on.
+    private func inOrder(_ places: [Int]) -> [Int] {
+        let wanted = Set(places)
+        return dependencies.order.flatMap { layout.instances[$0].filter(wanted.contains) }
+    }
+
+    /// Services that depend on what is being stopped and are not stopped themselves.
+    private func servicesGoingOn(without places: [Int]) -> [String] {
+        let stopped = Set(places.map { layout.services[$0] }).filter { service in
+            layout.instances[service].allSatisfy { instances[$0].goal == .down }
+        }
+        let dependants = Set(stopped.flatMap { dependencies.dependants[$0] }).sorted()
+        return dependants.filter { dependant in
+            layout.instances[dependant].contains { instances[$0].goal == .up && !instances[$0].isFinished }
+        }.map { manifest.services[$0].name }
+    }
+
+    /// Says what a command waits for, if that has changed.
+    private func tellProgress(_ operation: inout Operation, _ turn: inout Turn) {
+        guard let command = operation.command else { return }
+        var open = 0
+        var activities: [String] = []
+        for step in operation.steps where step.status != .done {
+            open += 1
+            if activities.count < 3, step.status != .queued { activities.append(activity(step.place)) }
+        }
+        var text = activities.joined(separator: "; ")
+        if operation.steps.count > 1 { text = "\(open) of \(operation.steps.count) to go: \(text)" }
+        if !operation.goOn.isEmpty {
+            let verb = operation.goOn.count == 1 ? "goes" : "go"
+            text += " (\(Wording.list(operation.goOn)) \(verb) on without it)"
+        }
+        guard text != operation.progress else { return }
+        operation.progress = text
+        turn.effects.append(.progress(command, text))
+    }
+
+    /// What an instance is doing, without numbers that change with time.
+    private func activity(_ place: Int) -> String {
+        let instance = instances[place]
+        switch instance.state {
+        case .down: return "\(instance.id) is down"
+        case .waiting:
+            return "\(instance.id) waits for \(missing(layout.services[place]).joined(separator: " and "))"
+        case .starting: return "\(instance.id) is starting"
+        case .running:
+            guard instance.goal == .down else { return "\(instance.id) is running" }
+            return "\(instance.id) stops once what depends on it has stopped"
+        case .stopping(_, let stop):
+            switch stop.phase {
+            case .draining: return "\(instance.id) lets its connections end"
+            case .terminating:
+                return stop.leaderEnded ? "\(instance.id) is gone but for leftovers" : "\(instance.id) is stopping"
+            case .killing: return "\(instance.id) was sent SIGKILL"
+            }
+        case .backoff:
+            let tries = instance.failures == 1 ? "1 failed start" : "\(instance.failures) failed starts"
+            return "\(instance.id) is tried again after \(tries)"
+        case .failed: return "\(instance.id) has failed"
+        case .completed: return "\(instance.id) has completed"
+        }
+    }
+}

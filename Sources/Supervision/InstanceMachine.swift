@@ -1,0 +1,231 @@
+import Manifest
+
+// The machine of one instance. A sentence for every state and each goal:
+//
+//              goal up                                               goal down
+// down         starts at once, or waits for its dependencies         rests
+// waiting      starts in the turn in which they are there            goes down at once
+// starting     becomes ready (running), or is stopped when           is stopped, without draining, and goes down; if its
+//              `ready.timeout` is over, or ends by itself; each       spawn was not confirmed yet, the signal follows as
+//              of the two counts as a failure                         soon as it is
+// running      serves; when it ends, the restart policy decides      is stopped once no dependant that is to go down too
+//                                                                    has a process: drained if it is an endpoint, then
+//                                                                    signalled, then killed
+// stopping     goes on to its end, then starts at once (stopped      goes on to its end, then down
+//              by a person) or as the policy decides (not ready,
+//              or ended by itself and has left processes behind)
+// backoff      starts when the pause is over                         goes down at once
+// failed       rests until a person asks for a start                 goes down at once
+// completed    rests until a person asks for a start                 goes down at once
+//
+// "Ended" means: the leader's exit was seen *and* nothing of its process group is left. A generation is released then,
+// and never before; so there are never two at a time. What a crash leaves behind blocks the restart and gets little
+// time: the stop signal, and SIGKILL after `stop.timeout`, two seconds at most.
+//
+// An event about a process only comes here if its generation is the present one; where it cannot mean anything (a probe
+// of a process that is being stopped), the switch says so. None of them has a `default`: a new state or event does not
+// compile until every pair has its answer.
+extension Instance {
+    /// What happened to an instance.
+    enum Event: Sendable, Hashable {
+        /// The goal, the dependencies or the dependants may have changed.
+        case reconsidered
+        /// Time has passed.
+        case deadlineReached
+        /// A person wants it up now. Sets the goal.
+        case startAsked
+        /// A person wants a new process in place of this one; `leavesNone`: clients have no other endpoint.
+        case restartAsked(leavesNone: Bool)
+        /// The process was started.
+        case spawned(pid: Int32)
+        /// It was not.
+        case spawnFailed(StartFailure)
+        /// Its port is in use by a stranger; `next` is another one that may be tried.
+        case portTaken(holder: String, next: UInt16?)
+        /// The leader has ended.
+        case exited(ExitStatus, groupEmpty: Bool)
+        /// Whether anything of the group is left.
+        case groupChecked(empty: Bool)
+        /// A readiness probe has ended.
+        case probed(passed: Bool, detail: String)
+        /// No connection is left.
+        case drained
+        /// A new supervisor finds that nobody knows the process any more.
+        case vanished
+    }
+
+    /// What its decisions depend on beside itself.
+    struct Surroundings: Sendable, Hashable {
+        /// Its dependencies are there, and nothing of an earlier generation is left.
+        var mayStart: Bool
+        /// No dependant that is to go down as well has a process.
+        var mayStop: Bool
+        /// The whole daemon stops.
+        var isShuttingDown: Bool
+    }
+
+    /// Takes an event; leaves effects in the turn.
+    mutating func handle(
+        _ event: Event, of service: Service, in surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch state {
+        case .down: whileDown(event, service, surroundings, &turn)
+        case .waiting: whileWaiting(event, service, surroundings, &turn)
+        case .starting(let process, let until, _):
+            whileStarting(process, until, event, service, surroundings, &turn)
+        case .running(let process): whileRunning(process, event, service, surroundings, &turn)
+        case .stopping(let process, let stop): whileStopping(process, stop, event, service, surroundings, &turn)
+        case .backoff(let until): whileBackingOff(until, event, service, surroundings, &turn)
+        case .failed, .completed: whileFinished(event, service, surroundings, &turn)
+        }
+    }
+
+    private mutating func whileDown(
+        _ event: Event, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .up { start(replacing: false, service, surroundings, &turn) }
+        case .startAsked, .restartAsked:
+            startAfresh(service, surroundings, &turn)
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+            break
+        }
+    }
+
+    private mutating func whileWaiting(
+        _ event: Event, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .down {
+                state = .down
+            } else if surroundings.mayStart {
+                start(replacing: false, service, surroundings, &turn)
+            }
+        case .startAsked, .restartAsked:
+            startAfresh(service, surroundings, &turn)
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+            break
+        }
+    }
+
+    private mutating func whileBackingOff(
+        _ until: Instant, _ event: Event, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .down { state = .down }
+        case .deadlineReached:
+            if until <= turn.now { start(replacing: false, service, surroundings, &turn) }
+        case .startAsked, .restartAsked:
+            startAfresh(service, surroundings, &turn)
+        case .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+            break
+        }
+    }
+
+    /// Failed or completed.
+    private mutating func whileFinished(
+        _ event: Event, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .down { state = .down }
+        case .startAsked, .restartAsked:
+            startAfresh(service, surroundings, &turn)
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+            break
+        }
+    }
+
+    private mutating func whileStarting(
+        _ process: Process, _ until: Instant, _ event: Event, _ service: Service, _ surroundings: Surroundings,
+        _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .down && surroundings.mayStop { stop(process, cause: .goal, service, &turn) }
+        case .deadlineReached:
+            if until <= turn.now { readyTimeoutElapsed(process, service, &turn) }
+        case .startAsked:
+            goal = .up
+            failures = 0
+        case .restartAsked:
+            goal = .up
+            failures = 0
+            stop(process, cause: .replacement, service, &turn)
+        case .spawned(let pid):
+            processBegan(process, pid: pid, service, &turn)
+        case .spawnFailed(let failure):
+            startFailed(process, failure.text, service, surroundings, &turn)
+        case .portTaken(let holder, let next):
+            portFoundTaken(process, by: holder, next: next, service, surroundings, &turn)
+        case .exited(let status, let groupEmpty):
+            endProbing(process, service, &turn)
+            endedByItself(process, status, groupEmpty: groupEmpty, wasReady: false, service, surroundings, &turn)
+        case .probed(true, _):
+            // A pass before the start was confirmed can only be somebody else's.
+            if process.pid != nil { becameReady(process, service, &turn) }
+        case .probed(false, let detail):
+            state = .starting(process, until: until, probe: Wording.bounded(detail))
+        case .vanished:
+            vanished(process, wasReady: false, service, surroundings, &turn)
+        case .groupChecked, .drained:
+            break
+        }
+    }
+
+    private mutating func whileRunning(
+        _ process: Process, _ event: Event, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if goal == .down && surroundings.mayStop { drain(process, cause: .goal, surroundings, service, &turn) }
+        case .startAsked:
+            goal = .up
+        case .restartAsked(let leavesNone):
+            goal = .up
+            failures = 0
+            drain(process, cause: .replacement, leavesNone: leavesNone, surroundings, service, &turn)
+        case .exited(let status, let groupEmpty):
+            endedByItself(process, status, groupEmpty: groupEmpty, wasReady: true, service, surroundings, &turn)
+        case .vanished:
+            vanished(process, wasReady: true, service, surroundings, &turn)
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .groupChecked, .probed, .drained:
+            break
+        }
+    }
+
+    private mutating func whileStopping(
+        _ process: Process, _ stop: Stop, _ event: Event, _ service: Service, _ surroundings: Surroundings,
+        _ turn: inout Turn
+    ) {
+        switch event {
+        case .reconsidered:
+            if surroundings.isShuttingDown { hurry(process, stop, &turn) }
+        case .deadlineReached:
+            stopDeadlineReached(process, stop, service, &turn)
+        case .startAsked:
+            goal = .up
+            failures = 0
+            if case .ending = stop.cause { changeCause(to: .goal, process, stop) }
+        case .restartAsked:
+            goal = .up
+            failures = 0
+            changeCause(to: .replacement, process, stop)
+        case .spawned(let pid):
+            processBeganTooLate(process, pid: pid, stop, service, &turn)
+        case .spawnFailed, .portTaken, .vanished:
+            stopEnded(process, stop, service, surroundings, &turn)
+        case .exited(let status, let groupEmpty):
+            leaderEnded(process, status, groupEmpty: groupEmpty, stop, service, surroundings, &turn)
+        case .groupChecked(let empty):
+            groupSeen(process, empty: empty, stop, service, surroundings, &turn)
+        case .drained:
+            if case .draining = stop.phase { terminate(process, stop, service, &turn) }
+        case .probed:
+            break
+        }
+    }
+}

@@ -1,0 +1,109 @@
+extension Application {
+    /// What happened.
+    package enum Event: Sendable, Hashable {
+        /// The daemon has begun: bring up all that the manifest wants.
+        case started
+        /// `nextDeadline` has come.
+        case deadlineReached
+        /// The process was started.
+        case spawned(Generation, pid: Int32)
+        /// It was not.
+        case spawnFailed(Generation, StartFailure)
+        /// Before the spawn: the port is in use by somebody else ("pid 123 (nginx)"). A port of the range is exchanged
+        /// for the next free one; a fixed one is a failed start.
+        case portTaken(Generation, holder: String)
+        /// The leader has ended; `groupEmpty`: nothing else of its process group is left.
+        case exited(Generation, ExitStatus, groupEmpty: Bool)
+        /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
+        case groupChecked(Generation, empty: Bool)
+        /// A readiness probe has ended.
+        case probed(Generation, passed: Bool, detail: String)
+        /// The balancer has no connection to this endpoint any more.
+        case drained(Generation)
+        /// A user's command; `targets` are existing instances.
+        case commanded(CommandID, Verb, targets: [InstanceID])
+        /// Stop everything in order.
+        case shutdownRequested
+    }
+
+    /// What to do.
+    package enum Effect: Sendable, Hashable {
+        /// Check the port, then start the process. Answered by `spawned`, `spawnFailed` or `portTaken`.
+        case spawn(Generation, InstanceID, port: UInt16)
+        /// Send a signal by name (`TERM`) to the process group.
+        case signal(Generation, String)
+        /// See whether group and orphans are gone (ending orphans on the way). Answered by `groupChecked`.
+        case checkGroup(Generation)
+        /// Nothing of this generation is left: forget it.
+        case release(Generation)
+        /// Probe for readiness until it passes or `endProbing` comes; each result is a `probed`.
+        case beginProbing(Generation, InstanceID, port: UInt16)
+        /// Stop probing.
+        case endProbing(Generation)
+        /// The routes have changed: hand `routes` to the balancer.
+        case publish
+        /// Something worth telling people.
+        case report(Report)
+        /// What a command waits for now, for people; only when it has changed.
+        case progress(CommandID, String)
+        /// A command is done.
+        case finished(CommandID, CommandOutcome)
+        /// After `shutdownRequested`: every instance is down.
+        case allDown
+    }
+
+    /// How a command ended.
+    package enum CommandOutcome: Sendable, Hashable {
+        /// The goal is reached.
+        case done
+        /// It will not be, or not soon; the text says why.
+        case failed(String)
+    }
+
+    /// Something that happened to an instance, worth a line in supd's log.
+    package struct Report: Sendable, Hashable {
+        /// How bad it is.
+        package enum Level: Sendable, Hashable {
+            /// Nothing to do.
+            case info
+            /// Look at it.
+            case warning
+            /// Something is down that should be up.
+            case error
+        }
+
+        /// The instance.
+        package var instance: InstanceID
+        /// How bad.
+        package var level: Level
+        /// A sentence without the instance's name: `ready on port 20001 after 0.12 s`.
+        package var text: String
+
+        /// Creates a report.
+        package init(instance: InstanceID, level: Level, text: String) {
+            self.instance = instance
+            self.level = level
+            self.text = text
+        }
+    }
+
+    /// What the keeper knows of a child when a supervisor starts anew.
+    package struct SurvivingChild: Sendable, Hashable {
+        /// Its generation.
+        package var generation: Generation
+        /// Its instance.
+        package var instance: InstanceID
+        /// Its port.
+        package var port: UInt16
+        /// Its process id; nil while it is between fork and exec.
+        package var pid: Int32?
+
+        /// Creates an entry.
+        package init(generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?) {
+            self.generation = generation
+            self.instance = instance
+            self.port = port
+            self.pid = pid
+        }
+    }
+}

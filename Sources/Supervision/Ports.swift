@@ -1,0 +1,90 @@
+import Manifest
+
+/// Which ports are spoken for: by fronts, by fixed ports, by instances. An instance keeps its port over restarts, so
+/// that its address stays; it changes only when a stranger holds it.
+struct Ports: Sendable {
+    private let range: PortRange
+    private var taken: Set<UInt16> = []
+
+    /// All ports of the range are free but those of the fronts and the fixed ones.
+    init(of manifest: Manifest) {
+        range = manifest.supd.portRange
+        for service in manifest.services {
+            for address in service.listen {
+                switch address {
+                case .loopback(let port), .ipv4(_, let port), .ipv6(_, let port): taken.insert(port)
+                case .unix: break
+                }
+            }
+            for number in 1...max(1, service.replicas) {
+                if let port = Ports.fixed(service, number: number) { taken.insert(port) }
+            }
+        }
+    }
+
+    /// The fixed port of an instance; nil: it has one of the range.
+    static func fixed(_ service: Service, number: Int) -> UInt16? {
+        guard let first = service.port else { return nil }
+        return UInt16(exactly: Int(first) + number - 1)
+    }
+
+    /// How many ports the range has.
+    var count: Int { max(0, Int(range.last) - Int(range.first) + 1) }
+
+    /// The range for people: `20000-29999`.
+    var text: String { "\(range.first)-\(range.last)" }
+
+    /// Takes a port, whether it is in the range or not; false if it was taken.
+    mutating func take(_ port: UInt16) -> Bool { taken.insert(port).inserted }
+
+    /// Gives a port of the range back.
+    mutating func giveBack(_ port: UInt16) { taken.remove(port) }
+
+    /// The next free port of the range after this one, around its end; nil: all are taken.
+    func free(after port: UInt16) -> UInt16? {
+        guard count > 0 else { return nil }
+        let start = range.contains(port) ? Int(port) - Int(range.first) + 1 : 0
+        for offset in 0..<count {
+            let candidate = UInt16(Int(range.first) + (start + offset) % count)
+            if !taken.contains(candidate) { return candidate }
+        }
+        return nil
+    }
+}
+
+/// Who has which port.
+extension Application {
+    /// Works out who has which port, from nothing: processes have theirs, instances keep theirs where nobody else runs on
+    /// it, the others get the next free one of the range.
+    mutating func assignPorts() {
+        ports = Ports(of: manifest)
+        for leftover in leftovers { _ = ports.take(leftover.port) }
+        for place in instances.indices where instances[place].process != nil { settlePort(of: place) }
+        for place in instances.indices where instances[place].process == nil { settlePort(of: place) }
+    }
+
+    private mutating func settlePort(of place: Int) {
+        if let fixed = fixedPort(of: place) {
+            instances[place].port = fixed
+            // The process of an older manifest may be on another one.
+            if let port = instances[place].process?.port { _ = ports.take(port) }
+            return
+        }
+        let kept = instances[place].process?.port ?? instances[place].port
+        if kept != 0, ports.take(kept) { return instances[place].port = kept }
+        let before = place > 0 ? instances[place - 1].port : 0
+        instances[place].port = ports.free(after: before) ?? 0
+        if instances[place].port != 0 { _ = ports.take(instances[place].port) }
+    }
+
+    /// The fixed port of an instance; nil: it has one of the range.
+    func fixedPort(of place: Int) -> UInt16? {
+        Ports.fixed(manifest.services[layout.services[place]], number: instances[place].id.number)
+    }
+
+    /// An instance has gone from one port of the range to another; 0 is none.
+    mutating func exchangePort(_ old: UInt16, for new: UInt16) {
+        if old != 0 { ports.giveBack(old) }
+        if new != 0 { _ = ports.take(new) }
+    }
+}

@@ -1,0 +1,91 @@
+import Manifest
+
+/// What a new supervisor makes of the old one's snapshot and the keeper's children. The children are the truth: the
+/// snapshot may be older than what the old supervisor did last, or not be there at all.
+extension Application {
+    /// Called once, in place of `started`, when a new supervisor has taken over from one that ended: `children` are all
+    /// that the keeper holds, also those that have ended (their `exited` comes afterwards). A generation that the
+    /// snapshot knows and the keeper does not has ended unseen. `highestGeneration` was given out before.
+    package mutating func resume(
+        children: [SurvivingChild], highestGeneration: Generation, at now: Instant
+    ) -> [Effect] {
+        let highest = children.map(\.generation).reduce(highestGeneration, max)
+        nextGeneration = max(nextGeneration, Generation(highest.number &+ 1))
+        var turn = Turn(now: now, jitter: 0, nextGeneration: nextGeneration)
+        turn.routesChanged = true
+
+        // Whoever waited for a command is gone. A restart of many is carried on; goals are kept by the instances.
+        operations.removeAll { $0.verb != .restart }
+        for index in operations.indices { operations[index].command = nil }
+
+        let known = Dictionary(children.map { ($0.generation, $0) }, uniquingKeysWith: { first, _ in first })
+        leftovers.removeAll { known[$0.generation] == nil }
+        adoptStrangers(known)
+        assignPorts()
+        rebuild()
+
+        for leftover in leftovers.indices { leftovers[leftover] = end(leftovers[leftover], &turn) }
+        // Dependencies first, and settled before their dependants: nothing may start because of what has vanished.
+        for service in dependencies.order {
+            for place in layout.instances[service] { resume(place, known, &turn) }
+            settle(&turn)
+        }
+        reconsiderAll(&turn)
+        turn.touched.append(contentsOf: operations.flatMap { $0.steps.map(\.place) })
+        return finish(&turn)
+    }
+
+    /// Children that neither an instance nor the list of leftovers knows: the newest of an instance that has no other is
+    /// taken on as its process; the rest are ended.
+    private mutating func adoptStrangers(_ known: [Generation: SurvivingChild]) {
+        let listed = Set(instances.compactMap { $0.process?.generation } + leftovers.map(\.generation))
+        let strangers = known.values.filter { !listed.contains($0.generation) }
+        for child in strangers.sorted(by: { $0.generation > $1.generation }) {
+            if let place = layout.places[child.instance], !hasProcess(place, known) {
+                let process = Instance.Process(
+                    generation: child.generation, port: child.port, pid: nil, beganAt: Instant(nanoseconds: 0),
+                    replaces: false)
+                instances[place].state = .starting(process, until: .never, probe: nil)
+                instances[place].latest = child.generation
+            } else {
+                leftovers.append(
+                    Leftover(
+                        generation: child.generation, instance: child.instance, port: child.port,
+                        check: Instance.Check(at: .never)))
+            }
+        }
+    }
+
+    private func hasProcess(_ place: Int, _ known: [Generation: SurvivingChild]) -> Bool {
+        instances[place].process.map { known[$0.generation] != nil } ?? false
+    }
+
+    /// Takes up one instance where it is, with what the keeper knows of its process.
+    private mutating func resume(_ place: Int, _ known: [Generation: SurvivingChild], _ turn: inout Turn) {
+        guard let process = instances[place].process else { return }
+        guard let child = known[process.generation] else { return apply(.vanished, to: place, &turn) }
+        let settings = service(of: place)
+        switch instances[place].state {
+        case .starting(var process, let until, _):
+            guard process.pid == nil else {
+                return turn.effects.append(.beginProbing(process.generation, instances[place].id, port: process.port))
+            }
+            // Asked for, or adopted. If it is not there yet, the keeper's answer is still to come.
+            if until == .never {
+                process.beganAt = turn.now
+                instances[place].state = .starting(process, until: turn.now + settings.readyTimeout, probe: nil)
+            }
+            if let pid = child.pid { apply(.spawned(pid: pid), to: place, &turn) }
+        case .stopping(let process, let stop):
+            if process.pid == nil, let pid = child.pid { return apply(.spawned(pid: pid), to: place, &turn) }
+            let isKilling = if case .killing = stop.phase { true } else { false }
+            if case .draining = stop.phase { return }
+            if process.pid != nil, !stop.leaderEnded || isKilling {
+                turn.effects.append(.signal(process.generation, isKilling ? "KILL" : settings.stop.signal))
+            }
+            if stop.leaderEnded || isKilling { turn.effects.append(.checkGroup(process.generation)) }
+        case .running, .down, .waiting, .backoff, .failed, .completed:
+            break
+        }
+    }
+}

@@ -1,0 +1,260 @@
+import Manifest
+
+/// What a service is to others: to those that depend on it, those it depends on, and the balancer.
+struct ServiceFacts: Sendable, Hashable {
+    /// Instances that are ready; of a task, those that have completed.
+    var ready = 0
+    /// Instances whose process was started; of a task also those that have completed.
+    var started = 0
+    /// Instances that have completed.
+    var completed = 0
+    /// Instances that get no further until somebody does something: failed, down by goal, three failed starts in a row,
+    /// or waiting for such ones.
+    var stuck = 0
+    /// Instances that are not down.
+    var present = 0
+    /// An instance is to go down and has a process.
+    var isLeaving = false
+    /// An instance is to be up, and may come to be.
+    var holds = false
+    /// While an instance is replaced in place: until when connections wait.
+    var holdUntil: Instant?
+
+    /// Whether a condition on the service is met.
+    func meets(_ condition: Dependency.Condition, of instances: Int) -> Bool {
+        switch condition {
+        case .ready: ready > 0
+        case .started: started > 0
+        case .completed: completed == instances
+        }
+    }
+
+    /// Whether a condition that is not met will not be until somebody does something.
+    func isStuck(for condition: Dependency.Condition, of instances: Int) -> Bool {
+        switch condition {
+        case .ready, .started: stuck == instances
+        case .completed: stuck > 0
+        }
+    }
+}
+
+/// How what changed in one instance reaches the others in the same turn.
+extension Application {
+    /// Gives an event to an instance and notes what others may have to do about it.
+    mutating func apply(_ event: Instance.Event, to place: Int, _ turn: inout Turn) {
+        let service = layout.services[place]
+        let endpoint = instances[place].endpoint
+        let owned = instances[place].process?.generation
+        let port = instances[place].port
+        let wasWaiting = instances[place].state == .waiting
+        let surroundings = Instance.Surroundings(
+            mayStart: mayStart(place), mayStop: blockers[service] == 0, isShuttingDown: isShuttingDown)
+
+        if port == 0 { instances[place].port = ports.free(after: 0) ?? 0 }
+        instances[place].handle(event, of: manifest.services[service], in: surroundings, &turn)
+
+        let owns = instances[place].process?.generation
+        if owns != owned {
+            if let owned { owners[owned] = nil }
+            if let owns { owners[owns] = place }
+        }
+        if instances[place].port != port { exchangePort(port, for: instances[place].port) }
+        if instances[place].endpoint != endpoint, !manifest.services[service].listen.isEmpty {
+            turn.routesChanged = true
+        }
+        if !wasWaiting, instances[place].state == .waiting {
+            turn.report(instances[place].id, .info, "waits for \(missing(service).joined(separator: " and "))")
+        }
+        turn.note(place, of: service)
+    }
+
+    /// Brings all facts up to date and lets those act who waited for them, until nothing changes any more. It ends
+    /// because dependencies have no cycles and an instance only goes forward within a turn.
+    mutating func settle(_ turn: inout Turn) {
+        while let service = turn.nextUnsettled() {
+            let old = facts[service]
+            let new = gatherFacts(service, old)
+            guard new != old else { continue }
+            facts[service] = new
+            if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), !manifest.services[service].listen.isEmpty {
+                turn.routesChanged = true
+            }
+            if mattersToDependants(service, old, new) { wakeDependants(of: service, &turn) }
+            if new.isLeaving != old.isLeaving { updateBlockers(from: service, &turn) }
+        }
+    }
+
+    /// Settles, lets the commands go on, and says what the turn has come to.
+    mutating func finish(_ turn: inout Turn) -> [Effect] {
+        repeat {
+            settle(&turn)
+            let touched = turn.touched
+            turn.touched = []
+            advanceOperations(touched, &turn)
+        } while !turn.touched.isEmpty
+        nextGeneration = turn.nextGeneration
+        if turn.routesChanged { turn.effects.append(.publish) }
+        if isShuttingDown, !hasAnnouncedDown, leftovers.isEmpty, facts.allSatisfy({ $0.present == 0 }) {
+            hasAnnouncedDown = true
+            turn.effects.append(.allDown)
+        }
+        return turn.effects
+    }
+
+    /// Lets every instance look at its goal and its dependencies.
+    mutating func reconsiderAll(_ turn: inout Turn) {
+        for service in dependencies.order {
+            for place in layout.instances[service] { apply(.reconsidered, to: place, &turn) }
+        }
+    }
+
+    /// Sets goals in one stroke, then lets the instances act.
+    mutating func setGoal(_ goal: Goal, of places: [Int], _ turn: inout Turn) {
+        for place in places {
+            instances[place].goal = goal
+            turn.note(place, of: layout.services[place])
+        }
+        settle(&turn)
+        for place in places { apply(.reconsidered, to: place, &turn) }
+    }
+
+    /// The service of an instance.
+    func service(of place: Int) -> Service { manifest.services[layout.services[place]] }
+
+    /// Whether an instance may start: its dependencies are there, and nothing unknown of it is left.
+    private func mayStart(_ place: Int) -> Bool {
+        !isShuttingDown
+            && dependencies.needs[layout.services[place]].allSatisfy { isMet($0) }
+            && !leftovers.contains { $0.instance == instances[place].id }
+    }
+
+    /// Whether a dependency is met.
+    func isMet(_ edge: Dependencies.Edge) -> Bool {
+        facts[edge.service].meets(edge.condition, of: layout.instances[edge.service].count)
+    }
+
+    /// Whether a dependency is not met, and will not be until somebody does something.
+    func isStuck(_ edge: Dependencies.Edge) -> Bool {
+        !isMet(edge) && facts[edge.service].isStuck(for: edge.condition, of: layout.instances[edge.service].count)
+    }
+
+    /// What a service waits for, for people: `db to be ready`, `migrate to be completed (it has failed)`.
+    func missing(_ service: Int) -> [String] {
+        let missing = dependencies.needs[service].filter { !isMet($0) }.map { edge in
+            let name = manifest.services[edge.service].name
+            let why = isStuck(edge) ? layout.instances[edge.service].lazy.compactMap { hindrance($0) }.first : nil
+            let hint = why ?? (layout.instances[edge.service].isEmpty ? "it has no instances" : nil)
+            return "\(name) to be \(edge.condition)\(hint.map { " (\($0))" } ?? "")"
+        }
+        return missing.isEmpty ? ["processes of an earlier start to end"] : missing
+    }
+
+    /// Looks at all instances of a service.
+    private func gatherFacts(_ service: Int, _ old: ServiceFacts) -> ServiceFacts {
+        var facts = ServiceFacts()
+        let settings = manifest.services[service]
+        let isTask = settings.kind == .task
+        let waitsInVain = dependencies.needs[service].contains { isStuck($0) }
+        var active = 0
+        for place in layout.instances[service] {
+            let instance = instances[place]
+            var isStuck = instance.goal == .down || instance.failures >= Application.patience
+            var isPresent = true
+            switch instance.state {
+            case .down: isPresent = false
+            case .waiting: isStuck = isStuck || waitsInVain
+            case .starting(let process, _, _):
+                if process.pid != nil { facts.started += 1 }
+                if process.replaces {
+                    let until = process.pid == nil ? Instant.never : process.beganAt + settings.balance.queueTimeout
+                    facts.holdUntil = max(facts.holdUntil ?? until, until)
+                }
+            case .running:
+                active += 1
+                facts.started += 1
+                if !isTask { facts.ready += 1 }
+            case .stopping(_, let stop):
+                if stop.cause == .replacement, instance.goal == .up { facts.holdUntil = .never }
+            case .backoff: break
+            case .failed: isStuck = true
+            case .completed:
+                facts.completed += 1
+                if isTask {
+                    facts.ready += 1
+                    facts.started += 1
+                } else {
+                    isStuck = true
+                }
+            }
+            if isStuck { facts.stuck += 1 }
+            if isPresent { facts.present += 1 }
+            if instance.goal == .down, instance.process != nil { facts.isLeaving = true }
+            if instance.goal == .up, !instance.isFinished { facts.holds = true }
+        }
+        if active > 0 { facts.holdUntil = nil }
+        return facts
+    }
+
+    private func mattersToDependants(_ service: Int, _ old: ServiceFacts, _ new: ServiceFacts) -> Bool {
+        let instances = layout.instances[service].count
+        return [Dependency.Condition.ready, .started, .completed].contains { condition in
+            old.meets(condition, of: instances) != new.meets(condition, of: instances)
+                || old.isStuck(for: condition, of: instances) != new.isStuck(for: condition, of: instances)
+        }
+    }
+
+    private mutating func wakeDependants(of service: Int, _ turn: inout Turn) {
+        for dependant in dependencies.dependants[service] {
+            for place in layout.instances[dependant] where instances[place].state == .waiting {
+                apply(.reconsidered, to: place, &turn)
+            }
+        }
+    }
+
+    /// A service has begun, or ceased, to be on its way down: what it depends on must, or need not, wait for it. One that
+    /// waits makes others wait in turn, although it has no process that is leaving itself.
+    private mutating func updateBlockers(from service: Int, _ turn: inout Turn) {
+        // Before the change of `isLeaving`, it blocked others if its own blockers did.
+        guard blockers[service] == 0 else { return }
+        var changed = [(service, facts[service].isLeaving)]
+        while let (service, blocks) = changed.popLast() {
+            for edge in dependencies.needs[service] {
+                let needed = edge.service
+                blockers[needed] += blocks ? 1 : -1
+                if blockers[needed] == (blocks ? 1 : 0), !facts[needed].isLeaving { changed.append((needed, blocks)) }
+                if blockers[needed] == 0 { wakeLeaving(needed, &turn) }
+            }
+        }
+    }
+
+    private mutating func wakeLeaving(_ service: Int, _ turn: inout Turn) {
+        for place in layout.instances[service] where instances[place].goal == .down && instances[place].process != nil {
+            apply(.reconsidered, to: place, &turn)
+        }
+    }
+
+    /// Works out everything that follows from the instances and leftovers, from nothing.
+    mutating func rebuild() {
+        owners = [:]
+        for place in instances.indices {
+            if let process = instances[place].process { owners[process.generation] = place }
+        }
+        facts = Array(repeating: ServiceFacts(), count: manifest.services.count)
+        blockers = Array(repeating: 0, count: manifest.services.count)
+        // Dependencies first: what a service waits for in vain is a fact about them.
+        for service in dependencies.order { facts[service] = gatherFacts(service, facts[service]) }
+        for service in dependencies.order.reversed() where facts[service].isLeaving || blockers[service] > 0 {
+            for edge in dependencies.needs[service] { blockers[edge.service] += 1 }
+        }
+    }
+}
+
+extension Instance {
+    /// Whether it is to stay as it is until somebody asks for a start.
+    var isFinished: Bool {
+        switch state {
+        case .failed, .completed: true
+        case .down, .waiting, .starting, .running, .stopping, .backoff: false
+        }
+    }
+}

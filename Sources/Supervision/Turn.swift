@@ -1,0 +1,54 @@
+/// One call of `handle`: the arguments, the effects so far, and what has still to be looked at before it is over.
+struct Turn {
+    /// The time of the call.
+    let now: Instant
+    /// Between -1 and 1.
+    let jitter: Double
+    /// The number of the next start.
+    var nextGeneration: Generation
+    /// What to do, in order.
+    var effects: [Application.Effect] = []
+    /// The places of instances that were given an event.
+    var touched: [Int] = []
+    /// The places of services whose facts may have changed; those before `settled` were dealt with.
+    private var unsettled: [Int] = []
+    private var settled = 0
+    /// Whether the balancer must hear of it.
+    var routesChanged = false
+
+    /// Starts a turn.
+    init(now: Instant, jitter: Double, nextGeneration: Generation) {
+        self.now = now
+        self.jitter = jitter
+        self.nextGeneration = nextGeneration
+    }
+
+    /// An instance has changed, or may have.
+    mutating func note(_ place: Int, of service: Int) {
+        touched.append(place)
+        // Many events of one service in a row (a thousand replicas that start) are looked at once.
+        if settled == unsettled.count || unsettled.last != service { unsettled.append(service) }
+    }
+
+    /// The next service to look at; nil: all is settled.
+    mutating func nextUnsettled() -> Int? {
+        guard settled < unsettled.count else {
+            unsettled = []
+            settled = 0
+            return nil
+        }
+        defer { settled += 1 }
+        return unsettled[settled]
+    }
+
+    /// A generation that no process has had.
+    mutating func newGeneration() -> Generation {
+        defer { nextGeneration.number &+= 1 }
+        return nextGeneration
+    }
+
+    /// Tells people.
+    mutating func report(_ instance: InstanceID, _ level: Application.Report.Level, _ text: String) {
+        effects.append(.report(Application.Report(instance: instance, level: level, text: text)))
+    }
+}
