@@ -13,15 +13,14 @@ package func killProcessGroup(_ group: Int32) {
     if group > 1 { _ = kill(-group, SIGKILL) }
 }
 
-/// Raises the soft limit on open descriptors to the hard one: setrlimit(2). What fails here shows where it is missed.
-package func raiseOpenFileLimit() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-}
-
 /// Sets the permission bits of a file: chmod(2).
 package func changeMode(of path: String, to mode: UInt32) throws(SystemError) {
     try systemCall("chmod", path) { chmod(path, mode_t(mode)) }
+}
+
+/// A path made absolute against the working directory; getcwd(3). Nothing else about it is changed.
+package func absolutePath(_ path: String) -> String {
+    guard !path.hasPrefix("/"), let directory = getcwd(nil, 0) else { return path }
+    defer { free(directory) }
+    return String(cString: directory) + "/" + path
 }

@@ -6,7 +6,7 @@ import Platform
 /// the keeper is gone.
 package func runSupervisor(_ configuration: SupervisorConfiguration, environment: [String: String]) -> Never {
     setProcessName("supd-supervisor")
-    raiseOpenFileLimit()
+    _ = raiseOpenFileLimit()
     let executor = QueueExecutor(label: "supd.supervisor")
     let role = SupervisorRole(configuration, environment: environment, executor: executor)
     executor.queue.async { role.assumeIsolated { $0.begin() } }

@@ -31,7 +31,7 @@ extension SupervisorRole {
             runApplication(manifest, inventory, welcome)
         } catch {
             for line in error.lines { log.write(.error, line) }
-            keeper?.send(.exit(code: 1))
+            exitAll(1)
         }
     }
 

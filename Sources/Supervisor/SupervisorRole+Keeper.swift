@@ -165,6 +165,7 @@ extension SupervisorRole {
 
     /// The keeper was killed: its children die with it, their children are ended here, then this process.
     private func keeperIsGone() {
+        if isDone { exitProcess(0) }
         log.write(.error, "the keeper is gone: ending every process of every service")
         keeper?.close()
         keeper = nil

@@ -52,6 +52,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
+    /// The keeper was told to exit: its end is no surprise.
+    var isDone = false
 
     init(_ configuration: SupervisorConfiguration, environment: [String: String], executor: QueueExecutor) {
         self.configuration = configuration
@@ -154,13 +156,16 @@ actor SupervisorRole {
     private func everythingIsDown() {
         log.write(.info, "everything is stopped")
         commands.finishAll(.done)
-        guard let pump else {
-            keeper?.send(.exit(code: 0))
-            return
-        }
+        guard let pump else { return exitAll(0) }
         pump.flush { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { $0.keeper?.send(.exit(code: 0)) } }
+            self.queue.async { self.assumeIsolated { $0.exitAll(0) } }
         }
+    }
+
+    /// Has the keeper end the other roles and itself.
+    func exitAll(_ code: Int32) {
+        isDone = true
+        keeper?.send(.exit(code: code))
     }
 }

@@ -1,18 +1,7 @@
 import Manifest
 import Supervision
 
-/// What the shell looks up in the application.
 extension Application {
-    /// A service of the accepted manifest.
-    func service(named name: String) -> Service? { manifest.services.first { $0.name == name } }
-
-    /// All instances, in the order of the manifest.
-    var instanceIDs: [InstanceID] {
-        manifest.services.flatMap { service in
-            service.replicas < 1 ? [] : (1...service.replicas).map { InstanceID(service: service.name, number: $0) }
-        }
-    }
-
     /// How long stopping everything may take at most, in microseconds: as long as the slowest chain of services, each
     /// after those that depend on it.
     var longestStop: UInt64 {
@@ -33,11 +22,5 @@ extension Application {
         }
         let seconds = manifest.services.map { stop($0.name) }.max()?.components.seconds ?? 0
         return UInt64(clamping: min(seconds, 7 * 86400)) * 1_000_000
-    }
-}
-
-extension Application {
-    func pid(of generation: Generation) -> Int32? {
-        views(at: Instant(nanoseconds: 0)).flatMap(\.instances).first { $0.generation == generation }?.pid
     }
 }

@@ -1,0 +1,135 @@
+import Balancer
+import FoundationEssentials
+import Keeper
+import Manifest
+import Platform
+import Supervisor
+
+/// The program: reads the command line and runs the role that it is to be. Without a role in the environment it is the
+/// keeper, which starts the others.
+@main
+enum Supd {
+    /// Set by the keeper for the roles that it starts.
+    private static let configurationVariable = "SUPD_CONFIGURATION"
+    /// What `ps` shows of the roles; they know by it what they are.
+    private static let supervisorName = "supd: supervisor"
+    private static let balancerName = "supd: balancer"
+
+    static func main() {
+        var environment = ProcessInfo.processInfo.environment
+        guard let configuration = environment.removeValue(forKey: configurationVariable) else {
+            return runProgram(environment)
+        }
+        switch CommandLine.arguments.first {
+        case supervisorName?: superviseOrExit(configuration, environment)
+        case balancerName?: exitProcess(runBalancer(BalancerConfiguration()))
+        default: runProgram(environment)
+        }
+    }
+
+    // MARK: Roles
+
+    private static func superviseOrExit(_ configuration: String, _ environment: [String: String]) {
+        guard let value = try? JSONDecoder().decode(SupervisorConfiguration.self, from: Data(configuration.utf8)) else {
+            fail("the supervisor was started without its configuration: end the supd that did so", code: 2)
+        }
+        runSupervisor(value, environment: environment)
+    }
+
+    private static func runProgram(_ environment: [String: String]) {
+        do throws(Options.UsageError) {
+            let options = try Options(Array(CommandLine.arguments.dropFirst()))
+            switch options.action {
+            case .help: print(Options.help)
+            case .version: print("supd \(version)")
+            case .check: check(manifestPath(options), environment)
+            case .run: run(options, environment)
+            }
+        } catch {
+            fail("\(error.text)\ntry supd --help", code: 2)
+        }
+    }
+
+    private static func check(_ path: String, _ environment: [String: String]) {
+        do throws(ManifestFile.Unreadable) {
+            let result = try ManifestFile.load(path, environment: environment)
+            print(checkReport(result), terminator: "")
+            exitProcess(result.manifest == nil ? 1 : 0)
+        } catch {
+            fail(error.text, code: 1)
+        }
+    }
+
+    private static func run(_ options: Options, _ environment: [String: String]) {
+        let path = manifestPath(options)
+        let directories: Directories
+        do throws(Directories.Failure) {
+            directories = try Directories(
+                flags: Directories.Flags(
+                    runtime: options.runtimeDirectory, state: options.stateDirectory, logs: options.logDirectory))
+        } catch {
+            fail(error.description, code: 1)
+        }
+        do throws(SystemError) {
+            for directory in [directories.runtime, directories.state, directories.logs] {
+                try FileIO.createDirectories(directory)
+            }
+        } catch {
+            fail(
+                "cannot create the directory \(error.subject): \(error.reason); name others by --runtime-directory, "
+                    + "--state-directory and --log-directory", code: 1)
+        }
+        let lock = takeLock(directories)
+        keep(path, directories, environment)
+        withExtendedLifetime(lock) {}
+    }
+
+    private static func takeLock(_ directories: Directories) -> RuntimeLock {
+        do throws(RuntimeLock.Failure) {
+            return try RuntimeLock(path: "\(directories.runtime)/supd.lock")
+        } catch {
+            switch error {
+            case .held(let pid):
+                let who = pid.map { "pid \($0)" } ?? "another process"
+                fail(
+                    "supd runs already in \(directories.runtime): \(who); stop it, or name another --runtime-directory",
+                    code: 1)
+            case .system(let error): fail("cannot lock \(error.subject): \(error.reason)", code: 1)
+            }
+        }
+    }
+
+    /// Becomes the keeper.
+    private static func keep(_ path: String, _ directories: Directories, _ environment: [String: String]) {
+        let began = monotonicNanoseconds()
+        let pid = ownProcessID()
+        let nofile = ResourceLimits.number(of: "nofile").flatMap { try? ResourceLimits.own($0) }
+        let supervisor = SupervisorConfiguration(
+            manifestPath: path, runtimeDirectory: directories.runtime, logDirectory: directories.logs, keeper: pid,
+            keeperBegan: began, originalNofile: nofile.map { [$0.soft, $0.hard] } ?? [])
+        guard let encoded = try? JSONEncoder().encode(supervisor) else {
+            fail("cannot write down the configuration; is a path not UTF-8?", code: 1)
+        }
+        var values = environment
+        values[configurationVariable] = String(decoding: encoded, as: UTF8.self)
+        let scope = ProcessScope(runtimeDirectory: directories.runtime, nonce: "\(pid)-\(began)")
+        let configuration = KeeperConfiguration(
+            supervisorArguments: [supervisorName], balancerArguments: [balancerName], environment: values,
+            scope: scope.description, processID: pid)
+        exitProcess(runKeeper(configuration))
+    }
+
+    // MARK: Words
+
+    /// The manifest's absolute path: the argument, else ./supd.json5, else /etc/supd/supd.json5.
+    private static func manifestPath(_ options: Options) -> String {
+        if let path = options.manifest { return absolutePath(path) }
+        let here = absolutePath("supd.json5")
+        return (try? Files.status(here)) == nil ? "/etc/supd/supd.json5" : here
+    }
+
+    private static func fail(_ text: String, code: Int32) -> Never {
+        DaemonLog.error(text)
+        exitProcess(code)
+    }
+}
