@@ -106,12 +106,9 @@ final class LogCursor {
     private func fill() throws(SystemError) -> Bool {
         if file == nil { return try open(path, at: 0) ? fill() : false }
         if try readChunk() { return true }
-        guard let file else { return false }
         let successor: String
         switch try place() {
-        case .current:
-            return try startAgainIfReplaced(file) ? readChunk() : false
-        case .between:
+        case .current, .between:
             return false
         case .followed(let path):
             successor = path
@@ -123,6 +120,7 @@ final class LogCursor {
 
     private func readChunk() throws(SystemError) -> Bool {
         guard let file else { return false }
+        if !beginning.isEmpty { try startAgainIfReplaced(file) }
         let bytes = try FileIO.read(file, at: offset, count: Self.chunkSize)
         if bytes.isEmpty { return false }
         if offset == 0 { beginning = Array(bytes.prefix(64)) }
@@ -180,14 +178,11 @@ final class LogCursor {
         }
     }
 
-    /// A file that is shorter than what was read of it was either cut back by a supervisor that repeats what one before it
-    /// did not finish, byte for byte: wait until it has. Or somebody emptied it: begin again, which this returns true for.
-    private func startAgainIfReplaced(_ file: Descriptor) throws(SystemError) -> Bool {
-        guard try FileIO.status(file).size < offset else { return false }
+    /// Begins again in a file that somebody emptied, and that has other lines since. (One that a supervisor cuts back, to
+    /// repeat what the one before it did not finish, gets the same bytes again: until it has, there is nothing to read.)
+    private func startAgainIfReplaced(_ file: Descriptor) throws(SystemError) {
         let now = try FileIO.read(file, at: 0, count: beginning.count)
-        if beginning.starts(with: now) { return false }
-        (offset, chunk, start, beginning) = (0, [], 0, [])
-        return true
+        if !beginning.starts(with: now) { (offset, chunk, start, beginning) = (0, [], 0, []) }
     }
 }
 
