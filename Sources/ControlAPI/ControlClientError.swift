@@ -38,15 +38,15 @@ package enum ControlClientError: Error, Sendable, Equatable, CustomStringConvert
 
     private static func advice(_ path: String, _ error: SystemError) -> String {
         switch error.code {
-        case SystemError.noSuchFile, SystemError.connectionRefused:
+        case ErrorCode.notFound, ErrorCode.connectionRefused:
             "; is it running? Start it with \"supd MANIFEST\" or \"systemctl start supd\", "
                 + "or name another socket with --socket"
-        case SystemError.accessDenied:
+        case ErrorCode.accessDenied:
             "; the socket is open to the owner and the group of the daemon: run supctl as one of them, or with sudo"
-        case SystemError.nameTooLong:
+        case ErrorCode.nameTooLong:
             "; the path of a socket has at most \(UnixStream.longestPath) bytes, and this one has \(path.utf8.count): "
                 + "give supd a shorter --runtime-directory"
-        case SystemError.tryAgain: "; too many others are waiting for it; try again later"
+        case ErrorCode.tryAgain: "; too many others are waiting for it; try again later"
         default: ""
         }
     }

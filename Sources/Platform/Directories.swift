@@ -74,7 +74,7 @@ package struct Directories: Sendable, Hashable {
             var environment: [String: String] = [:]
             for name in names { environment[name] = environmentVariable(name) }
             return Surroundings(
-                environment: environment, userID: geteuid(), workingDirectory: currentDirectory() ?? "/"
+                environment: environment, userID: geteuid(), workingDirectory: absolutePath(".")
             ) { path in
                 var information = stat()
                 return lstat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
@@ -135,11 +135,4 @@ package struct Directories: Sendable, Hashable {
 private func normalized(_ path: String) -> String {
     let steps = path.split(separator: "/").filter { $0 != "." }
     return "/" + steps.joined(separator: "/")
-}
-
-/// The working directory, by getcwd(3); nil if it was removed.
-private func currentDirectory() -> String? {
-    guard let pointer = getcwd(nil, 0) else { return nil }
-    defer { free(pointer) }
-    return String(cString: pointer)
 }

@@ -38,4 +38,6 @@ package enum ErrorCode {
     package static let fileTooLarge = EFBIG
     /// ECONNREFUSED.
     package static let connectionRefused = ECONNREFUSED
+    /// ENAMETOOLONG
+    package static let nameTooLong = ENAMETOOLONG
 }

@@ -1,6 +1,35 @@
+import FoundationEssentials
+import Manifest
+import Platform
+
 let checkVerb = Verb(
     name: "check", synopsis: "FILE", summary: "see whether a manifest is right, without a daemon",
-    details: "All errors come at once. Exit code 1 if there are any.", operands: .file
+    details: """
+        Reads a manifest as supd would, and tells all errors at once, and what will probably not do what was meant.
+        Exit code 1 if there are errors.
+        """,
+    operands: .file
 ) { invocation throws(VerbFailure) in
-    throw VerbFailure(.failed, "not wired yet")
+    guard invocation.operands.count == 1, let file = invocation.operands.first, !file.isEmpty else {
+        throw invocation.misused("which manifest? name one file")
+    }
+    let text: [UInt8]
+    do throws(SystemError) {
+        text = try Files.read(file, limit: JSON5Reader.maximumSize)
+    } catch {
+        let reason =
+            switch error.code {
+            case ErrorCode.fileTooLarge: "it is larger than \(sizeText(UInt64(JSON5Reader.maximumSize)))"
+            case ErrorCode.isDirectory: "it is a directory"
+            default: error.reason
+            }
+        throw VerbFailure(.failed, "cannot read the manifest \(file): \(reason)")
+    }
+    let path = absolutePath(file)
+    let result = ManifestLoader.load(
+        text: text, file: file, directory: String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]),
+        environment: ProcessInfo.processInfo.environment,
+        facts: HostFacts(ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0))
+    try invocation.console.print(checkReport(result))
+    return result.manifest == nil ? .failed : .done
 }

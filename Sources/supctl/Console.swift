@@ -4,6 +4,11 @@ import Platform
 struct Console: Sendable {
     var output = Terminal(.output)
     var error = Terminal(.error)
+    var writeOutput: @Sendable ([UInt8]) throws(SystemError) -> Void = { bytes throws(SystemError) in
+        try StandardStream.output.write(bytes)
+    }
+    /// If even this fails, nobody is left to be told.
+    var note: @Sendable (String) -> Void = { text in try? StandardStream.error.write(text) }
 
     /// Writes a result, and a line end if it has none.
     func print(_ text: String) throws(VerbFailure) {
@@ -13,14 +18,11 @@ struct Console: Sendable {
     /// Writes bytes as they are.
     func write(_ bytes: [UInt8]) throws(VerbFailure) {
         do throws(SystemError) {
-            try StandardStream.output.write(bytes)
+            try writeOutput(bytes)
         } catch {
             throw VerbFailure(.failed, "cannot write to standard output: \(error.reason)")
         }
     }
-
-    /// Writes to standard error. If even that fails, nobody is left to be told.
-    func note(_ text: String) { try? StandardStream.error.write(text) }
 
     /// Tells what went wrong, each line with the program's name.
     func complain(_ message: String) {
@@ -38,6 +40,6 @@ func printable(_ text: String) -> String {
     return result
 }
 
-private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+func isControl(_ scalar: Unicode.Scalar) -> Bool {
     scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
 }

@@ -1,4 +1,5 @@
 import ControlAPI
+import Manifest
 import Platform
 
 /// What start, stop, restart and shutdown have in common: they ask for a change, follow it unless told not to, and say

@@ -3,7 +3,7 @@ import ControlAPI
 let signalVerb = Verb(
     name: "signal", synopsis: "SIG NAME…", summary: "send a signal to services",
     details:
-        "SIG is a name with or without SIG, in any case: HUP, SIGUSR1, rtmin+3. It goes to the whole process group.",
+        "SIG is a name with or without SIG, in any case: HUP, SIGUSR1, rtmin+3. It goes to the main\n    process of each instance.",
     operands: .signalAndNames
 ) { invocation throws(VerbFailure) in
     guard let word = invocation.operands.first, !word.isEmpty else {
@@ -17,6 +17,6 @@ let signalVerb = Verb(
     let line = try asking { () throws(ControlClientError) in
         try client.ask(.signal(names: names, signal: signal), as: ProgressLine.self)
     }
-    try invocation.console.print("\(names.joined(separator: " ")): \(printable(line.message ?? "sent SIG\(signal)"))")
+    try invocation.console.print("\(names.joined(separator: " ")): SIG\(signal) \(printable(line.message ?? "sent"))")
     return .done
 }

@@ -80,7 +80,7 @@ let commonOptions = [
 
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
-    statusVerb, startVerb, stopVerb, restartVerb, signalVerb, limitVerb, checkVerb, shutdownVerb, versionVerb,
+    statusVerb, startVerb, stopVerb, restartVerb, logsVerb, signalVerb, limitVerb, checkVerb, shutdownVerb, versionVerb,
     completionVerb, helpVerb, namesVerb,
 ]
 

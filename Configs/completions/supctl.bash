@@ -1,0 +1,45 @@
+# bash completion for supctl, made by "supctl completion bash"
+
+_supctl_names() { supctl ${socket:+--socket "$socket"} __names 2>/dev/null; }
+
+_supctl() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local verb= operands=0 socket= options= words= files= i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket) socket=${COMP_WORDS[++i]} ;;
+        --lines | --timeout | -n) ((i++)) ;;
+        -*) ;;
+        *) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else ((operands++)); fi ;;
+        esac
+    done
+    case $previous in
+    --socket) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
+    --lines | --timeout | -n) return ;;
+    esac
+    case $verb in
+        '') options='--socket --help -h'; words='status start stop restart logs signal limit check shutdown version completion help' ;;
+        status) options='--json --socket --help -h'; words=$(_supctl_names) ;;
+        start) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
+        stop) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
+        restart) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
+        logs) options='--follow -f --lines -n --socket --help -h'; words=$(_supctl_names) ;;
+        signal) options='--socket --help -h'; if ((operands == 0)); then words='HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH'; else words=$(_supctl_names); fi ;;
+        limit) options='--socket --help -h'; words=$(_supctl_names) ;;
+        check) options='--socket --help -h'; files=1 ;;
+        shutdown) options='--no-wait --timeout --socket --help -h'; : ;;
+        version) options='--socket --help -h'; : ;;
+        completion) options='--socket --help -h'; words='bash zsh fish' ;;
+        help) options='--socket --help -h'; words='status start stop restart logs signal limit check shutdown version completion help' ;;
+    esac
+    if [[ $current == -* ]]; then words=$options files=; fi
+    if [[ -n $files ]]; then
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    fi
+}
+
+complete -F _supctl supctl

@@ -1,0 +1,49 @@
+# fish completion for supctl, made by "supctl completion fish"
+
+function __supctl_names
+    set -l words (commandline -opc)
+    set -l at (contains -i -- --socket $words)
+    if test -n "$at"
+        supctl --socket $words[(math $at + 1)] __names 2>/dev/null
+    else
+        supctl __names 2>/dev/null
+    end
+end
+
+complete -c supctl -f
+complete -c supctl -l socket -r -F -d 'the daemon\'s control socket, in place of the usual one'
+complete -c supctl -l help -s h -d 'this help'
+
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a status -d 'show how services are'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a start -d 'bring services up, with what they depend on'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a stop -d 'bring services down, until they are started again'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a restart -d 'replace services, one instance after the other'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a logs -d 'show what services have written'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a signal -d 'send a signal to services'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a limit -d 'change limits of running services'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a check -d 'see whether a manifest is right, without a daemon'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a shutdown -d 'stop all services in order, then supd itself'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a version -d 'show the version of supctl, and of the supd that runs'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a completion -d 'print a completion script for a shell'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a help -d 'show this, or all about one verb'
+complete -c supctl -n '__fish_seen_subcommand_from status' -l json -d 'as JSON, for programs: absent is null, keys never change meaning'
+complete -c supctl -n '__fish_seen_subcommand_from status' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from start' -l no-wait -d 'return as soon as supd has taken it on'
+complete -c supctl -n '__fish_seen_subcommand_from start' -l timeout -x -d 'wait no longer than this (30s, 5m); supd goes on with it'
+complete -c supctl -n '__fish_seen_subcommand_from start' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from stop' -l no-wait -d 'return as soon as supd has taken it on'
+complete -c supctl -n '__fish_seen_subcommand_from stop' -l timeout -x -d 'wait no longer than this (30s, 5m); supd goes on with it'
+complete -c supctl -n '__fish_seen_subcommand_from stop' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from restart' -l no-wait -d 'return as soon as supd has taken it on'
+complete -c supctl -n '__fish_seen_subcommand_from restart' -l timeout -x -d 'wait no longer than this (30s, 5m); supd goes on with it'
+complete -c supctl -n '__fish_seen_subcommand_from restart' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from logs' -l follow -s f -d 'go on with what comes, through restarts of services and of supd'
+complete -c supctl -n '__fish_seen_subcommand_from logs' -l lines -s n -x -d 'only the last N lines (all; with -f: 10)'
+complete -c supctl -n '__fish_seen_subcommand_from logs' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from signal' -a 'HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH (__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from limit' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from check' -F
+complete -c supctl -n '__fish_seen_subcommand_from shutdown' -l no-wait -d 'return as soon as supd has taken it on'
+complete -c supctl -n '__fish_seen_subcommand_from shutdown' -l timeout -x -d 'wait no longer than this (30s, 5m); supd goes on with it'
+complete -c supctl -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'
+complete -c supctl -n '__fish_seen_subcommand_from help' -a 'status start stop restart logs signal limit check shutdown version completion help'

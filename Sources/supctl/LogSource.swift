@@ -1,0 +1,50 @@
+import ControlAPI
+import Logs
+import Platform
+
+/// Where the logs are, and whose there may be: the daemon says so, and if there is none, the rule for directories.
+struct LogSource {
+    let directory: String
+    private let known: [String]
+    private let trouble: ControlClientError?
+
+    init(_ invocation: Invocation) throws(VerbFailure) {
+        let client = try invocation.client()
+        let answer = Result { () throws(ControlClientError) in
+            try client.ask(.status(names: [], limits: false), as: StatusReport.self, timeout: .seconds(5))
+        }
+        switch answer {
+        case .success(let report):
+            directory = report.daemon.logDirectory
+            known = report.services.flatMap { $0.instances.map(\.id) }
+            trouble = nil
+        case .failure(let error):
+            directory = try invocation.directories().logs
+            known = []
+            trouble = error
+        }
+    }
+
+    /// The instances that names stand for: those that run or have left files.
+    func instances(named names: [String]) throws(VerbFailure) -> [String] {
+        let written = try reading(LogReader(directory: directory).instances)
+        let all = known + written.filter { [known = Set(known)] in !known.contains($0) }
+        if all.isEmpty, let trouble {
+            throw VerbFailure(.noDaemon, "there are no logs in \(directory), and I \(trouble)")
+        }
+        do throws(Selector.NoSuchName) {
+            return try Selector.resolve(names.isEmpty ? ["all"] : names, among: all)
+        } catch {
+            throw VerbFailure(.noSuchName, error.description)
+        }
+    }
+
+    /// Reads files, with an error turned into this program's.
+    func reading<Answer>(_ body: () throws(SystemError) -> Answer) throws(VerbFailure) -> Answer {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            throw VerbFailure(.failed, "cannot read the logs in \(directory): \(error.reason)")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import ControlAPI
+import Logs
+import Platform
+
+let logsVerb = Verb(
+    name: "logs", synopsis: "[NAME…]", summary: "show what services have written",
+    details: """
+        Reads the log files themselves, so that it works while supd is down: the lines of all services, or of those
+        named, in the order of their times, rotated files included. Lines written to standard error are marked with !.
+        """,
+    options: [
+        Verb.Option("--follow", short: "-f", "go on with what comes, through restarts of services and of supd"),
+        Verb.Option("--lines", short: "-n", value: "N", "only the last N lines (all; with -f: 10)"),
+    ],
+    operands: .names
+) { invocation throws(VerbFailure) in
+    let names = try invocation.checked(invocation.operands)
+    let follows = invocation.has("--follow")
+    let count = try lineCount(invocation) ?? (follows ? 10 : nil)
+    let source = try LogSource(invocation)
+    let chosen = try source.instances(named: names)
+    var printer = LogPrinter(console: invocation.console, nameWidth: chosen.map(\.count).max() ?? 0)
+    let follower = try source.reading { () throws(SystemError) in
+        try LogFollower(directory: source.directory, last: count) { instance in
+            names.isEmpty || names.contains { Selector.matches($0, instance: instance) }
+        }
+    }
+    while true {
+        while let line = try source.reading(follower.next) { try printer.add(line) }
+        try printer.flush()
+        guard follows else { return .done }
+        _ = try source.reading { () throws(SystemError) in try follower.wait(milliseconds: -1) }
+    }
+}
+
+/// `-n`; nil if it was not given, or is "all".
+private func lineCount(_ invocation: Invocation) throws(VerbFailure) -> Int? {
+    guard let text = invocation.value("--lines"), text != "all" else { return nil }
+    guard let count = Int(text), (0...10_000_000).contains(count) else {
+        throw invocation.misused("-n takes a number of lines, not \"\(text)\"")
+    }
+    return count
+}

@@ -1,0 +1,97 @@
+import Testing
+
+@testable import supctl
+
+@Suite("The command line")
+struct CommandLineTests {
+    @Test(
+        "Options may stand anywhere, in every usual form",
+        arguments: [
+            ["--socket", "/s", "logs", "-f", "-n", "5", "api"],
+            ["logs", "--socket=/s", "-fn5", "api"],
+            ["logs", "api", "--follow", "--lines=5", "--socket", "/s"],
+            ["logs", "-n5", "-f", "--socket=/s", "--", "api"],
+        ])
+    func forms(arguments: [String]) throws {
+        let line = try CommandLineReader.read(arguments, verbs: allVerbs)
+        #expect(line.verb?.name == "logs")
+        #expect(line.options == ["--socket": "/s", "--follow": "", "--lines": "5"])
+        #expect(line.operands == ["api"])
+    }
+
+    @Test("After two dashes, nothing is an option")
+    func dashes() throws {
+        let line = try CommandLineReader.read(["stop", "--", "-f", "--help"], verbs: allVerbs)
+        #expect(line.operands == ["-f", "--help"])
+        #expect(!line.wantsHelp)
+    }
+
+    @Test(
+        "What makes no sense is 2, and says what would",
+        arguments: [
+            ([], "which verb? \"supctl help\" lists them"),
+            (["statsu"], "unknown verb \"statsu\"; did you mean status? See \"supctl help\""),
+            (["apply"], "unknown verb \"apply\"; see \"supctl help\""),
+            (["scale"], "unknown verb \"scale\"; see \"supctl help\""),
+            (["status", "--jsno"], "unknown option --jsno; did you mean --json? See \"supctl help status\""),
+            (["status", "-x"], "unknown option -x; see \"supctl help status\""),
+            (["status", "--json=yes"], "--json takes no value; see \"supctl help status\""),
+            (["start", "api", "--timeout"], "--timeout needs a value (D); see \"supctl help start\""),
+            (
+                ["start", "api", "--timeout=soon"],
+                "--timeout takes a duration like 500ms, 30s, 5m or 1h, not \"soon\"; see \"supctl help start\""
+            ),
+            (
+                ["start", "api", "--timeout=0s"],
+                "--timeout takes a duration like 500ms, 30s, 5m or 1h, not \"0s\"; see \"supctl help start\""
+            ),
+            (
+                ["start", "api", "--timeout=1s", "--no-wait"],
+                "--timeout makes no sense with --no-wait; see \"supctl help start\""
+            ),
+            (["start", "--timeout=1s", "--timeout=2s", "a"], "--timeout is given twice"),
+            (["start"], "which service? name one, or say all; see \"supctl help start\""),
+            (["stop", ""], "an empty name names nothing; see \"supctl help stop\""),
+            (["signal"], "which signal, and to which service?; see \"supctl help signal\""),
+            (["signal", "HUP"], "which service? name one, or say all; see \"supctl help signal\""),
+            (["limit", "nofile=1"], "which service? name one, or say all; see \"supctl help limit\""),
+            (["limit", "api"], "which limit? say nofile=4096, for example; see \"supctl help limit\""),
+            (["limit", "api", "nofile="], "\"nofile=\" is not of the form nofile=4096; see \"supctl help limit\""),
+            (["limit", "api", "a=1", "a=2"], "the limit a is given twice; see \"supctl help limit\""),
+            (["logs", "-n", "-1"], "-n takes a number of lines, not \"-1\"; see \"supctl help logs\""),
+            (["shutdown", "now"], "\"now\" is one word too many; see \"supctl help shutdown\""),
+            (["help", "a", "b"], "one verb at a time; see \"supctl help help\""),
+            (["help", "wot"], "unknown verb \"wot\"; see \"supctl help\""),
+            (["completion", "tcsh"], "completion is there for bash, zsh and fish; see \"supctl help completion\""),
+        ])
+    func misuse(arguments: [String], message: String) {
+        let outcome = runWithSocket("/nowhere", arguments)
+        #expect(outcome.code == 2)
+        #expect(outcome.errors == "supctl: \(message)\n")
+        #expect(outcome.output.isEmpty)
+    }
+
+    @Test("More names than fit into a request are refused here, with what would do")
+    func tooMany() {
+        let names = (0..<2000).map { "service-\($0)" }
+        let outcome = runWithSocket("/nowhere", ["restart"] + names)
+        #expect(outcome.code == 2)
+        #expect(outcome.errors.contains("too many names for one request; use a glob"))
+    }
+
+    @Test("Every verb has a help, by itself and by its option", arguments: allVerbs.map(\.name))
+    func help(verb: String) {
+        let outcome = runWithSocket("/nowhere", [verb, "--help"])
+        #expect(outcome.code == 0)
+        #expect(outcome.output.hasPrefix("usage: supctl \(verb)"))
+        #expect(outcome.output.contains("--socket PATH"))
+        #expect(runWithSocket("/nowhere", ["help", verb]).output == outcome.output)
+    }
+
+    @Test("The help fits 80 columns, and lists every verb that is for people")
+    func overview() {
+        let text = runWithSocket("/nowhere", ["help"]).output
+        #expect(text.split(separator: "\n").allSatisfy { $0.count <= 80 })
+        for verb in allVerbs { #expect(text.contains("\n  \(verb.name)") != verb.isHidden) }
+    }
+}

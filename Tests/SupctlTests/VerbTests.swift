@@ -1,0 +1,251 @@
+import ControlAPI
+import Platform
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import supctl
+
+@Suite("The verbs, against a daemon of the test's", .timeLimit(.minutes(1)))
+struct VerbTests {
+    let directory: TemporaryDirectory
+    let path: String
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        path = directory.file("control.sock")
+    }
+
+    @Test("Status is 0 when all is up, and 3 when something is not", arguments: [("running", 0), ("backoff", 3)])
+    func status(state: String, code: Int32) throws {
+        let report = Example.report([Example.service("api", state: state)])
+        let server = try ScriptedServer(path, [.json(report)])
+        let result = run("status")
+        #expect(result.code == code)
+        #expect(result.output.contains("api"))
+        #expect(server.requests().first?.hasPrefix("GET /v1/status HTTP/1.1\r\n") == true)
+    }
+
+    @Test("Status of one service asks for the limits, and shows all about it")
+    func statusDetail() throws {
+        let server = try ScriptedServer(path, [.json(Example.report([Example.service("api")]))])
+        let result = run("status", "api")
+        #expect(result.output.contains("api (service): running, 3 of 3 ready, to be up\n"))
+        #expect(result.output.contains("nofile 1024:4096"))
+        #expect(server.requests().first?.hasPrefix("GET /v1/status?name=api&limits=true HTTP/1.1\r\n") == true)
+    }
+
+    @Test("Status in JSON is what the daemon sent, to the byte")
+    func statusJSON() throws {
+        let body =
+            "{\"services\":[],\"daemon\":{\"version\":\"9\",\"manifest\":\"m\",\"roles\":{},\"uptimeSeconds\":1,"
+            + "\"logDirectory\":\"/l\",\"news\":true}}"
+        let server = try ScriptedServer(path, [.answer(200, body)])
+        let result = run("status", "--json")
+        #expect(result.output == body + "\n")
+        #expect(result.code == 0)
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("A verb says what it waits for, and how it went")
+    func restart() throws {
+        let server = try ScriptedServer(
+            path,
+            [
+                .lines([
+                    ProgressLine(waiting: "api/1 to be ready"), ProgressLine(result: "done", message: "restarted 3"),
+                ])
+            ])
+        let result = run("restart", "api", "web/2", "--timeout", "1500ms")
+        #expect(result.code == 0)
+        #expect(result.errors == "restart: waiting for api/1 to be ready\n")
+        #expect(result.output.hasPrefix("api web/2: restarted 3 in 0."))
+        #expect(
+            server.requests().first?.hasPrefix(
+                "POST /v1/services/api,web%2F2/restart?wait=true&timeout=1.5 HTTP/1.1\r\n") == true)
+    }
+
+    @Test(
+        "A verb that fails, or takes too long, is 1",
+        arguments: [
+            ("failed", "supctl: api: cannot start: because\n"),
+            ("timeout", "supctl: api: cannot start in time: because\n"),
+        ])
+    func failing(outcome: String, message: String) throws {
+        let server = try ScriptedServer(path, [.lines([ProgressLine(result: outcome, message: "because")])])
+        let result = run("start", "api")
+        #expect(result.code == 1)
+        #expect(result.errors == message)
+        #expect(result.output.isEmpty)
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("A verb that is not to wait does not")
+    func noWait() throws {
+        let server = try ScriptedServer(path, [.json(ProgressLine(result: "accepted"))])
+        let result = run("stop", "--no-wait", "all")
+        #expect(result.code == 0)
+        #expect(result.output == "all: stop accepted\n")
+        #expect(server.requests().first?.hasPrefix("POST /v1/services/all/stop HTTP/1.1\r\n") == true)
+    }
+
+    @Test("A name that matches nothing is 4")
+    func noSuchName() throws {
+        let server = try ScriptedServer(
+            path, [.json(ErrorReport(code: "no-such-name", message: "there is no service \"apu\""), status: 404)])
+        let result = run("stop", "apu")
+        #expect(result.code == 4)
+        #expect(result.errors == "supctl: there is no service \"apu\"\n")
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("A signal is named as people name it")
+    func signal() throws {
+        let server = try ScriptedServer(path, [.json(ProgressLine(result: "done", message: "sent to 2 processes"))])
+        let result = run("signal", "sighup", "api")
+        #expect(result.output == "api: SIGHUP sent to 2 processes\n")
+        #expect(server.requests().first?.hasPrefix("POST /v1/services/api/signal?signal=HUP HTTP/1.1\r\n") == true)
+    }
+
+    @Test("Limits are told apart from names by their equals sign")
+    func limit() throws {
+        let server = try ScriptedServer(path, [.json(ProgressLine(result: "done"))])
+        let result = run("limit", "api", "web", "nofile=4096", "core=0:unlimited")
+        #expect(result.output == "api web: limits are set\n")
+        let request = try #require(server.requests().first)
+        #expect(request.hasPrefix("POST /v1/services/api,web/limit HTTP/1.1\r\n"))
+        #expect(request.hasSuffix("\r\n\r\n{\"core\":\"0:unlimited\",\"nofile\":\"4096\"}"))
+    }
+
+    @Test("Shutdown is done when the daemon takes its socket along before the last word")
+    func shutdown() throws {
+        // After its only connection, the server is no more: whoever comes next is refused.
+        let server = try ScriptedServer(path, [.close])
+        let result = run("shutdown")
+        #expect(result.code == 0)
+        #expect(result.output.hasPrefix("supd: shut down in "))
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("The versions of both are told, and that no daemon runs is no error")
+    func versions() throws {
+        #expect(run("version").code == 0)
+        #expect(run("version").output == "supctl \(version)\nsupd: none can be reached at \(path)\n")
+        let server = try ScriptedServer(path, [.json(VersionReport(version: "9.9"))])
+        #expect(run("version").output == "supctl \(version)\nsupd 9.9, running\n")
+        #expect(server.requests().count == 1)
+    }
+
+    @Test(
+        "Without a daemon, a verb that needs one is 5",
+        arguments: [
+            ["status"], ["start", "api"], ["stop", "api"], ["restart", "api"], ["signal", "HUP", "api"],
+            ["limit", "api", "nofile=1"], ["shutdown"], ["__names"],
+        ])
+    func noDaemon(arguments: [String]) {
+        let result = run(arguments)
+        #expect(result.code == 5)
+        #expect(
+            result.errors.hasPrefix("supctl: cannot reach supd at \(path): No such file or directory; is it running?"))
+        #expect(result.output.isEmpty)
+    }
+
+    @Test("Names for completion are services, instances of several replicas, and all")
+    func names() throws {
+        let report = Example.report([Example.service("api"), Example.service("db", replicas: 1)])
+        let server = try ScriptedServer(path, [.json(report)])
+        #expect(run("__names").output == "api\ndb\napi/1\napi/2\napi/3\nall\n")
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("Logs come from where the daemon says, in the order of their times, of those named")
+    func logs() throws {
+        try writeLogs()
+        var report = Example.report([Example.service("api"), Example.service("quiet", replicas: 1)])
+        report.daemon.logDirectory = directory.path
+        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 4))
+        #expect(
+            run("logs").output == """
+                2026-01-31T10:20:30.100Z api/1   one
+                2026-01-31T10:20:30.200Z web/1 ! two
+                2026-01-31T10:20:30.300Z api/1   three
+
+                """)
+        #expect(run("logs", "-n1", "api").output == "2026-01-31T10:20:30.300Z api/1   three\n")
+        #expect(run("logs", "quiet").output.isEmpty)
+        #expect(run("logs", "apu").code == 4)
+        #expect(server.requests().count == 4)
+    }
+
+    @Test("A manifest is checked without a daemon, all errors at once")
+    func check() throws {
+        let good = try directory.write("good.json5", "{ services: { api: { command: 'true' } } }")
+        #expect(run("check", good).code == 0)
+        let bad = try directory.write("bad.json5", "{ services: { api: { comand: 'true', replicas: -1 } } }")
+        let result = run("check", bad)
+        #expect(result.code == 1)
+        #expect(result.output.contains("\(bad):1:22: services.api.comand: "))
+        #expect(result.output.contains("services.api.replicas: "))
+        #expect(run("check", directory.file("none")).code == 1)
+        #expect(run("check", directory.path).errors.hasSuffix("it is a directory\n"))
+        #expect(run("check").code == 2)
+    }
+
+    private func writeLogs() throws {
+        for name in ["api", "web"] { try makeDirectory(directory.file(name)) }
+        _ = try directory.write(
+            "api/1.log",
+            """
+            2026-01-31T10:20:30.100000000Z stdout F one
+            2026-01-31T10:20:30.300000000Z stdout F three
+
+            """)
+        _ = try directory.write("web/1.log", "2026-01-31T10:20:30.200000000Z stderr F two\n")
+    }
+
+    private func run(_ arguments: String...) -> Outcome { run(arguments) }
+
+    private func run(_ arguments: [String]) -> Outcome { runWithSocket(path, arguments) }
+}
+
+/// What a run of supctl left.
+struct Outcome {
+    var code: Int32
+    var output: String
+    var errors: String
+}
+
+/// Runs supctl in this process, on no terminal.
+func runWithSocket(_ path: String, _ arguments: [String]) -> Outcome {
+    let written = Written()
+    let plain = Terminal(isTerminal: false, width: nil, allowsColour: false)
+    let console = Console(
+        output: plain, error: plain,
+        writeOutput: { bytes throws(SystemError) in written.output.withLock { $0 += bytes } },
+        note: { text in written.errors.withLock { $0 += text } })
+    let code = runSupctl(["--socket", path] + arguments, console: console).rawValue
+    return Outcome(
+        code: code, output: String(decoding: written.output.withLock { $0 }, as: UTF8.self),
+        errors: written.errors.withLock { $0 })
+}
+
+private final class Written: Sendable {
+    let output = Mutex<[UInt8]>([])
+    let errors = Mutex("")
+}
+
+extension ScriptedServer.Reply {
+    static func answer(_ status: Int, _ body: String) -> Self {
+        .bytes(HTTPAnswer.complete(status: status, body: Array(body.utf8), closes: true))
+    }
+
+    static func json(_ value: some Encodable, status: Int = 200) -> Self {
+        .bytes(HTTPAnswer.complete(status: status, body: ControlJSON.encode(value) ?? [], closes: true))
+    }
+
+    static func lines(_ lines: [ProgressLine]) -> Self {
+        let chunks = lines.flatMap { HTTPAnswer.chunk((ControlJSON.encode($0) ?? []) + [UInt8(ascii: "\n")]) }
+        return .bytes(
+            HTTPAnswer.streamHead(status: 200, chunked: true, closes: true) + chunks + HTTPAnswer.lastChunk)
+    }
+}
