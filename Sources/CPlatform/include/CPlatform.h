@@ -6,5 +6,9 @@
 #include <sys/types.h>
 
 #include "supd_stream.h"
+#include "supd_memory_file.h"
+#include "supd_packet.h"
+#include "supd_process.h"
+#include "supd_spawn.h"
 
 #endif

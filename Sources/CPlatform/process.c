@@ -1,0 +1,42 @@
+#define _GNU_SOURCE
+#include "supd_process.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef PIDFD_SIGNAL_PROCESS_GROUP
+#define PIDFD_SIGNAL_PROCESS_GROUP (1U << 2)
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+int supd_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int supd_pidfd_signal(int pidfd, int number, int group) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, group ? PIDFD_SIGNAL_PROCESS_GROUP : 0);
+}
+
+static int wait_for(idtype_t type, id_t id, int options, struct supd_exit *result) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    memset(result, 0, sizeof *result);
+    if (waitid(type, id, &info, options) != 0) return -1;
+    result->pid = info.si_pid;
+    result->signaled = info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
+    result->core_dumped = info.si_code == CLD_DUMPED;
+    result->value = info.si_status;
+    return 0;
+}
+
+int supd_pidfd_wait(int pidfd, int keep, struct supd_exit *result) {
+    return wait_for((idtype_t)P_PIDFD, (id_t)pidfd, WEXITED | WNOHANG | (keep ? WNOWAIT : 0), result);
+}
+
+int supd_pid_wait(pid_t pid, struct supd_exit *result) {
+    return wait_for(P_PID, (id_t)pid, WEXITED | WNOHANG, result);
+}
