@@ -153,10 +153,10 @@ final class LogFile {
     /// oldest in the same step.
     func rotate() throws(SystemError) {
         close()
-        guard exists(path) else { return }
+        guard FileIO.exists(path) else { return }
         guard keep > 0 else { return try Self.tolerateMissing { () throws(SystemError) in try FileIO.remove(path) } }
         var missing = 1
-        while missing < keep, exists("\(path).\(missing)") { missing += 1 }
+        while missing < keep, FileIO.exists("\(path).\(missing)") { missing += 1 }
         for number in stride(from: missing - 1, through: 1, by: -1) {
             try Self.tolerateMissing { () throws(SystemError) in
                 try FileIO.rename("\(path).\(number)", to: "\(path).\(number + 1)")
@@ -172,15 +172,6 @@ final class LogFile {
         while true {
             do { try FileIO.remove("\(path).\(number)") } catch { return }
             number += 1
-        }
-    }
-
-    private func exists(_ path: String) -> Bool {
-        do {
-            _ = try FileIO.status(path: path)
-            return true
-        } catch {
-            return !error.meansMissing
         }
     }
 

@@ -34,6 +34,16 @@ package enum FileIO {
         return Status(status)
     }
 
+    /// Whether there is something of this name, as far as can be seen.
+    package static func exists(_ path: String) -> Bool {
+        do {
+            _ = try status(path: path)
+            return true
+        } catch {
+            return !error.meansMissing
+        }
+    }
+
     /// What a descriptor names: fstat(2).
     package static func status(_ file: Descriptor) throws(SystemError) -> Status {
         var status = stat()
@@ -124,6 +134,8 @@ package enum FileIO {
 extension SystemError {
     /// ENOENT: there is no such file or directory.
     package var meansMissing: Bool { code == ENOENT }
+    /// ENOTDIR: it is no directory.
+    package var meansNoDirectory: Bool { code == ENOTDIR }
     /// EAGAIN: nothing there now.
     package var meansNothingThere: Bool { code == EAGAIN }
 

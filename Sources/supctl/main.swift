@@ -1,1 +1,3 @@
-print("not built yet")
+import Platform
+
+exitProcess(runSupctl(Array(CommandLine.arguments.dropFirst()), console: Console()).rawValue)

@@ -1,0 +1,235 @@
+import Platform
+
+/// A place in the files of one instance, from which lines are read forwards: through the rotated files to the current one,
+/// and on as that grows and is rotated.
+final class LogCursor {
+    let instance: String
+    private let path: String
+    private var file: Descriptor?
+    private var status: FileIO.Status?
+    /// The offset in the file of the first byte not read.
+    private var offset = 0
+    /// Bytes that were read and not taken apart yet; from `start` on.
+    private var chunk: [UInt8] = []
+    private var start = 0
+    /// The file's first bytes, by which a file that was emptied and filled again is told from one that was cut back.
+    private var beginning: [UInt8] = []
+    /// The time of the last line read.
+    private var lastTimestamp = ""
+    /// The pieces so far of a line in pieces.
+    private var pieces: [LogStream: [UInt8]] = [:]
+
+    private static let chunkSize = 1 << 16
+    private static let longestLine = 1 << 20
+
+    init(instance: String, path: String) {
+        self.instance = instance
+        self.path = path
+    }
+
+    // MARK: Where to begin
+
+    /// Goes to the first line of the oldest file.
+    func seekToStart() throws(SystemError) {
+        try open(Self.rotated(of: path).last ?? path, at: 0)
+    }
+
+    /// Goes to where at least the last `count` lines begin, reading backwards from the end.
+    func seekToLast(_ count: Int) throws(SystemError) {
+        var search = BackwardSearch(wanted: count)
+        for path in [path] + Self.rotated(of: path) {
+            guard try open(path, at: 0), let file, let status else { continue }
+            if let found = try search.look(in: file, size: status.size) {
+                offset = found
+                return
+            }
+        }
+        try seekToStart()
+    }
+
+    /// The rotated files, newest first.
+    private static func rotated(of path: String) -> [String] {
+        (1...1001).lazy.map { "\(path).\($0)" }.prefix { FileIO.exists($0) }.map { $0 }
+    }
+
+    @discardableResult
+    private func open(_ path: String, at offset: Int) throws(SystemError) -> Bool {
+        (file, status, self.offset, chunk, start, beginning) = (nil, nil, offset, [], 0, [])
+        do throws(SystemError) {
+            let opened = try FileIO.openForReading(path: path)
+            let status = try FileIO.status(opened)
+            guard status.isRegular else { throw .unsuitable("open", "\(path), which is not a regular file") }
+            (file, self.status) = (opened, status)
+            return true
+        } catch {
+            if error.meansMissing { return false }
+            throw error
+        }
+    }
+
+    // MARK: Forwards
+
+    /// The next line; nil when there is none yet.
+    func next() throws(SystemError) -> LogLine? {
+        while true {
+            if let line = takeLine() {
+                if let complete = join(line) { return complete }
+            } else if try !fill() {
+                return nil
+            }
+        }
+    }
+
+    /// A whole line of the file out of what was read. What is none of the format, as a torn line, is left out.
+    private func takeLine() -> CRIFormat.Parsed? {
+        while let newline = chunk[start...].firstIndex(of: CRIFormat.newline) {
+            defer { start = newline + 1 }
+            if let parsed = CRIFormat.parse(chunk[start..<newline]) {
+                lastTimestamp = parsed.timestamp
+                return parsed
+            }
+        }
+        return nil
+    }
+
+    private func join(_ line: CRIFormat.Parsed) -> LogLine? {
+        var text = pieces.removeValue(forKey: line.stream) ?? []
+        text.append(contentsOf: line.text)
+        if line.isPartial, text.count < Self.longestLine {
+            pieces[line.stream] = text
+            return nil
+        }
+        return LogLine(instance: instance, timestamp: line.timestamp, stream: line.stream, text: text)
+    }
+
+    /// Reads on, in the next file if this one is finished; false when there is nothing new.
+    private func fill() throws(SystemError) -> Bool {
+        if file == nil { return try open(path, at: 0) ? fill() : false }
+        if try readChunk() { return true }
+        let successor: String
+        switch try place() {
+        case .current, .between:
+            return false
+        case .followed(let path):
+            successor = path
+        }
+        // What was appended between the last read and the rotation.
+        if try readChunk() { return true }
+        return try open(successor, at: 0) ? fill() : false
+    }
+
+    private func readChunk() throws(SystemError) -> Bool {
+        guard let file else { return false }
+        if !beginning.isEmpty { try startAgainIfReplaced(file) }
+        let bytes = try FileIO.read(file, at: offset, count: Self.chunkSize)
+        if bytes.isEmpty { return false }
+        if offset == 0 { beginning = Array(bytes.prefix(64)) }
+        offset += bytes.count
+        chunk.removeFirst(start)
+        start = 0
+        // A line that never ends is no line of ours.
+        if chunk.count > Self.longestLine { chunk = [] }
+        chunk += bytes
+        return true
+    }
+
+    private enum Place {
+        /// The file is the current one.
+        case current
+        /// The file was rotated away, and there is no newer one yet.
+        case between
+        /// The next newer file has this path.
+        case followed(by: String)
+    }
+
+    /// Where the open file is now.
+    private func place() throws(SystemError) -> Place {
+        guard let status else { return .between }
+        do throws(SystemError) {
+            if try FileIO.status(path: path).isSameFile(as: status) { return .current }
+        } catch {
+            if error.meansMissing { return .between }
+            throw error
+        }
+        var newer = path
+        let rotated = Self.rotated(of: path)
+        for candidate in rotated {
+            do throws(SystemError) {
+                if try FileIO.status(path: candidate).isSameFile(as: status) { return .followed(by: newer) }
+            } catch  where error.meansMissing {}
+            newer = candidate
+        }
+        // It was deleted: on with the oldest that is not older than it.
+        for candidate in rotated.reversed() {
+            if let first = try Self.firstTimestamp(candidate), first >= lastTimestamp {
+                return .followed(by: candidate)
+            }
+        }
+        return .followed(by: path)
+    }
+
+    private static func firstTimestamp(_ path: String) throws(SystemError) -> String? {
+        do throws(SystemError) {
+            let bytes = try FileIO.read(try FileIO.openForReading(path: path), at: 0, count: CRIFormat.prefixLength)
+            return CRIFormat.parse(bytes[...])?.timestamp
+        } catch {
+            if error.meansMissing { return nil }
+            throw error
+        }
+    }
+
+    /// Begins again in a file that somebody emptied, and that has other lines since. (One that a supervisor cuts back, to
+    /// repeat what the one before it did not finish, gets the same bytes again: until it has, there is nothing to read.)
+    private func startAgainIfReplaced(_ file: Descriptor) throws(SystemError) {
+        let now = try FileIO.read(file, at: 0, count: beginning.count)
+        if !beginning.starts(with: now) { (offset, chunk, start, beginning) = (0, [], 0, []) }
+    }
+}
+
+/// Looks through files from their end for the place from which the last lines can be read.
+private struct BackwardSearch {
+    private var missing: Int
+    /// The streams of lines found whose line before was not seen yet: it may be a piece of them.
+    private var open: Set<LogStream> = []
+    /// How far to look for pieces.
+    private var allowance = 1 << 20
+    private static let chunkSize = 1 << 16
+
+    init(wanted: Int) { missing = wanted }
+
+    /// The offset to begin at in a file; nil if it has too few lines.
+    mutating func look(in file: Descriptor, size: Int) throws(SystemError) -> Int? {
+        if missing == 0, open.isEmpty { return size }
+        var end = size
+        var rest: [UInt8] = []
+        while end > 0 {
+            let count = min(end, Self.chunkSize)
+            var chunk = try FileIO.read(file, at: end - count, count: count)
+            end -= count
+            chunk += rest
+            // Of the last line in `chunk`, its end is known; of the first, the beginning only at the file's start.
+            var lineEnd = chunk.count
+            while let newline = chunk[..<max(lineEnd - 1, 0)].lastIndex(of: CRIFormat.newline) {
+                if takes(chunk[(newline + 1)..<lineEnd]) { return end + lineEnd }
+                lineEnd = newline + 1
+            }
+            rest = Array(chunk[..<lineEnd])
+            if rest.count > 1 << 20 { rest = [] }
+        }
+        return takes(rest[...]) ? rest.count : nil
+    }
+
+    /// Looks at one line more; true if it is not needed any more.
+    private mutating func takes(_ line: ArraySlice<UInt8>) -> Bool {
+        guard line.last == CRIFormat.newline, let parsed = CRIFormat.parse(line.dropLast()) else { return false }
+        if missing > 0 {
+            if parsed.isPartial { return false }
+            missing -= 1
+            open.insert(parsed.stream)
+            return false
+        }
+        allowance -= line.count
+        if !parsed.isPartial { open.remove(parsed.stream) }
+        return open.isEmpty || allowance < 0
+    }
+}

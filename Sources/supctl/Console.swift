@@ -1,0 +1,43 @@
+import Platform
+
+/// Where supctl writes: results to standard output, all else to standard error.
+struct Console: Sendable {
+    var output = Terminal(.output)
+    var error = Terminal(.error)
+
+    /// Writes a result, and a line end if it has none.
+    func print(_ text: String) throws(VerbFailure) {
+        try write(Array((text.hasSuffix("\n") ? text : text + "\n").utf8))
+    }
+
+    /// Writes bytes as they are.
+    func write(_ bytes: [UInt8]) throws(VerbFailure) {
+        do throws(SystemError) {
+            try StandardStream.output.write(bytes)
+        } catch {
+            throw VerbFailure(.failed, "cannot write to standard output: \(error.reason)")
+        }
+    }
+
+    /// Writes to standard error. If even that fails, nobody is left to be told.
+    func note(_ text: String) { try? StandardStream.error.write(text) }
+
+    /// Tells what went wrong, each line with the program's name.
+    func complain(_ message: String) {
+        for line in message.split(separator: "\n", omittingEmptySubsequences: false) {
+            note("supctl: \(printable(String(line)))\n")
+        }
+    }
+}
+
+/// Text from elsewhere with nothing in it that a terminal would obey.
+func printable(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: isControl) else { return text }
+    var result = ""
+    for scalar in text.unicodeScalars { result.unicodeScalars.append(isControl(scalar) ? "?" : scalar) }
+    return result
+}
+
+private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value)
+}

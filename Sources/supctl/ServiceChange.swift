@@ -1,0 +1,73 @@
+import ControlAPI
+import Platform
+
+/// What start, stop, restart and shutdown have in common: they ask for a change, follow it unless told not to, and say
+/// how it went.
+let changeOptions = [
+    Verb.Option("--no-wait", "return as soon as supd has taken it on"),
+    Verb.Option("--timeout", value: "D", "wait no longer than this (30s, 5m); supd goes on with it"),
+]
+
+/// What the help says of waiting, for those verbs.
+let changeDetails = """
+    Waits until it is done, and says on standard error what it waits for. Exit code 1 if it fails or takes longer
+    than the timeout.
+    """
+
+/// Runs start, stop or restart.
+func changeServices(_ verb: ServiceVerb, _ invocation: Invocation) throws(VerbFailure) -> ExitCode {
+    let names = try invocation.requireNames()
+    let options = try waitOptions(invocation)
+    return try change(
+        .verb(verb, names: names, options: options), options, invocation, what: names.joined(separator: " "),
+        request: verb.rawValue, outcome: verb.pastTense
+    ) { _ in nil }
+}
+
+/// `--no-wait` and `--timeout`.
+func waitOptions(_ invocation: Invocation) throws(VerbFailure) -> ControlRoute.WaitOptions {
+    let wait = !invocation.has("--no-wait")
+    guard let text = invocation.value("--timeout") else { return .init(wait: wait) }
+    guard wait else { throw invocation.misused("--timeout makes no sense with --no-wait") }
+    guard let timeout = parseDuration(text) else {
+        throw invocation.misused("--timeout takes a duration like 500ms, 30s, 5m or 1h, not \"\(text)\"")
+    }
+    return .init(wait: true, timeout: timeout)
+}
+
+/// Asks for a change. `what` is changed, `request` is the verb, `outcome` its past tense. An error while following it
+/// may be turned into a last line by `mend`.
+func change(
+    _ route: ControlRoute, _ options: ControlRoute.WaitOptions, _ invocation: Invocation, what: String,
+    request: String, outcome: String, mend: (ControlClientError) -> ProgressLine?
+) throws(VerbFailure) -> ExitCode {
+    let client = try invocation.client()
+    guard options.wait else {
+        _ = try asking { () throws(ControlClientError) in try client.ask(route) }
+        try invocation.console.print("\(what): \(request) accepted")
+        return .done
+    }
+    let began = monotonicNanoseconds()
+    var display = ProgressDisplay(invocation.console.error, write: invocation.console.note)
+    let last: ProgressLine
+    do throws(ControlClientError) {
+        // The daemon keeps the time; ours only ends a wait for a daemon that does not answer any more.
+        last = try client.follow(route, timeout: options.timeout.map { $0 + .seconds(10) }) { line in
+            if let waiting = line.waiting { display.show("\(request): waiting for \(waiting)") }
+        }
+        display.end()
+    } catch {
+        display.end()
+        guard let line = mend(error) else { throw VerbFailure(error) }
+        last = line
+    }
+    let message = last.message.map(printable)
+    switch last.result {
+    case "done", "accepted":
+        let elapsed = HumanText.elapsed(monotonicNanoseconds() - began)
+        try invocation.console.print("\(what): \(message ?? outcome) in \(elapsed)")
+        return .done
+    case "timeout": throw VerbFailure(.failed, "\(what): cannot \(request) in time: \(message ?? "it takes longer")")
+    case _: throw VerbFailure(.failed, "\(what): cannot \(request): \(message ?? "no reason given")")
+    }
+}

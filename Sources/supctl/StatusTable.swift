@@ -1,0 +1,104 @@
+import ControlAPI
+
+/// The table of `supctl status`: a line a service; replicas and fronts are listed below theirs.
+enum StatusTable {
+    static func text(_ report: StatusReport, width: Int?, allowsColour: Bool) -> String {
+        guard !report.services.isEmpty else { return "no services\n" }
+        return TextTable(columns: columns, rows: report.services.flatMap(rows))
+            .rendered(width: width, allowsColour: allowsColour)
+    }
+
+    private static let columns = [
+        TextTable.Column(title: "NAME", shortest: 8),
+        TextTable.Column(title: "STATE"),
+        TextTable.Column(title: "READY", importance: 8),
+        TextTable.Column(title: "PID", alignsRight: true, importance: 2),
+        TextTable.Column(title: "PORT", alignsRight: true, importance: 1),
+        TextTable.Column(title: "UPTIME", alignsRight: true, importance: 6),
+        TextTable.Column(title: "RESTARTS", alignsRight: true, importance: 5),
+        TextTable.Column(title: "CPU", alignsRight: true, importance: 3),
+        TextTable.Column(title: "MEM", alignsRight: true, importance: 4),
+        TextTable.Column(title: "DETAIL", importance: 7, shortest: 12),
+    ]
+
+    private static func rows(_ service: ServiceStatus) -> [TextTable.Row] {
+        let fronts = frontLines(service).map { TextTable.Row.line("  " + $0) }
+        let ready = "\(service.ready)/\(service.replicas)"
+        if service.replicas == 1, let instance = service.instances.first, service.instances.count == 1 {
+            return [.cells(cells(instance, name: service.name, state: service.state, ready: ready))] + fronts
+        }
+        let cpu = service.instances.compactMap(\.cpuPercent)
+        let memory = service.instances.compactMap(\.memoryBytes)
+        let summary = [
+            TextTable.Cell(service.name),
+            state(service.state),
+            TextTable.Cell(ready),
+            TextTable.Cell(""),
+            TextTable.Cell(""),
+            TextTable.Cell(""),
+            TextTable.Cell(String(sum(service.instances.map { UInt64(clamping: $0.restarts) }))),
+            TextTable.Cell(cpu.isEmpty ? "" : HumanText.percent(cpu.reduce(0, +))),
+            TextTable.Cell(memory.isEmpty ? "" : HumanText.bytes(sum(memory))),
+        ]
+        let instances = service.instances.map { instance in
+            TextTable.Row.cells(
+                cells(instance, name: "  " + instance.id, state: instance.state, ready: instance.ready ? "yes" : "no"))
+        }
+        return [.cells(summary)] + instances + fronts
+    }
+
+    private static func cells(
+        _ instance: InstanceStatus, name: String, state word: String, ready: String
+    ) -> [TextTable.Cell] {
+        [
+            TextTable.Cell(name),
+            state(word),
+            TextTable.Cell(ready),
+            TextTable.Cell(instance.pid.map(String.init) ?? ""),
+            TextTable.Cell(instance.port.map(String.init) ?? ""),
+            TextTable.Cell(instance.uptimeSeconds.map(HumanText.uptime) ?? ""),
+            TextTable.Cell(String(instance.restarts)),
+            TextTable.Cell(instance.cpuPercent.map(HumanText.percent) ?? ""),
+            TextTable.Cell(instance.memoryBytes.map(HumanText.bytes) ?? ""),
+            TextTable.Cell(detail(instance)),
+        ]
+    }
+
+    private static func state(_ word: String) -> TextTable.Cell { TextTable.Cell(word, Colour.of(state: word)) }
+
+    /// What it waits for, or why it is not up; failing that, how it ended last.
+    private static func detail(_ instance: InstanceStatus) -> String {
+        if let detail = instance.detail { return detail }
+        if instance.ready || instance.state == "completed" { return "" }
+        return instance.lastExit?.reason ?? ""
+    }
+
+    /// The sum, or the largest number there is.
+    private static func sum(_ numbers: [UInt64]) -> UInt64 {
+        numbers.reduce(0) { total, number in
+            let (sum, overflow) = total.addingReportingOverflow(number)
+            return overflow ? .max : sum
+        }
+    }
+
+    /// A line for each front.
+    static func frontLines(_ service: ServiceStatus) -> [String] {
+        guard let fronts = service.fronts else {
+            return service.listen.map { "\($0): no figures, since the balancer did not answer" }
+        }
+        return fronts.map { "\($0.address ?? "?"): \(flowText($0))" }
+    }
+
+    /// The counters in words; what is nought and of no interest then is left out.
+    static func flowText(_ flow: FlowStatus) -> String {
+        var parts = [
+            "\(HumanText.count(flow.connections)) open", "\(HumanText.count(flow.connectionsTotal)) in all",
+            "\(HumanText.bytes(flow.bytesIn)) in", "\(HumanText.bytes(flow.bytesOut)) out",
+        ]
+        if flow.queued > 0 { parts.append("\(HumanText.count(flow.queued)) waiting") }
+        if flow.connectErrors > 0 { parts.append("\(HumanText.count(flow.connectErrors)) connect errors") }
+        if flow.retries > 0 { parts.append("\(HumanText.count(flow.retries)) retries") }
+        if flow.turnedAway > 0 { parts.append("\(HumanText.count(flow.turnedAway)) turned away") }
+        return parts.joined(separator: ", ")
+    }
+}
