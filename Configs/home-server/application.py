@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import socket
+import sys
 
 
 def count_visit():
@@ -41,6 +42,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def handle_error(self, request, client_address):
+        print(f"a connection failed: {sys.exc_info()[1]}", flush=True)
 
 
 if __name__ == "__main__":
