@@ -26,7 +26,7 @@ import Testing
         #expect(notice == .group(id: 7, empty: true))
         // Both pipes and the pidfd are closed.
         #expect(try keeper.openDescriptors() == before - 3)
-        #expect(try !ProcessEntry.all().contains { $0.pid == pid && $0.parent == keeper.program.pid })
+        #expect(try !ProcessTable.all().contains { $0.pid == pid && $0.parent == keeper.program.pid })
     }
 
     @Test("reports a start that failed, and leaves nothing of it", arguments: [[], ["old"]])
@@ -40,7 +40,7 @@ import Testing
         let notice = try supervisor.next().notice
         #expect(notice == .spawnFailed(id: 1, failure: SpawnFailure(stage: .directory, code: ENOENT)))
         #expect(try keeper.openDescriptors() == before)
-        #expect(try !ProcessEntry.all().contains { $0.parent == keeper.program.pid && $0.isZombie })
+        #expect(try !ProcessTable.all().contains { $0.parent == keeper.program.pid && $0.hasEnded })
         // The number may be used again: nothing is left.
         _ = try supervisor.start(shell(1, "true"))
     }
@@ -166,7 +166,7 @@ import Testing
         try next.send(.signalOrphan(pid: orphan, number: SIGKILL))
         let gone = try next.next().notice
         #expect(gone == .orphanExited(pid: orphan))
-        #expect(try !ProcessEntry.all().contains { $0.pid == orphan && $0.parent == keeper.program.pid })
+        #expect(try !ProcessTable.all().contains { $0.pid == orphan && $0.parent == keeper.program.pid })
     }
 
     @Test("knows when a group is empty, and signals what is left of it", arguments: [[], ["old"]])
@@ -204,7 +204,7 @@ import Testing
         try second.end(code: 0)
         #expect(try keeper.program.wait().code == 7)
         for process in [pid, balancer.pid, second.pid] { try waitUntilGone(process) }
-        #expect(try !ProcessEntry.all().contains { environmentValue(of: $0.pid, "SUPD_SCOPE") == keeper.scope })
+        #expect(try !ProcessTable.all().contains { ProcessTable.environmentValue("SUPD_SCOPE", of: $0.pid) == keeper.scope })
     }
 
     @Test("kills everything at a second signal")
@@ -243,7 +243,7 @@ import Testing
         // More than a socket holds, so that the keeper must keep the rest; it reads on meanwhile.
         for id in ids { try supervisor.send(.spawn(shell(id, "exit \(id % 100)"))) }
         _ = try eventually("all children to end") {
-            let alive = try ProcessEntry.all().contains { $0.parent == keeper.program.pid && $0.pid != supervisor.pid }
+            let alive = try ProcessTable.all().contains { $0.parent == keeper.program.pid && $0.pid != supervisor.pid }
             return alive ? nil : true
         }
         var exits: [UInt64: ChildExit] = [:]

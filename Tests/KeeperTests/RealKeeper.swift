@@ -182,9 +182,9 @@ func readLine(_ descriptor: Descriptor) throws -> String {
 /// Waits until no process has this id any more, or only a zombie.
 func waitUntilGone(_ pid: Int32) throws {
     _ = try eventually("end of process \(pid)") {
-        guard let line = try? readSmallFile("/proc/\(pid)/stat", limit: 4096), let entry = ProcessEntry(line) else {
+        guard let line = try? readSmallFile("/proc/\(pid)/stat", limit: 4096), let entry = ProcessEntry(statText: line) else {
             return true
         }
-        return entry.isZombie ? true : nil
+        return entry.hasEnded ? true : nil
     }
 }
