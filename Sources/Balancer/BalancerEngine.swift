@@ -122,8 +122,8 @@ package final class BalancerEngine: Sendable {
                     try Loop(
                         number: number, limits: limits, ephemeralPorts: ports,
                         // A loop never waits for the control plane, which may be busy with a large message.
-                        report: { [weak self, reports] report in reports.async { self?.take(report) } },
-                        stopped: { [weak self, reports] in reports.async { self?.loopStopped() } }))
+                        report: { [weak self, reports] report in reports.async { [weak self] in self?.take(report) } },
+                        stopped: { [weak self, reports] in reports.async { [weak self] in self?.loopStopped() } }))
             }
         } catch {
             for loop in state.loops { loop.mailbox.send(.stop) }
