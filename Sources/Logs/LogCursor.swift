@@ -4,7 +4,7 @@ import Platform
 /// and on as that grows and is rotated.
 final class LogCursor {
     let instance: String
-    private let path: String
+    private let list: LogFileList
     private var file: Descriptor?
     private var status: FileIO.Status?
     /// The offset in the file of the first byte not read.
@@ -24,42 +24,54 @@ final class LogCursor {
 
     init(instance: String, path: String) {
         self.instance = instance
-        self.path = path
+        list = LogFileList(path: path)
     }
 
     // MARK: Where to begin
 
     /// Goes to the first line of the oldest file.
     func seekToStart() throws(SystemError) {
-        try open(Self.rotated(of: path).last ?? path, at: 0)
+        try whileFilesMove { files throws(SystemError) in
+            guard let oldest = files.last else { return true }
+            return try open(oldest, at: 0)
+        }
     }
 
     /// Goes to where at least the last `count` lines begin, reading backwards from the end.
     func seekToLast(_ count: Int) throws(SystemError) {
-        var search = BackwardSearch(wanted: count)
-        for path in [path] + Self.rotated(of: path) {
-            guard try open(path, at: 0), let file, let status else { continue }
-            if let found = try search.look(in: file, size: status.size) {
-                offset = found
-                return
+        try whileFilesMove { files throws(SystemError) in
+            var search = BackwardSearch(wanted: count)
+            for entry in files {
+                guard try open(entry, at: 0), let file else { return false }
+                if let found = try search.look(in: file, size: try FileIO.status(file).size) {
+                    offset = found
+                    return true
+                }
             }
+            return true
         }
-        try seekToStart()
     }
 
-    /// The rotated files, newest first.
-    private static func rotated(of path: String) -> [String] {
-        (1...1001).lazy.map { "\(path).\($0)" }.prefix { FileIO.exists($0) }.map { $0 }
+    /// Gives the files, newest first, to `body` until it returns that it found them as they were said to be.
+    private func whileFilesMove(
+        _ body: ([LogFileEntry]) throws(SystemError) -> Bool
+    ) throws(SystemError) {
+        for _ in 0..<10 {
+            if let files = try list.files(), try body(files) { return }
+        }
+        close()
     }
 
-    @discardableResult
-    private func open(_ path: String, at offset: Int) throws(SystemError) -> Bool {
-        (file, status, self.offset, chunk, start, beginning) = (nil, nil, offset, [], 0, [])
+    private func close() { (file, status, offset, chunk, start, beginning) = (nil, nil, 0, [], 0, []) }
+
+    /// Opens a file; false, and nothing is changed, if its name leads to another one by now.
+    private func open(_ entry: LogFileEntry, at offset: Int) throws(SystemError) -> Bool {
         do throws(SystemError) {
-            let opened = try FileIO.openForReading(path: path)
+            let opened = try FileIO.openForReading(path: entry.path)
             let status = try FileIO.status(opened)
-            guard status.isRegular else { throw .unsuitable("open", "\(path), which is not a regular file") }
-            (file, self.status) = (opened, status)
+            guard status.isSameFile(as: entry.status) else { return false }
+            close()
+            (file, self.status, self.offset) = (opened, status, offset)
             return true
         } catch {
             if error.meansMissing { return false }
@@ -104,18 +116,48 @@ final class LogCursor {
 
     /// Reads on, in the next file if this one is finished; false when there is nothing new.
     private func fill() throws(SystemError) -> Bool {
-        if file == nil { return try open(path, at: 0) ? fill() : false }
-        if try readChunk() { return true }
-        let successor: String
-        switch try place() {
-        case .current, .between:
-            return false
-        case .followed(let path):
-            successor = path
+        // Each round but the last opens a newer file, or finds that the files are just moving.
+        for _ in 0..<2000 {
+            if try readChunk() { return true }
+            if let status, try isCurrent(status) { return false }
+            guard let files = try list.files(), let next = try successor(in: files) else { return false }
+            // What was appended between the last read and the rotation.
+            if try readChunk() { return true }
+            _ = try open(next, at: 0)
         }
-        // What was appended between the last read and the rotation.
-        if try readChunk() { return true }
-        return try open(successor, at: 0) ? fill() : false
+        return false
+    }
+
+    private func isCurrent(_ status: FileIO.Status) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            return try FileIO.status(path: list.path).isSameFile(as: status)
+        } catch {
+            if error.meansMissing { return false }
+            throw error
+        }
+    }
+
+    /// The file to read after the open one; nil if there is none yet.
+    private func successor(in files: [LogFileEntry]) throws(SystemError) -> LogFileEntry? {
+        guard let status else { return files.last }
+        if let index = files.firstIndex(where: { $0.status.isSameFile(as: status) }) {
+            return index == 0 ? nil : files[index - 1]
+        }
+        // It was deleted: on with the oldest that is not older than it.
+        for file in files.reversed() {
+            if let first = try Self.firstTimestamp(file.path), first >= lastTimestamp { return file }
+        }
+        return files.first
+    }
+
+    private static func firstTimestamp(_ path: String) throws(SystemError) -> String? {
+        do throws(SystemError) {
+            let bytes = try FileIO.read(try FileIO.openForReading(path: path), at: 0, count: CRIFormat.prefixLength)
+            return CRIFormat.parse(bytes[...])?.timestamp
+        } catch {
+            if error.meansMissing { return nil }
+            throw error
+        }
     }
 
     private func readChunk() throws(SystemError) -> Bool {
@@ -131,51 +173,6 @@ final class LogCursor {
         if chunk.count > Self.longestLine { chunk = [] }
         chunk += bytes
         return true
-    }
-
-    private enum Place {
-        /// The file is the current one.
-        case current
-        /// The file was rotated away, and there is no newer one yet.
-        case between
-        /// The next newer file has this path.
-        case followed(by: String)
-    }
-
-    /// Where the open file is now.
-    private func place() throws(SystemError) -> Place {
-        guard let status else { return .between }
-        do throws(SystemError) {
-            if try FileIO.status(path: path).isSameFile(as: status) { return .current }
-        } catch {
-            if error.meansMissing { return .between }
-            throw error
-        }
-        var newer = path
-        let rotated = Self.rotated(of: path)
-        for candidate in rotated {
-            do throws(SystemError) {
-                if try FileIO.status(path: candidate).isSameFile(as: status) { return .followed(by: newer) }
-            } catch  where error.meansMissing {}
-            newer = candidate
-        }
-        // It was deleted: on with the oldest that is not older than it.
-        for candidate in rotated.reversed() {
-            if let first = try Self.firstTimestamp(candidate), first >= lastTimestamp {
-                return .followed(by: candidate)
-            }
-        }
-        return .followed(by: path)
-    }
-
-    private static func firstTimestamp(_ path: String) throws(SystemError) -> String? {
-        do throws(SystemError) {
-            let bytes = try FileIO.read(try FileIO.openForReading(path: path), at: 0, count: CRIFormat.prefixLength)
-            return CRIFormat.parse(bytes[...])?.timestamp
-        } catch {
-            if error.meansMissing { return nil }
-            throw error
-        }
     }
 
     /// Begins again in a file that somebody emptied, and that has other lines since. (One that a supervisor cuts back, to

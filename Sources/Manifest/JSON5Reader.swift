@@ -148,7 +148,9 @@ struct JSON5Parser {
             let key = try memberName(opening: opening)
             path.steps.append(.key(key))
             try skipSpace()
-            guard current == UInt8(ascii: ":") else { throw unexpected("\":\" after the key") }
+            guard current == UInt8(ascii: ":") else {
+                throw unexpected(current == UInt8(ascii: "-") ? "\":\" after the key (one with \"-\" needs quotes)" : "\":\" after the key")
+            }
             index += 1
             try skipSpace()
             let value = try value(depth: depth + 1)
@@ -225,7 +227,7 @@ struct JSON5Parser {
         let start = index
         switch ahead(1) {
         case UInt8(ascii: "/"):
-            while current != nil, !isAtLineEnd { index += 1 }
+            while let byte = current, byte != 0x0A, byte != 0x0D, byte != 0xE2 || !isAtLineEnd { index += 1 }
         case UInt8(ascii: "*"):
             index += 2
             while !(current == UInt8(ascii: "*") && ahead(1) == UInt8(ascii: "/")) {

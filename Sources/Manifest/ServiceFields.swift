@@ -32,7 +32,10 @@ extension FieldTable {
             "group", Format.account("group").located,
             "The group to run as, by name or number, in place of the user's own; needs root."
         ) { $1.group = $0 },
-        Field("umask", .umask, default: "022", "The file mode creation mask, in octal digits.") { $1.umask = $0 },
+        Field("umask", .umask, default: "022", "The file mode creation mask, in octal digits.") {
+            // Nil is this one in the model: a default written out must not look like a change.
+            $1.umask = $0 == 0o022 ? nil : $0
+        },
         Field(
             "kind", .word, default: "service", "\"service\" runs until it is stopped, \"task\" runs to completion."
         ) { $1.kind = $0 },

@@ -149,6 +149,7 @@ extension Application {
     private mutating func deadlineReached(_ turn: inout Turn) {
         for place in instances.indices where instances[place].deadline.map({ $0 <= turn.now }) ?? false {
             apply(.deadlineReached, to: place, &turn)
+            settle(&turn)
         }
         leftoverDeadlinesReached(&turn)
     }

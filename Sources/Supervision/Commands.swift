@@ -44,7 +44,8 @@ extension Application {
         if let unknown = targets.first(where: { layout.places[$0] == nil }) {
             return turn.effects.append(.finished(id, .failed("there is no instance \(unknown)")))
         }
-        let places = Set(targets.compactMap { layout.places[$0] }).sorted()
+        // Dependencies first, so that a dependant finds out in this turn what it has to wait for.
+        let places = inOrder(Set(targets.compactMap { layout.places[$0] }))
         let implied = verb == .stop ? [] : dependenciesDown(of: places)
         supersede(places, implied: implied, by: verb, &turn)
 
@@ -57,9 +58,10 @@ extension Application {
             setGoal(.down, of: places, &turn)
             operation.goOn = servicesGoingOn(without: places)
         case .start, .restart:
-            for place in implied { apply(.startAsked, to: place, &turn) }
-            // Dependencies first, so that a dependant finds out in this turn what it has to wait for.
-            for place in verb == .start ? inOrder(places) : [] { apply(.startAsked, to: place, &turn) }
+            for place in inOrder(Set(implied + (verb == .start ? places : []))) {
+                apply(.startAsked, to: place, &turn)
+                settle(&turn)
+            }
         }
         turn.touched.append(contentsOf: places)
         if places.isEmpty { return turn.effects.append(.finished(id, .done)) }
@@ -125,6 +127,7 @@ extension Application {
                 if case .running = instances[other].state { other != place } else { false }
             }
             apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
+            settle(&turn)
         }
     }
 
@@ -197,13 +200,12 @@ extension Application {
                 if seen.insert(edge.service).inserted { services.append(edge.service) }
             }
         }
-        return inOrder(down.subtracting(places).sorted())
+        return Array(down.subtracting(places))
     }
 
     /// Instances sorted so that each comes after what it depends on.
-    private func inOrder(_ places: [Int]) -> [Int] {
-        let wanted = Set(places)
-        return dependencies.order.flatMap { layout.instances[$0].filter(wanted.contains) }
+    private func inOrder(_ places: Set<Int>) -> [Int] {
+        dependencies.order.flatMap { layout.instances[$0].filter(places.contains) }
     }
 
     /// Services that depend on what is being stopped and are not stopped themselves.

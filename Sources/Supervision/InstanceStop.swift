@@ -55,8 +55,8 @@ extension Instance {
             if until <= turn.now { terminate(process, stop, service, &turn) }
         case .terminating(let until, let check):
             if until <= turn.now {
-                let patience = stop.leaderEnded ? "its leftover processes have" : "it has"
-                turn.report(id, .warning, "\(patience) not ended after SIG\(service.stop.signal); sending SIGKILL")
+                let who = stop.leaderEnded ? "its leftover processes do" : "it does"
+                turn.report(id, .warning, "\(who) not end after SIG\(service.stop.signal); sending SIGKILL")
                 kill(process, stop, Check(at: turn.now), &turn)
             } else if stop.leaderEnded, check.at <= turn.now {
                 var stop = stop

@@ -33,7 +33,7 @@ func verdict(
     // Asked for the moment of the next start, so that nobody waits out a pause only to see it given up.
     if let limit = service.restart.limit, !window.allows(limit, at: now + pause) {
         let times = limit.starts == 1 ? "1 start" : "\(limit.starts) starts"
-        return .givenUp("\(ending.reason), after \(times) within \(Wording.time(limit.within))")
+        return .givenUp("\(ending.reason); its limit is \(times) within \(Wording.time(limit.within))")
     }
     return .again(after: pause, failures: failures)
 }

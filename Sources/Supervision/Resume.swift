@@ -26,8 +26,13 @@ extension Application {
 
         for leftover in leftovers.indices { leftovers[leftover] = end(leftovers[leftover], &turn) }
         // Dependencies first, and settled before their dependants: nothing may start because of what has vanished.
+        let firstNew = nextGeneration
         for service in dependencies.order {
-            for place in layout.instances[service] { resume(place, known, &turn) }
+            for place in layout.instances[service] {
+                // What was started a moment ago, because a dependency is there, is no old process.
+                guard let process = instances[place].process, process.generation < firstNew else { continue }
+                resume(place, process, known[process.generation], &turn)
+            }
             settle(&turn)
         }
         reconsiderAll(&turn)
@@ -61,9 +66,10 @@ extension Application {
     }
 
     /// Takes up one instance where it is, with what the keeper knows of its process.
-    private mutating func resume(_ place: Int, _ known: [Generation: SurvivingChild], _ turn: inout Turn) {
-        guard let process = instances[place].process else { return }
-        guard let child = known[process.generation] else { return apply(.vanished, to: place, &turn) }
+    private mutating func resume(
+        _ place: Int, _ process: Instance.Process, _ child: SurvivingChild?, _ turn: inout Turn
+    ) {
+        guard let child else { return apply(.vanished, to: place, &turn) }
         let settings = service(of: place)
         switch instances[place].state {
         case .starting(var process, let until, _):

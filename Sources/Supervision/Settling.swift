@@ -105,6 +105,7 @@ extension Application {
     mutating func reconsiderAll(_ turn: inout Turn) {
         for service in dependencies.order {
             for place in layout.instances[service] { apply(.reconsidered, to: place, &turn) }
+            settle(&turn)
         }
     }
 
@@ -165,7 +166,7 @@ extension Application {
             case .waiting: isStuck = isStuck || waitsInVain
             case .starting(let process, _, _):
                 if process.pid != nil { facts.started += 1 }
-                if process.replaces {
+                if process.replaces, instance.goal == .up {
                     let until = process.pid == nil ? Instant.never : process.beganAt + settings.balance.queueTimeout
                     facts.holdUntil = max(facts.holdUntil ?? until, until)
                 }

@@ -22,7 +22,7 @@ enum Supd {
         }
         switch CommandLine.arguments.first {
         case supervisorName?: superviseOrExit(configuration, environment)
-        case balancerName?: exitProcess(runBalancer(BalancerConfiguration()))
+        case balancerName?: runBalancer()
         default: runProgram(environment)
         }
     }

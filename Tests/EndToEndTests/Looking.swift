@@ -40,7 +40,7 @@ enum HTTP {
         }
         guard connected == 0 else { throw TestFailure("connect to \(port): errno \(errno)") }
         let request = Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".utf8)
-        guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL.rawValue)) == request.count else {
+        guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
             throw TestFailure("send: errno \(errno)")
         }
         var answer: [UInt8] = []

@@ -1,1 +1,1 @@
-// LinksTests
+import Testing

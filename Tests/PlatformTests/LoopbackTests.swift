@@ -41,7 +41,8 @@ import Testing
     @Test("without sock_diag the tables of /proc answer")
     func fallback() throws {
         let (port, socket) = try testListener()
-        let found = try FaultPlan.$current.withValue(FaultPlan { call, _ in call == "socket" ? EPROTONOSUPPORT : nil }) {
+        let found = try FaultPlan.$current.withValue(FaultPlan { call, _ in call == "socket" ? EPROTONOSUPPORT : nil })
+        {
             try SocketDiagnostics.listeners(onPort: port)
         }
         #expect(try found.map(\.inode) == [inode(of: socket)])

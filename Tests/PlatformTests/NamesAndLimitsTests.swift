@@ -7,7 +7,8 @@ import Testing
     @Test(
         "a signal has one number, however it is written",
         arguments: [
-            ("TERM", SIGTERM), ("SIGTERM", SIGTERM), ("term", SIGTERM), ("15", SIGTERM), ("KILL", SIGKILL), ("9", SIGKILL),
+            ("TERM", SIGTERM), ("SIGTERM", SIGTERM), ("term", SIGTERM), ("15", SIGTERM), ("KILL", SIGKILL),
+            ("9", SIGKILL),
             ("IOT", SIGABRT), ("POLL", SIGIO), ("RTMIN", __libc_current_sigrtmin()),
             ("RTMIN+3", __libc_current_sigrtmin() + 3), ("SIGRTMAX", __libc_current_sigrtmax()),
             ("rtmax-1", __libc_current_sigrtmax() - 1),

@@ -1,1 +1,1 @@
-// PlatformTests
+import Testing

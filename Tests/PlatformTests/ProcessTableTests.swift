@@ -71,7 +71,8 @@ import Testing
     func environment() throws {
         let large = (0..<20).map { "FILL\($0)=" + String(repeating: "x", count: 100_000) }
         let child = try TestChild(
-            ["/bin/sleep", "60"], environment: ["XSUPD_SCOPE=no"] + large + ["SUPD_SCOPE=/run/supd#1#api/2#3", "SUPD_SCOPE=2", "E="])
+            ["/bin/sleep", "60"],
+            environment: ["XSUPD_SCOPE=no"] + large + ["SUPD_SCOPE=/run/supd#1#api/2#3", "SUPD_SCOPE=2", "E="])
         #expect(ProcessTable.environmentValue("SUPD_SCOPE", of: child.pid) == "/run/supd#1#api/2#3")
         #expect(ProcessTable.environmentValue("E", of: child.pid) == "")
         #expect(ProcessTable.environmentValue("SUPD", of: child.pid) == nil)
@@ -138,6 +139,9 @@ import Testing
 
     @Test(
         "anything else is no mark",
-        arguments: ["", "#", "###", "/run/supd#1", "/run/supd#1#api/2#", "/run/supd#1#api/2#x", "/r#1##2", "/r#1#a#2#3", "/%2#1#a#2"])
+        arguments: [
+            "", "#", "###", "/run/supd#1", "/run/supd#1#api/2#", "/run/supd#1#api/2#x", "/r#1##2", "/r#1#a#2#3",
+            "/%2#1#a#2",
+        ])
     func rejected(text: String) { #expect(ProcessMark(text) == nil) }
 }

@@ -5,7 +5,7 @@ import Synchronization
 /// Held from the making of a pipe to the end of a spawn: a child of another test must not inherit its ends meanwhile.
 private let spawning = Mutex(())
 
-/// A real process of a test's own, in a session of its own; killed with its group when the last reference is gone.
+/// A real process of a test's own, in a session of its own; killed with its descendants when the last reference is gone.
 package final class TestChild: @unchecked Sendable {
     /// Its process id, which stays its own until this object is gone: only `deinit` waits for it.
     package let pid: Int32
@@ -51,13 +51,25 @@ package final class TestChild: @unchecked Sendable {
         var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let code = posix_spawn(&pid, arguments[0], &actions, &attributes, &argv, &envp)
+        // ETXTBSY: a program that this test has just written is still open in a child that another test forked meanwhile.
+        let code = try eventually("\(arguments[0]) to be closed") {
+            let code = posix_spawn(&pid, arguments[0], &actions, &attributes, &argv, &envp)
+            return code == ETXTBSY ? nil : code
+        }
         guard code == 0 else { throw SystemError(call: "execve", code: code, subject: arguments[0]) }
         return (pid, output)
     }
 
     deinit {
+        // Descendants that left the session too.
+        var found = [pid]
+        var next = 0
+        while next < found.count {
+            found += ProcessTable.children(of: found[next]) ?? []
+            next += 1
+        }
         kill(-pid, SIGKILL)
+        for process in found { kill(process, SIGKILL) }
         waitpid(pid, nil, 0)
     }
 

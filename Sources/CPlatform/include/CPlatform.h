@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "processes.h"
+#include "supd_stream.h"
 #include "supd_memory_file.h"
 #include "supd_packet.h"
 #include "supd_process.h"

@@ -1,0 +1,115 @@
+import CPlatform
+import Dispatch
+import Platform
+import Synchronization
+
+/// How much one loop may hold.
+struct LoopLimits: Sendable {
+    /// Bytes of the buffer that reads go to, and of those that keep what a sink did not take; fits in 16 bits.
+    static let bufferSize = 32 << 10
+
+    /// Connections at the same time.
+    var connections: Int
+    /// Buffers for what sinks did not take; when all are in use the kernel keeps the bytes.
+    var buffers: Int
+    /// Pipes for splice(2).
+    var pipes: Int
+
+    /// What a limit on open files allows each of some loops: every connection can have its endpoint's socket, else
+    /// those that wait could take all descriptors, and then none could be served.
+    init(descriptors: Int64, loops: Int) {
+        let all = Int(min(max(descriptors, 64), 1 << 26))
+        pipes = max(2, min(64, all / 64 / loops))
+        let left = all - 32 - 2 * pipes * loops
+        connections = max(8, min(1 << 20, left / 2 / loops))
+        buffers = min(2 * connections, 16384)
+    }
+}
+
+/// What a loop is told.
+enum LoopCommand: Sendable {
+    case routing(Routing)
+    /// For tests: so many accepts fail with this errno.
+    case failAccepts(count: Int, code: Int32)
+    case stop
+}
+
+/// What a loop tells.
+enum LoopReport: Sendable {
+    /// The table of this number is in force here. `busy`: the endpoints that are not active and have connections.
+    case applied(loop: Int, table: UInt64, busy: [UInt64])
+    /// The last connection of an endpoint that is not active has ended here.
+    case emptied(loop: Int, endpoint: UInt64)
+    /// A line for the log, with a syslog level.
+    case log(level: Int, String)
+}
+
+/// Commands on their way to a loop, and the eventfd that wakes it, lingering or not.
+final class LoopMailbox: Sendable {
+    let wakeup: Descriptor
+    /// How often this loop's accepting was paused.
+    let acceptPauses = Atomic<UInt64>(0)
+    private let commands = Mutex<[LoopCommand]>([])
+
+    init() throws(SystemError) {
+        let raw = supd_eventfd_create()
+        guard raw >= 0 else { throw SystemError(call: "eventfd", code: -raw) }
+        wakeup = Descriptor(owning: raw)
+    }
+
+    func send(_ command: LoopCommand) {
+        commands.withLock { $0.append(command) }
+        supd_wake(wakeup.raw)
+    }
+
+    /// Clears the eventfd, then takes what was sent.
+    func take() -> [LoopCommand] {
+        var count: UInt64 = 0
+        _ = supd_read_counter(wakeup.raw, &count)
+        return commands.withLock { pending in
+            defer { pending = [] }
+            return pending
+        }
+    }
+}
+
+/// A serial queue, an epoll set, and one Dispatch source on the epoll descriptor.
+final class Loop: @unchecked Sendable {
+    private let core: UnsafeMutablePointer<LoopCore>
+    private let queue: DispatchQueue
+    private let source: any DispatchSourceRead
+    let mailbox: LoopMailbox
+
+    /// Starts a loop. `stopped` is called when it has ended after `stop`.
+    init(
+        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>,
+        report: @escaping @Sendable (LoopReport) -> Void, stopped: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        mailbox = try LoopMailbox()
+        let fresh = try LoopCore(
+            number: number, limits: limits, ephemeralPorts: ephemeralPorts, mailbox: mailbox, report: report)
+        core = .allocate(capacity: 1)
+        core.initialize(to: fresh)
+        queue = DispatchQueue(label: "supd.balancer.\(number)", qos: .userInteractive)
+        source = DispatchSource.makeReadSource(fileDescriptor: core.pointee.set.descriptor.raw, queue: queue)
+        let state = CorePointer(core)
+        source.setEventHandler { [source] in
+            state.core.pointee.run()
+            if state.core.pointee.isStopped { source.cancel() }
+        }
+        source.setCancelHandler {
+            state.core.pointee.destroy()
+            state.core.deinitialize(count: 1)
+            state.core.deallocate()
+            stopped()
+        }
+        source.activate()
+    }
+
+    /// The core's address, for the handlers, which alone use it and run on the loop's queue.
+    private struct CorePointer: @unchecked Sendable {
+        let core: UnsafeMutablePointer<LoopCore>
+
+        init(_ core: UnsafeMutablePointer<LoopCore>) { self.core = core }
+    }
+}

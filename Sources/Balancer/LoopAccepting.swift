@@ -1,0 +1,135 @@
+import CPlatform
+import Glibc
+import Platform
+import Synchronization
+
+extension LoopCore {
+    /// The most accepts in a row, so that loops share and connections get their turn.
+    private static let acceptShare: UInt8 = 16
+    /// How long a pause of accepting lasts when no connection closes meanwhile, in nanoseconds.
+    private static let acceptPause: Int64 = 500_000_000
+
+    /// The listener has connections to accept; another loop may be faster.
+    mutating func acceptConnections(listener number: UInt32) {
+        guard listeners.isUsed(number), listeners[number].pointee.isWatched else { return }
+        // The listener is reported again as long as connections wait, which costs nothing; an accept that finds none does.
+        // So the share grows only when it was not enough the round before.
+        if listeners[number].pointee.lastRound &+ 1 != round { listeners[number].pointee.share = 1 }
+        listeners[number].pointee.lastRound = round
+        let share = listeners[number].pointee.share
+        for accepted in 0..<share {
+            if connections.count == connections.capacity {
+                pauseAccepting("all \(connections.capacity) places for connections of a loop are taken")
+                return
+            }
+            let socket = acceptOne(listeners[number].pointee.socket)
+            if socket < 0 {
+                switch -socket {
+                case EAGAIN:
+                    listeners[number].pointee.share = max(1, accepted)
+                    return
+                case ECONNABORTED, EINTR, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
+                    ENETUNREACH, ETIMEDOUT:
+                    // Errors of the one connection, which is gone: accept(2), "Error handling".
+                    continue
+                default:
+                    pauseAccepting(errorMessage(-socket))
+                    return
+                }
+            }
+            admit(socket, listeners[number])
+        }
+        listeners[number].pointee.share = min(share + 1, Self.acceptShare)
+    }
+
+    private mutating func acceptOne(_ listener: Int32) -> Int32 {
+        if forcedAcceptFailures > 0 {
+            forcedAcceptFailures -= 1
+            return -forcedAcceptError
+        }
+        return supd_accept(listener)
+    }
+
+    /// Takes an accepted socket on.
+    private mutating func admit(_ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>) {
+        let counters = listener.pointee.counters
+        counters.pointee.total.add()
+        let pool = pools[listener.pointee.pool]
+        if pool.pointee.refuses, pool.pointee.activeCount == 0 {
+            counters.pointee.turnedAway.add()
+            supd_reset_on_close(socket)
+            supd_close(socket)
+            return
+        }
+        guard let index = connections.allocate() else { return supd_close(socket) }
+        let connection = reference(index)
+        var head = ConnectionHead(front: counters)
+        generation = generation &+ 1 & EventWord.generationMask
+        if generation == 0 { generation = 1 }
+        head.generation = generation
+        head.pool = listener.pointee.pool
+        head.isUnixFront = listener.pointee.isUnix
+        head.accepted = now
+        connection.initialize(head)
+        let client = connection.side(.client)
+        client.pointee.socket = socket
+        // TCP_NODELAY is inherited from the listener.
+        client.pointee.flags = listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : .sendsPromptly
+        counters.pointee.current.add()
+        assign(connection, after: nil)
+    }
+
+    // MARK: Pauses
+
+    /// Stops accepting in this loop: for want of descriptors or slots. Clients wait in the kernel's queue meanwhile.
+    mutating func pauseAccepting(_ reason: String) {
+        guard !isAcceptPaused else { return }
+        isAcceptPaused = true
+        pipes.closeAll()
+        for number in listeners.numbers where listeners[number].pointee.isWatched {
+            set.remove(listeners[number].pointee.socket)
+            listeners[number].pointee.isWatched = false
+        }
+        acceptsAgainAt = saturatingSum(now, Self.acceptPause)
+        nextTimer = min(nextTimer, acceptsAgainAt)
+        mailbox.acceptPauses.wrappingAdd(1, ordering: .relaxed)
+        reportShortage("pauses accepting: \(reason)")
+    }
+
+    /// Watches all listeners again.
+    mutating func resumeAccepting() {
+        isAcceptPaused = false
+        acceptsAgainAt = .max
+        for number in listeners.numbers { watchListener(number) }
+    }
+
+    /// Watches a listener, unless accepting is paused.
+    mutating func watchListener(_ number: UInt32) {
+        guard !isAcceptPaused, !listeners[number].pointee.isWatched else { return }
+        let result = set.add(
+            listeners[number].pointee.socket, [.input, .exclusive],
+            word: EventWord(kind: .listener, index: number).bits)
+        if result == 0 {
+            listeners[number].pointee.isWatched = true
+        } else {
+            report(.log(level: 3, "cannot watch a listening socket: \(errorMessage(-result))"))
+        }
+    }
+
+    /// A line for the log, at most one in ten seconds.
+    mutating func reportShortage(_ text: @autoclosure () -> String) {
+        guard now >= quietUntil else { return }
+        quietUntil = saturatingSum(now, 10_000_000_000)
+        report(.log(level: 4, "balancer \(text())"))
+    }
+
+    /// A connection closed while descriptors or slots were short.
+    mutating func descriptorsFreed() {
+        if isShort {
+            isShort = false
+            retryAt = now
+            nextTimer = now
+        }
+        resumeAccepting()
+    }
+}

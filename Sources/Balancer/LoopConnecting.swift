@@ -1,0 +1,239 @@
+import CPlatform
+import Glibc
+import Platform
+import Synchronization
+
+extension LoopCore {
+    /// How many source addresses are tried when the ports of one are used up.
+    private static let sourceTries = 8
+    /// How long another source address than 127.0.0.1 is used before that is tried again, in nanoseconds.
+    private static let sourcePatience: Int64 = 1_000_000_000
+
+    private enum Choice {
+        case endpoint(UInt32)
+        /// Every active endpoint was tried.
+        case exhausted
+        case noneActive
+    }
+
+    private enum ConnectResult {
+        case begun
+        /// This endpoint does not take it.
+        case failed
+        /// We lack descriptors, ports or memory: no endpoint's fault.
+        case short(Int32)
+    }
+
+    /// Finds an endpoint for a connection that belongs to no list and has none, or lets it wait, or turns it away.
+    ///
+    /// `after`: the counters of the endpoint that has just failed it.
+    mutating func assign(_ connection: ConnectionReference, after failed: UnsafeMutablePointer<CounterBlock>?) {
+        let head = connection.head
+        var failed = failed
+        while true {
+            switch choose(connection) {
+            case .endpoint(let number):
+                if let failed {
+                    failed.pointee.retries.add()
+                    head.pointee.front.pointee.retries.add()
+                }
+                switch beginConnect(connection, to: number) {
+                case .begun: return
+                case .failed:
+                    let counters = endpoints[number].pointee.counters
+                    counters.pointee.connectErrors.add()
+                    head.pointee.front.pointee.connectErrors.add()
+                    failed = counters
+                case .short(let code):
+                    head.pointee.front.pointee.connectErrors.add()
+                    return waitForMeans(connection, code)
+                }
+            case .exhausted:
+                // An endpoint that is only just listening again is found by the first in the queue.
+                head.pointee.tried = 0
+                retryAt = min(retryAt, saturatingSum(now, Self.retryPause))
+                nextTimer = min(nextTimer, retryAt)
+                return enqueue(connection)
+            case .noneActive:
+                if pools[head.pointee.pool].pointee.refuses {
+                    return turnAway(connection)
+                } else {
+                    return enqueue(connection)
+                }
+            }
+        }
+    }
+
+    /// The next endpoint that this connection tries: by the pool's cursor, after a failure by the cursor again so that
+    /// the others share what one refuses, and each once.
+    private func choose(_ connection: ConnectionReference) -> Choice {
+        let head = connection.head
+        let pool = pools[head.pointee.pool]
+        let count = pool.pointee.activeCount
+        if count == 0 { return .noneActive }
+        if head.pointee.choiceEpoch != epoch {
+            head.pointee.choiceEpoch = epoch
+            head.pointee.tried = 0
+        }
+        if head.pointee.tried >= count { return .exhausted }
+        switch head.pointee.tried {
+        case 0:
+            head.pointee.firstChoice = draw(pool)
+            head.pointee.tried = 1
+            return .endpoint(pool.pointee.active[Int(head.pointee.firstChoice)])
+        case 1:
+            head.pointee.walkStart = draw(pool)
+            head.pointee.walked = 0
+        default: break
+        }
+        while true {
+            let position = (UInt32(head.pointee.walkStart) + UInt32(head.pointee.walked)) % count
+            head.pointee.walked += 1
+            if position == UInt32(head.pointee.firstChoice) { continue }
+            head.pointee.tried += 1
+            return .endpoint(pool.pointee.active[Int(position)])
+        }
+    }
+
+    /// Whose turn it is.
+    @inline(__always)
+    private func draw(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
+        let ticket = pool.pointee.cursor.pointee.wrappingAdd(1, ordering: .relaxed).oldValue
+        return UInt16(truncatingIfNeeded: ticket % UInt64(pool.pointee.activeCount))
+    }
+
+    /// Creates the endpoint's socket and begins to connect. On loopback the handshake is done when connect(2) returns,
+    /// but the result comes as an event of the next batch, mostly together with the client's first bytes.
+    private mutating func beginConnect(_ connection: ConnectionReference, to number: UInt32) -> ConnectResult {
+        let endpoint = endpoints[number]
+        let head = connection.head
+        let socket = supd_tcp_socket()
+        guard socket >= 0 else { return .short(-socket) }
+        if let failure = connect(socket, to: endpoint) {
+            supd_close(socket)
+            return failure
+        }
+        let word = EventWord(connection: connection.index, generation: head.pointee.generation, side: .client)
+        if !head.pointee.isWatched {
+            let result = set.add(connection.side(.client).pointee.socket, .connection, edge: true, word: word.bits)
+            guard result == 0 else {
+                supd_close(socket)
+                return .short(-result)
+            }
+            head.pointee.isWatched = true
+        }
+        let endpointWord = EventWord(
+            connection: connection.index, generation: head.pointee.generation, side: .endpoint)
+        let result = set.add(socket, .connection, edge: true, word: endpointWord.bits)
+        guard result == 0 else {
+            supd_close(socket)
+            return .short(-result)
+        }
+        connection.side(.endpoint).initialize(to: Side(socket: socket))
+        head.pointee.endpoint = number + 1
+        endpoint.pointee.current += 1
+        endpoint.pointee.counters.pointee.current.add()
+        endpoint.pointee.counters.pointee.total.add()
+        head.pointee.phase = .connecting
+        head.pointee.since = now
+        let pool = pools[head.pointee.pool]
+        pool.pointee.connecting.append(connection, in: connections)
+        connectingCount += 1
+        nextTimer = min(nextTimer, saturatingSum(now, pool.pointee.connectTimeout))
+        return .begun
+    }
+
+    /// Connects, from another source address when the ports of one are used up. Returns nil when it has begun.
+    private func connect(_ socket: Int32, to endpoint: UnsafeMutablePointer<EndpointSlot>) -> ConnectResult? {
+        if endpoint.pointee.source != 1 {
+            if now - endpoint.pointee.sourceSince > Self.sourcePatience {
+                endpoint.pointee.source = 1
+            } else {
+                _ = supd_bind_loopback(socket, endpoint.pointee.source)
+            }
+        }
+        var result = supd_connect_loopback(socket, endpoint.pointee.port)
+        var tries = 1
+        while result == -EADDRNOTAVAIL || result == -EAGAIN, tries < Self.sourceTries {
+            tries += 1
+            endpoint.pointee.source = endpoint.pointee.source == 254 ? 2 : endpoint.pointee.source + 1
+            endpoint.pointee.sourceSince = now
+            guard supd_bind_loopback(socket, endpoint.pointee.source) == 0 else { break }
+            result = supd_connect_loopback(socket, endpoint.pointee.port)
+        }
+        switch -result {
+        case 0, EINPROGRESS:
+            // Nobody listens on that port, and the kernel chose the same one for us: TCP's simultaneous open.
+            if endpoint.pointee.mayMeetItself, supd_local_port(socket) == Int32(endpoint.pointee.port) {
+                supd_reset_on_close(socket)
+                return .failed
+            }
+            return nil
+        case EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRINUSE: return .short(-result)
+        default: return .failed
+        }
+    }
+
+    /// Something has come of a connect, or the client has gone meanwhile.
+    mutating func connectingEvent(
+        _ seen: EpollSet.Interest, _ connection: ConnectionReference, _ side: SideIndex
+    ) {
+        if side == .client {
+            // Bytes of the client wait until there is someone to give them to. A reset ends it all.
+            if !seen.isDisjoint(with: [.error, .hangUp]) { close(connection, reset: true) }
+            return
+        }
+        let endpoint = connection.side(.endpoint)
+        if !seen.isDisjoint(with: [.error, .hangUp]) {
+            let error = abs(supd_take_error(endpoint.pointee.socket))
+            switch error {
+            case 0, EPIPE: break
+            case ECONNRESET: endpoint.pointee.flags.insert(.wasReset)
+            default: return connectFailed(connection)
+            }
+            // The endpoint's kernel had taken it, and it was reset since: nothing is tried again.
+        } else if seen.isDisjoint(with: [.output, .input]) {
+            return
+        }
+        connected(connection)
+    }
+
+    private mutating func connected(_ connection: ConnectionReference) {
+        leaveConnecting(connection)
+        connection.head.pointee.phase = .open
+        if waitingCount > 0 { serveQueue(connection.head.pointee.pool) }
+        if connection.side(.client).pointee.flags.contains(.readable) {
+            guard pump(connection, from: .client) else { return }
+        }
+        if connection.side(.endpoint).pointee.flags.contains(.readable) { _ = pump(connection, from: .endpoint) }
+    }
+
+    /// An endpoint has refused, or has not answered in time: the next one.
+    mutating func connectFailed(_ connection: ConnectionReference) {
+        leaveConnecting(connection)
+        let counters = endpoints[connection.head.pointee.endpoint - 1].pointee.counters
+        counters.pointee.connectErrors.add()
+        connection.head.pointee.front.pointee.connectErrors.add()
+        connection.head.pointee.phase = .assigning
+        closeSocket(connection.side(.endpoint), reset: true)
+        leaveEndpoint(connection)
+        assign(connection, after: counters)
+    }
+
+    /// Takes the connection off its pool's list of connects.
+    mutating func leaveConnecting(_ connection: ConnectionReference) {
+        pools[connection.head.pointee.pool].pointee.connecting.remove(connection, in: connections)
+        connectingCount -= 1
+    }
+
+    /// Ends the connection's claim on its endpoint.
+    mutating func leaveEndpoint(_ connection: ConnectionReference) {
+        guard connection.head.pointee.endpoint > 0 else { return }
+        let number = connection.head.pointee.endpoint - 1
+        connection.head.pointee.endpoint = 0
+        let endpoint = endpoints[number]
+        endpoint.pointee.current -= 1
+        endpoint.pointee.counters.pointee.current.drop()
+        if endpoint.pointee.current == 0, !endpoint.pointee.isActive { endpointEmptied(number) }
+    }
+}

@@ -1,0 +1,272 @@
+import CPlatform
+import Platform
+import Synchronization
+
+/// All that one loop knows: the data plane's state, touched by the loop's queue alone.
+///
+/// It lives at a fixed address for the loop's life and is reached by pointer, so that handling an event needs no
+/// reference counting and no exclusivity check. Its work is spread over extensions, one subject a file: accepting,
+/// choosing, connecting, waiting, pumping, splicing, ending, timers, and taking a new table.
+struct LoopCore {
+    /// Events taken from the kernel at once.
+    static let batch: Int32 = 256
+    /// How long a loop waits for more before it returns to Dispatch, in milliseconds. Coming back costs more than this
+    /// wait, in which the thread sleeps.
+    static let linger: Int32 = 5
+    /// Batches until Dispatch gets its thread back, busy or not.
+    static let roundsPerTurn = 10_000
+
+    let number: Int
+    let report: @Sendable (LoopReport) -> Void
+    let mailbox: LoopMailbox
+    let limits: LoopLimits
+    let set: EpollSet
+    let timer: Descriptor
+    let events: UnsafeMutablePointer<supd_epoll_event>
+    /// The one buffer that all reads go to; what is in it is sent or kept before the next read.
+    let scratch: UnsafeMutableRawPointer
+    let ephemeralPorts: ClosedRange<Int>
+
+    /// The table in force. It keeps listeners, cursors and counters alive while this loop points to them.
+    var routing = Routing(revision: 0, number: 0, pools: [])
+    var pools = SlotTable<PoolSlot>()
+    var endpoints = SlotTable<EndpointSlot>()
+    var listeners = SlotTable<ListenerSlot>()
+    var poolNumbers: [String: UInt32] = [:]
+    var endpointNumbers: [UInt64: UInt32] = [:]
+    /// Counts tables: a choice that was begun under an older one begins anew.
+    var epoch: UInt32 = 0
+
+    var connections: Slab
+    var buffers: Slab
+    var generation: UInt32 = 0
+    /// Counts waits.
+    var round: UInt32 = 1
+    var pipes = PipeStock()
+    /// Connections that go on in the next round, as index + 1.
+    var againFirst: UInt32 = 0
+    var againLast: UInt32 = 0
+    var againCount = 0
+    var resetting = ConnectionList()
+    var discarding = ConnectionList()
+    var connectingCount = 0
+    var waitingCount = 0
+    /// Endpoints with a drain deadline.
+    var drainingCount = 0
+
+    /// The instant of the present wake-up: CLOCK_MONOTONIC in nanoseconds, up to a tick old.
+    var now: Int64 = 0
+    /// No timer is due before this.
+    var nextTimer = Int64.max
+    /// What the timer descriptor is armed for; max when it is not.
+    var armedTimer = Int64.max
+    /// When queues that could not be served are tried again.
+    var retryAt = Int64.max
+    /// When the send queues of resetting connections are looked at again, and how long the pause before was.
+    var resetCheckAt = Int64.max
+    var resetCheckPause: Int64 = 0
+    /// Accepting is paused for want of descriptors or slots, until a connection closes or this instant.
+    var acceptsAgainAt = Int64.max
+    var isAcceptPaused = false
+    /// Descriptors were short when a connection needed one for its endpoint.
+    var isShort = false
+    var isStopped = false
+    /// No shortage is reported before this.
+    var quietUntil = Int64.min
+    /// For tests: that many accepts fail with this errno.
+    var forcedAcceptFailures = 0
+    var forcedAcceptError: Int32 = 0
+
+    init(
+        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailbox: LoopMailbox,
+        report: @escaping @Sendable (LoopReport) -> Void
+    ) throws(SystemError) {
+        self.number = number
+        self.limits = limits
+        self.mailbox = mailbox
+        self.report = report
+        self.ephemeralPorts = ephemeralPorts
+        set = try EpollSet()
+        let rawTimer = supd_timerfd_create()
+        guard rawTimer >= 0 else { throw SystemError(call: "timerfd_create", code: -rawTimer) }
+        timer = Descriptor(owning: rawTimer)
+        guard
+            let connections = Slab(
+                slotSize: ConnectionReference.slotSize, capacity: limits.connections, slotsPerChunk: 256,
+                spareChunks: 1),
+            let buffers = Slab(
+                slotSize: LoopLimits.bufferSize, capacity: limits.buffers, slotsPerChunk: 1, spareChunks: 8)
+        else {
+            throw SystemError(call: "mmap", code: 12, subject: "memory for \(limits.connections) connections")
+        }
+        self.connections = connections
+        self.buffers = buffers
+        events = .allocate(capacity: Int(Self.batch))
+        scratch = .allocate(byteCount: LoopLimits.bufferSize, alignment: 4096)
+        for (raw, kind) in [(mailbox.wakeup.raw, EventWord.Kind.command), (timer.raw, .timer)] {
+            let result = set.add(raw, .input, word: EventWord(kind: kind).bits)
+            guard result == 0 else { throw SystemError(call: "epoll_ctl", code: -result) }
+        }
+    }
+
+    /// Gives back memory that is no object's. The core must not be used afterwards.
+    mutating func destroy() {
+        connections.destroy()
+        buffers.destroy()
+        pipes.closeAll()
+        pools.destroy()
+        endpoints.destroy()
+        listeners.destroy()
+        events.deallocate()
+        scratch.deallocate()
+    }
+
+    // MARK: A turn
+
+    /// The handler of the loop's one Dispatch source: handles events until none has come for a while.
+    mutating func run() {
+        var patience: Int32 = 0
+        var rounds = 0
+        while !isStopped {
+            let count = set.wait(events, capacity: Self.batch, milliseconds: patience)
+            now = supd_coarse_clock()
+            round &+= 1
+            if count > 0 {
+                for position in 0..<Int(count) { handle(events + position) }
+            }
+            if againFirst > 0 { continueAgain() }
+            if now >= nextTimer { fireTimers() }
+            if isStopped { return }
+            rounds += 1
+            if againFirst > 0 {
+                patience = 0
+            } else if count <= 0 && now < nextTimer || rounds >= Self.roundsPerTurn {
+                break
+            } else {
+                patience = millisecondsToNextTimer(atMost: Self.linger)
+            }
+        }
+        armTimer()
+    }
+
+    @inline(__always)
+    private mutating func handle(_ event: UnsafeMutablePointer<supd_epoll_event>) {
+        let word = EventWord(bits: supd_epoll_word(event))
+        let seen = EpollSet.Interest(rawValue: supd_epoll_seen(event))
+        if word.isConnection {
+            let connection = reference(word.index)
+            guard connection.head.pointee.generation == word.generation else { return }
+            handle(seen, connection, word.side)
+        } else {
+            handleOther(word)
+        }
+    }
+
+    private mutating func handleOther(_ word: EventWord) {
+        switch word.kind {
+        case .listener: acceptConnections(listener: word.index)
+        case .command: takeCommands()
+        case .timer:
+            // The coarse clock may lag behind the timer: without the precise one this would come back at once.
+            var expirations: UInt64 = 0
+            _ = supd_read_counter(timer.raw, &expirations)
+            armedTimer = .max
+            now = max(now, monotonicNanoseconds())
+        case .connection: break
+        }
+    }
+
+    /// An event of a connection's socket.
+    @inline(__always)
+    private mutating func handle(_ seen: EpollSet.Interest, _ connection: ConnectionReference, _ side: SideIndex) {
+        let state = connection.side(side)
+        if !seen.isDisjoint(with: .unusual) { note(seen, state) }
+        if !seen.isDisjoint(with: .input) { state.pointee.flags.insert(.readable) }
+        if !seen.isDisjoint(with: .output) { state.pointee.flags.insert(.writable) }
+        switch connection.head.pointee.phase {
+        case .open:
+            if state.pointee.flags.contains(.readable) {
+                guard pump(connection, from: side) else { return }
+            }
+            if !seen.isDisjoint(with: .output), connection.flow(from: side.other).pointee.holdsBytes
+                || connection.side(side.other).pointee.flags.contains(.readable)
+            {
+                _ = pump(connection, from: side.other)
+            }
+        case .connecting: connectingEvent(seen, connection, side)
+        case .waiting: waitingEvent(seen, connection)
+        case .resetting: resettingEvent(seen, connection, side)
+        case .discarding: discardingEvent(connection)
+        case .assigning: break
+        }
+    }
+
+    /// What is not the plain coming and going of bytes.
+    private func note(_ seen: EpollSet.Interest, _ side: UnsafeMutablePointer<Side>) {
+        if seen.contains(.peerShutdown) { side.pointee.flags.formUnion([.peerEnded, .readable]) }
+        if !seen.isDisjoint(with: [.error, .hangUp]) { side.pointee.flags.formUnion([.mustReadOut, .readable]) }
+        if seen.contains(.urgent) {
+            side.pointee.flags.insert(.shortReadsMeanNothing)
+            _ = supd_set_urgent_inline(side.pointee.socket)
+        }
+    }
+
+    @inline(__always)
+    func reference(_ index: UInt32) -> ConnectionReference {
+        ConnectionReference(index: index, memory: connections.address(index))
+    }
+
+    // MARK: Going on
+
+    /// Notes that a connection has used up its share of this round.
+    mutating func again(_ connection: ConnectionReference) {
+        guard !connection.head.pointee.isAgain else { return }
+        connection.head.pointee.isAgain = true
+        connection.head.pointee.nextAgain = 0
+        if againLast > 0 {
+            reference(againLast - 1).head.pointee.nextAgain = connection.index + 1
+        } else {
+            againFirst = connection.index + 1
+        }
+        againLast = connection.index + 1
+        againCount += 1
+    }
+
+    /// Gives each of those another share; who comes again meanwhile waits for the next round.
+    private mutating func continueAgain() {
+        var share = againCount
+        while share > 0, againFirst > 0 {
+            share -= 1
+            let connection = reference(againFirst - 1)
+            forgetAgain(connection)
+            switch connection.head.pointee.phase {
+            case .open:
+                if pump(connection, from: .client) { _ = pump(connection, from: .endpoint) }
+            case .discarding: discardingEvent(connection)
+            case .assigning, .waiting, .connecting, .resetting: break
+            }
+        }
+    }
+
+    /// Takes a connection off the list. It is mostly the first; elsewhere it is only when a connection of that list ends.
+    mutating func forgetAgain(_ connection: ConnectionReference) {
+        var previous: UInt32 = 0
+        var current = againFirst
+        while current > 0, current != connection.index + 1 {
+            previous = current
+            current = reference(current - 1).head.pointee.nextAgain
+        }
+        guard current > 0 else { return }
+        let next = connection.head.pointee.nextAgain
+        if previous > 0 { reference(previous - 1).head.pointee.nextAgain = next } else { againFirst = next }
+        if next == 0 { againLast = previous }
+        connection.head.pointee.isAgain = false
+        againCount -= 1
+    }
+}
+
+extension EpollSet.Interest {
+    /// What a connection's socket is watched for, by edge.
+    static let connection: EpollSet.Interest = [.input, .output, .peerShutdown, .urgent]
+    fileprivate static let unusual: EpollSet.Interest = [.peerShutdown, .urgent, .error, .hangUp]
+}

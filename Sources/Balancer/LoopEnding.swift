@@ -1,0 +1,229 @@
+import CPlatform
+import Glibc
+import Platform
+
+/// How connections end.
+///
+/// What each side would see without a balancer between them, it sees through it: an end after the last byte, a reset as
+/// a reset. A reset of ours would drop what our kernel has not delivered yet, so it waits until the send queue is empty
+/// (SIOCOUTQ), one second at most. Once the other kernel has the bytes a reset does not take them from the reader.
+extension LoopCore {
+    /// How long a side's send queue may take until the reset follows anyway, in nanoseconds.
+    static let resetPatience: Int64 = 1_000_000_000
+    /// How long a client is heard out after its endpoint has gone, in nanoseconds; and how many bytes.
+    static let discardPatience: Int64 = 5_000_000_000
+    static let discardLimit: UInt32 = 64 << 20
+
+    // MARK: Ends in order
+
+    /// The source's end was read and all before it is sent: passes it on. Returns whether the connection is still open.
+    mutating func passEnd(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
+        let flow = connection.flow(from: source)
+        flow.pointee.flags.insert(.passed)
+        if flow.pointee.pipeOut >= 0 { releasePipe(flow) }
+        let back = connection.flow(from: source.other).pointee.flags
+        if back.contains(.passed) {
+            close(connection, reset: false)
+            return false
+        }
+        // If this fails the peer is gone, and an event says so.
+        _ = supd_shutdown_write(connection.side(source.other).pointee.socket)
+        return back.contains(.broken) ? peerVanished(connection, source) : true
+    }
+
+    /// A side is gone in both directions; its end was in order and was passed on. Always returns false: not open.
+    mutating func peerVanished(_ connection: ConnectionReference, _ side: SideIndex) -> Bool {
+        switch side {
+        case .client:
+            // An endpoint is on this machine: Linux lets it read what it has received, also after a reset.
+            beginReset(connection, survivor: .endpoint)
+        case .endpoint:
+            beginDiscarding(connection)
+        }
+        return false
+    }
+
+    // MARK: Resets
+
+    /// A side's error was read, and all bytes before it. Always returns false: not open.
+    mutating func sourceWasReset(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
+        if connection.flow(from: source).pointee.flags.contains(.broken) {
+            close(connection, reset: true)
+        } else {
+            beginReset(connection, survivor: source.other)
+        }
+        return false
+    }
+
+    /// A send to a side has failed. What that side had sent before may still be in its receive queue: it is read and
+    /// passed on first. An early reply, sent by a server that closes before it has read the whole request, arrives this
+    /// way. Returns whether the connection is still open.
+    mutating func sinkFailed(_ connection: ConnectionReference, _ sink: SideIndex) -> Bool {
+        let lost = connection.flow(from: sink.other)
+        lost.pointee.flags.insert(.broken)
+        release(lost)
+        let back = connection.flow(from: sink)
+        if back.pointee.flags.contains(.broken) {
+            close(connection, reset: true)
+            return false
+        }
+        if back.pointee.flags.contains(.passed) { return peerVanished(connection, sink) }
+        connection.side(sink).pointee.flags.formUnion([.readable, .mustReadOut])
+        return pump(connection, from: sink)
+    }
+
+    /// One side is gone: the other gets what it is still owed, then a reset.
+    private mutating func beginReset(_ connection: ConnectionReference, survivor: SideIndex) {
+        closeSocket(connection.side(survivor.other), reset: false)
+        if survivor == .client { leaveEndpoint(connection) }
+        release(connection.flow(from: survivor))
+        let head = connection.head
+        head.pointee.phase = .resetting
+        head.pointee.since = now
+        resetting.append(connection, in: connections)
+        if finishReset(connection, survivor) { return }
+        resetCheckPause = 1_000_000
+        resetCheckAt = saturatingSum(now, resetCheckPause)
+        nextTimer = min(nextTimer, resetCheckAt)
+    }
+
+    /// Sends the reset if nothing is owed any more. Returns whether the connection is closed.
+    private mutating func finishReset(_ connection: ConnectionReference, _ survivor: SideIndex) -> Bool {
+        let owed = connection.flow(from: survivor.other)
+        let side = connection.side(survivor)
+        if owed.pointee.holdsBytes {
+            guard side.pointee.flags.contains(.writable) else { return false }
+            guard flush(connection, survivor.other) else {
+                close(connection, reset: true)
+                return true
+            }
+            if owed.pointee.holdsBytes { return false }
+        }
+        guard supd_unsent_bytes(side.pointee.socket) <= 0 else { return false }
+        close(connection, reset: true)
+        return true
+    }
+
+    /// An event of the side that is left.
+    mutating func resettingEvent(
+        _ seen: EpollSet.Interest, _ connection: ConnectionReference, _ side: SideIndex
+    ) {
+        if !seen.isDisjoint(with: [.error, .hangUp]) {
+            close(connection, reset: true)
+        } else if !seen.isDisjoint(with: .output) {
+            _ = finishReset(connection, side)
+        }
+    }
+
+    /// Looks at all send queues that must become empty: there is no event for it. The pause between looks grows.
+    mutating func checkResets() {
+        var next = resetting.first
+        while next > 0 {
+            let connection = reference(next - 1)
+            next = connection.head.pointee.next
+            let survivor: SideIndex = connection.side(.client).pointee.socket >= 0 ? .client : .endpoint
+            if now - connection.head.pointee.since >= Self.resetPatience {
+                close(connection, reset: true)
+            } else {
+                _ = finishReset(connection, survivor)
+            }
+        }
+        if resetting.first == 0 {
+            resetCheckAt = .max
+        } else {
+            resetCheckPause = min(resetCheckPause * 2, 100_000_000)
+            resetCheckAt = saturatingSum(now, resetCheckPause)
+        }
+    }
+
+    // MARK: Hearing a client out
+
+    /// The endpoint has answered and is gone, while the client may still be sending. Closing on bytes that were not read
+    /// would send a reset, and outside Linux a reset takes an answer that was not read yet from the client.
+    private mutating func beginDiscarding(_ connection: ConnectionReference) {
+        closeSocket(connection.side(.endpoint), reset: false)
+        leaveEndpoint(connection)
+        release(connection.flow(from: .client))
+        connection.head.pointee.phase = .discarding
+        connection.head.pointee.since = now
+        discarding.append(connection, in: connections)
+        nextTimer = min(nextTimer, saturatingSum(now, Self.discardPatience))
+        discardingEvent(connection)
+    }
+
+    mutating func discardingEvent(_ connection: ConnectionReference) {
+        switch discardInput(connection) {
+        case .moved: again(connection)
+        case .dry: connection.side(.client).pointee.flags.remove(.readable)
+        case .ended: close(connection, reset: false)
+        case .reset, .sinkFailed: close(connection, reset: true)
+        }
+    }
+
+    /// Deals with input that no one takes any more, while the other way still flows. Returns whether the connection is
+    /// still open.
+    mutating func discard(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
+        // An endpoint that sends to a client that is gone learns it soon, by a reset.
+        guard source == .client, connection.side(source).pointee.flags.contains(.readable) else { return true }
+        switch discardInput(connection) {
+        case .moved: again(connection)
+        case .dry, .reset, .sinkFailed: connection.side(source).pointee.flags.remove(.readable)
+        case .ended:
+            connection.side(source).pointee.flags.remove(.readable)
+            connection.flow(from: source).pointee.flags.formUnion([.ended, .passed])
+        }
+        return true
+    }
+
+    /// Reads and throws away a share of what a client sends.
+    private mutating func discardInput(_ connection: ConnectionReference) -> Step {
+        let head = connection.head
+        for _ in 0..<16 {
+            if head.pointee.discarded >= Self.discardLimit { return .sinkFailed }
+            let received = supd_receive(
+                connection.side(.client).pointee.socket, scratch, LoopLimits.bufferSize, 0)
+            guard received > 0 else { return Self.meaning(of: received) }
+            head.pointee.discarded += UInt32(received)
+        }
+        return .moved
+    }
+
+    // MARK: The end
+
+    /// Closes both sides and forgets the connection. `reset`: not in order, so that both peers see it.
+    mutating func close(_ connection: ConnectionReference, reset: Bool) {
+        let head = connection.head
+        leaveList(connection)
+        if head.pointee.isAgain { forgetAgain(connection) }
+        release(connection.flow(from: .client))
+        release(connection.flow(from: .endpoint))
+        closeSocket(connection.side(.client), reset: reset)
+        closeSocket(connection.side(.endpoint), reset: reset)
+        leaveEndpoint(connection)
+        head.pointee.front.pointee.current.drop()
+        head.pointee.generation = 0
+        connections.free(connection.index)
+        if isAcceptPaused { descriptorsFreed() }
+    }
+
+    /// Closes a side's socket, if it has one.
+    @inline(__always)
+    func closeSocket(_ side: UnsafeMutablePointer<Side>, reset: Bool) {
+        let socket = side.pointee.socket
+        guard socket >= 0 else { return }
+        if reset { supd_reset_on_close(socket) }
+        supd_close(socket)
+        side.pointee.socket = -1
+    }
+
+    /// Takes the connection off the list that its phase belongs to.
+    private mutating func leaveList(_ connection: ConnectionReference) {
+        switch connection.head.pointee.phase {
+        case .waiting: leaveQueue(connection)
+        case .connecting: leaveConnecting(connection)
+        case .assigning, .open: break
+        case .resetting: resetting.remove(connection, in: connections)
+        case .discarding: discarding.remove(connection, in: connections)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Synchronization
+
+/// What one loop knows of one pool.
+struct PoolSlot {
+    var cursor: UnsafeMutablePointer<Atomic<UInt64>>
+    /// The slots of the endpoints that take new connections, in the order of the table.
+    var active: UnsafeMutablePointer<UInt32>
+    var activeCount: UInt32 = 0
+    /// What happens while none is active.
+    var refuses = false
+    /// The table has it no more.
+    var isGone = false
+    var queueTimeout: Int64 = 0
+    var holdUntil: Int64 = .min
+    var connectTimeout: Int64 = 0
+    /// Those that wait for an endpoint, by the time of their accept.
+    var waiting = ConnectionList()
+    /// Those whose connect has begun, by its time.
+    var connecting = ConnectionList()
+
+    /// When the first one in the queue expires.
+    func expiry(acceptedAt accepted: Int64) -> Int64 { max(saturatingSum(accepted, queueTimeout), holdUntil) }
+}
+
+/// What one loop knows of one endpoint.
+struct EndpointSlot {
+    var id: UInt64
+    var port: UInt16
+    /// Its port is one that the kernel gives to clients too: a connect to it may end at itself.
+    var mayMeetItself: Bool
+    var isActive = false
+    /// The table has it no more.
+    var isGone = false
+    /// The last byte of the source address 127.0.0.x, and since when it is not 1.
+    var source: UInt8 = 1
+    var sourceSince: Int64 = 0
+    /// Connections of this loop.
+    var current: UInt32 = 0
+    /// When draining began; max: it is not draining.
+    var drainingSince = Int64.max
+    /// When what is left of its connections is cut.
+    var cutAt = Int64.max
+    var counters: UnsafeMutablePointer<CounterBlock>
+}
+
+/// What one loop knows of one listening socket.
+struct ListenerSlot {
+    var socket: Int32
+    var pool: UInt32
+    var isUnix: Bool
+    var isWatched = false
+    /// How many are accepted in a row, and the round in which it was last reported.
+    var share: UInt8 = 1
+    var lastRound: UInt32 = 0
+    var counters: UnsafeMutablePointer<CounterBlock>
+}
+
+/// Numbered slots in raw memory that grow when a table comes, never in between.
+struct SlotTable<Slot: BitwiseCopyable> {
+    private var slots: UnsafeMutablePointer<Slot>
+    private var used: UnsafeMutablePointer<Bool>
+    private var capacity: Int
+    private var free: [UInt32] = []
+    /// Numbers at or above this were never given out.
+    private(set) var end: UInt32 = 0
+
+    init() {
+        capacity = 8
+        slots = .allocate(capacity: capacity)
+        used = .allocate(capacity: capacity)
+    }
+
+    func destroy() {
+        slots.deallocate()
+        used.deallocate()
+    }
+
+    @inline(__always)
+    subscript(_ number: UInt32) -> UnsafeMutablePointer<Slot> { slots + Int(number) }
+
+    func isUsed(_ number: UInt32) -> Bool { number < end && used[Int(number)] }
+
+    /// The numbers in use.
+    var numbers: [UInt32] { (0..<end).filter { used[Int($0)] } }
+
+    mutating func insert(_ slot: Slot) -> UInt32 {
+        let number: UInt32
+        if let recycled = free.popLast() {
+            number = recycled
+        } else {
+            if Int(end) == capacity { grow() }
+            number = end
+            end += 1
+        }
+        slots[Int(number)] = slot
+        used[Int(number)] = true
+        return number
+    }
+
+    mutating func remove(_ number: UInt32) {
+        used[Int(number)] = false
+        free.append(number)
+    }
+
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Slot>.allocate(capacity: capacity * 2)
+        let largerUsed = UnsafeMutablePointer<Bool>.allocate(capacity: capacity * 2)
+        larger.moveInitialize(from: slots, count: capacity)
+        largerUsed.moveInitialize(from: used, count: capacity)
+        slots.deallocate()
+        used.deallocate()
+        (slots, used, capacity) = (larger, largerUsed, capacity * 2)
+    }
+}
+
+/// A list of connections, linked through their heads.
+struct ConnectionList {
+    /// As index + 1; 0 is none.
+    private(set) var first: UInt32 = 0
+    private(set) var last: UInt32 = 0
+
+    @inline(__always)
+    mutating func append(_ connection: ConnectionReference, in slab: Slab) { insert(connection, after: last, in: slab) }
+
+    /// Inserts after another one, given as index + 1; 0: at the front.
+    mutating func insert(_ connection: ConnectionReference, after previous: UInt32, in slab: Slab) {
+        let own = connection.index + 1
+        let next: UInt32
+        if previous > 0 {
+            next = Self.head(previous, slab).pointee.next
+            Self.head(previous, slab).pointee.next = own
+        } else {
+            next = first
+            first = own
+        }
+        connection.head.pointee.previous = previous
+        connection.head.pointee.next = next
+        if next > 0 { Self.head(next, slab).pointee.previous = own } else { last = own }
+    }
+
+    @inline(__always)
+    mutating func remove(_ connection: ConnectionReference, in slab: Slab) {
+        let (previous, next) = (connection.head.pointee.previous, connection.head.pointee.next)
+        if previous > 0 { Self.head(previous, slab).pointee.next = next } else { first = next }
+        if next > 0 { Self.head(next, slab).pointee.previous = previous } else { last = previous }
+    }
+
+    @inline(__always)
+    private static func head(_ number: UInt32, _ slab: Slab) -> UnsafeMutablePointer<ConnectionHead> {
+        slab.address(number - 1).assumingMemoryBound(to: ConnectionHead.self)
+    }
+}

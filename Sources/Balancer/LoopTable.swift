@@ -1,0 +1,182 @@
+import CPlatform
+import Platform
+
+/// Taking a new table. Whatever both tables have goes on untouched: slots are found again by service, by endpoint id and
+/// by descriptor.
+extension LoopCore {
+    /// Takes what was sent to this loop.
+    mutating func takeCommands() {
+        for command in mailbox.take() {
+            switch command {
+            case .routing(let table): take(table)
+            case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
+            case .stop: stop()
+            }
+        }
+    }
+
+    private mutating func take(_ table: Routing) {
+        epoch &+= 1
+        takeEndpoints(of: table)
+        takePools(of: table)
+        takeListeners(of: table)
+        routing = table
+        for number in pools.numbers { settleQueue(number) }
+        forgetPools()
+        forgetEndpoints()
+        nextTimer = now
+        report(.applied(loop: number, table: table.number, busy: busyEndpoints))
+    }
+
+    private mutating func takeEndpoints(of table: Routing) {
+        for number in endpoints.numbers {
+            endpoints[number].pointee.isActive = false
+            endpoints[number].pointee.isGone = true
+        }
+        for pool in table.pools {
+            for endpoint in pool.endpoints { take(endpoint, pool) }
+        }
+        drainingCount = endpoints.numbers.count { endpoints[$0].pointee.cutAt != .max }
+    }
+
+    private mutating func take(_ endpoint: Routing.Endpoint, _ pool: Routing.Pool) {
+        let number: UInt32
+        if let known = endpointNumbers[endpoint.id] {
+            number = known
+        } else {
+            number = endpoints.insert(
+                EndpointSlot(
+                    id: endpoint.id, port: endpoint.port,
+                    mayMeetItself: ephemeralPorts.contains(Int(endpoint.port)),
+                    counters: endpoint.counters.block(loop: self.number)))
+            endpointNumbers[endpoint.id] = number
+        }
+        let slot = endpoints[number]
+        slot.pointee.isGone = false
+        slot.pointee.isActive = endpoint.isActive
+        if endpoint.isActive {
+            slot.pointee.drainingSince = .max
+            slot.pointee.cutAt = .max
+        } else {
+            if slot.pointee.drainingSince == .max { slot.pointee.drainingSince = now }
+            slot.pointee.cutAt = saturatingSum(slot.pointee.drainingSince, pool.drainTimeout)
+        }
+    }
+
+    private mutating func takePools(of table: Routing) {
+        for number in pools.numbers { pools[number].pointee.isGone = true }
+        for pool in table.pools {
+            let number: UInt32
+            if let known = poolNumbers[pool.service] {
+                number = known
+                pools[number].pointee.active.deallocate()
+                pools[number].pointee.cursor = pool.cursor.ticket
+            } else {
+                number = pools.insert(PoolSlot(cursor: pool.cursor.ticket, active: .allocate(capacity: 0)))
+                pools[number].pointee.active.deallocate()
+                poolNumbers[pool.service] = number
+            }
+            let slot = pools[number]
+            let active = pool.endpoints.filter(\.isActive).compactMap { endpointNumbers[$0.id] }
+            slot.pointee.active = .allocate(capacity: max(1, active.count))
+            slot.pointee.active.initialize(from: active, count: active.count)
+            slot.pointee.activeCount = UInt32(active.count)
+            slot.pointee.refuses = pool.refuses
+            slot.pointee.isGone = false
+            slot.pointee.queueTimeout = pool.queueTimeout
+            slot.pointee.holdUntil = pool.holdUntil
+            slot.pointee.connectTimeout = pool.connectTimeout
+        }
+        for number in pools.numbers where pools[number].pointee.isGone {
+            pools[number].pointee.activeCount = 0
+            pools[number].pointee.refuses = true
+        }
+    }
+
+    /// Listeners are told apart by descriptor: the tables that name one keep it open.
+    private mutating func takeListeners(of table: Routing) {
+        var known: [Int32: UInt32] = [:]
+        for number in listeners.numbers { known[listeners[number].pointee.socket] = number }
+        for pool in table.pools {
+            guard let poolNumber = poolNumbers[pool.service] else { continue }
+            for listener in pool.listeners {
+                let counters = listener.counters.block(loop: number)
+                if let slotNumber = known.removeValue(forKey: listener.socket.raw) {
+                    listeners[slotNumber].pointee.pool = poolNumber
+                    listeners[slotNumber].pointee.counters = counters
+                } else {
+                    let slotNumber = listeners.insert(
+                        ListenerSlot(
+                            socket: listener.socket.raw, pool: poolNumber,
+                            isUnix: supd_is_unix(listener.socket.raw) != 0, counters: counters))
+                    watchListener(slotNumber)
+                }
+            }
+        }
+        // The keeper holds these sockets too, so closing ours would leave them in the set.
+        for slotNumber in known.values {
+            if listeners[slotNumber].pointee.isWatched { set.remove(listeners[slotNumber].pointee.socket) }
+            listeners[slotNumber].pointee.isWatched = false
+            listeners.remove(slotNumber)
+        }
+    }
+
+    /// What the new table means for those that wait.
+    private mutating func settleQueue(_ number: UInt32) {
+        guard pools[number].pointee.waiting.first > 0 else { return }
+        if pools[number].pointee.activeCount > 0 {
+            serveQueue(number)
+        } else if pools[number].pointee.refuses {
+            turnAwayQueue(number)
+        }
+    }
+
+    /// Forgets pools that left the table once no connect of theirs is under way.
+    private mutating func forgetPools() {
+        for (service, number) in poolNumbers
+        where pools[number].pointee.isGone && pools[number].pointee.connecting.first == 0 {
+            pools[number].pointee.active.deallocate()
+            pools.remove(number)
+            poolNumbers[service] = nil
+        }
+    }
+
+    /// Forgets endpoints that left the table once they have no connection.
+    private mutating func forgetEndpoints() {
+        for (id, number) in endpointNumbers
+        where endpoints[number].pointee.isGone && endpoints[number].pointee.current == 0 {
+            endpoints.remove(number)
+            endpointNumbers[id] = nil
+        }
+    }
+
+    /// Endpoints that take nothing new and still have connections here.
+    private var busyEndpoints: [UInt64] {
+        endpoints.numbers
+            .filter { !endpoints[$0].pointee.isActive && endpoints[$0].pointee.current > 0 }
+            .map { endpoints[$0].pointee.id }
+    }
+
+    /// The last connection of an endpoint that takes nothing new has ended.
+    mutating func endpointEmptied(_ number: UInt32) {
+        let id = endpoints[number].pointee.id
+        if endpoints[number].pointee.isGone {
+            endpoints.remove(number)
+            endpointNumbers[id] = nil
+        }
+        report(.emptied(loop: self.number, endpoint: id))
+    }
+
+    /// Ends everything: for tests, which have other loops after this one.
+    private mutating func stop() {
+        isStopped = true
+        for number in listeners.numbers where listeners[number].pointee.isWatched {
+            set.remove(listeners[number].pointee.socket)
+            listeners[number].pointee.isWatched = false
+        }
+        for index in 0..<connections.highWater where reference(index).head.pointee.generation != 0 {
+            close(reference(index), reset: true)
+        }
+        for number in pools.numbers { pools[number].pointee.active.deallocate() }
+    }
+}

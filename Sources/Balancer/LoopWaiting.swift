@@ -1,0 +1,127 @@
+import CPlatform
+import Glibc
+import Platform
+
+/// Connections that no endpoint takes yet. They hold a slot and a descriptor, nothing more: nothing is read of them.
+extension LoopCore {
+    /// The pause until the first of a queue tries again although the table has not changed, in nanoseconds.
+    static let retryPause: Int64 = 100_000_000
+
+    /// Puts a connection into its pool's queue: the oldest first, also when it was tried in vain meanwhile.
+    mutating func enqueue(_ connection: ConnectionReference) {
+        let head = connection.head
+        guard watchClient(connection) else { return close(connection, reset: true) }
+        let pool = pools[head.pointee.pool]
+        head.pointee.phase = .waiting
+        let accepted = head.pointee.accepted
+        if pool.pointee.waiting.first > 0,
+            accepted <= reference(pool.pointee.waiting.first - 1).head.pointee.accepted
+        {
+            pool.pointee.waiting.insert(connection, after: 0, in: connections)
+        } else {
+            var previous = pool.pointee.waiting.last
+            while previous > 0, reference(previous - 1).head.pointee.accepted > accepted {
+                previous = reference(previous - 1).head.pointee.previous
+            }
+            pool.pointee.waiting.insert(connection, after: previous, in: connections)
+        }
+        waitingCount += 1
+        head.pointee.front.pointee.queued.add()
+        nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: accepted))
+    }
+
+    /// Watches for a client that goes away.
+    private func watchClient(_ connection: ConnectionReference) -> Bool {
+        let head = connection.head
+        if head.pointee.isWatched { return true }
+        let word = EventWord(connection: connection.index, generation: head.pointee.generation, side: .client)
+        guard
+            set.add(connection.side(.client).pointee.socket, .connection, edge: true, word: word.bits) == 0
+        else { return false }
+        head.pointee.isWatched = true
+        return true
+    }
+
+    /// A shortage of our own: the connection waits until something of ours is free again.
+    mutating func waitForMeans(_ connection: ConnectionReference, _ code: Int32) {
+        reportShortage("cannot connect: \(errorMessage(code)); the connection waits")
+        connection.head.pointee.tried = 0
+        isShort = true
+        retryAt = min(retryAt, saturatingSum(now, Self.retryPause))
+        nextTimer = min(nextTimer, retryAt)
+        enqueue(connection)
+        if code == ENOMEM || code == EMFILE || code == ENFILE || code == ENOBUFS {
+            pauseAccepting(errorMessage(code))
+        }
+    }
+
+    /// Takes a connection out of its queue.
+    mutating func leaveQueue(_ connection: ConnectionReference) {
+        pools[connection.head.pointee.pool].pointee.waiting.remove(connection, in: connections)
+        waitingCount -= 1
+        connection.head.pointee.front.pointee.queued.drop()
+    }
+
+    /// An event of a client that waits. An end of its input is no reason to go: it may have sent its request and wait
+    /// for the answer.
+    mutating func waitingEvent(_ seen: EpollSet.Interest, _ connection: ConnectionReference) {
+        if !seen.isDisjoint(with: [.error, .hangUp]) { close(connection, reset: false) }
+    }
+
+    /// Assigns all that wait in a pool's queue now.
+    mutating func serveQueue(_ number: UInt32) {
+        let pool = pools[number]
+        guard pool.pointee.waiting.first > 0 else { return }
+        let last = pool.pointee.waiting.last
+        while pool.pointee.waiting.first > 0 {
+            let connection = reference(pool.pointee.waiting.first - 1)
+            let isLast = connection.index + 1 == last
+            takeFirst(connection)
+            if isLast { return }
+            // After a failure the ones behind would fail too, and this one is at the front again.
+            if connection.head.pointee.generation != 0, connection.head.pointee.phase == .waiting { return }
+        }
+    }
+
+    /// Lets the first one of each queue that has endpoints try.
+    mutating func retryQueues() {
+        retryAt = .max
+        isShort = false
+        for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
+            let pool = pools[number]
+            guard pool.pointee.activeCount > 0 else { continue }
+            takeFirst(reference(pool.pointee.waiting.first - 1))
+        }
+    }
+
+    private mutating func takeFirst(_ connection: ConnectionReference) {
+        leaveQueue(connection)
+        connection.head.pointee.phase = .assigning
+        assign(connection, after: nil)
+    }
+
+    /// Resets a connection that has reached no endpoint and belongs to no list.
+    mutating func turnAway(_ connection: ConnectionReference) {
+        connection.head.pointee.front.pointee.turnedAway.add()
+        close(connection, reset: true)
+    }
+
+    /// Turns away all that wait in a pool's queue.
+    mutating func turnAwayQueue(_ number: UInt32) {
+        while pools[number].pointee.waiting.first > 0 {
+            turnAway(reference(pools[number].pointee.waiting.first - 1))
+        }
+    }
+
+    /// Turns away those whose time in the queue is over; returns when the next one's is.
+    mutating func expireQueue(_ number: UInt32) -> Int64 {
+        let pool = pools[number]
+        while pool.pointee.waiting.first > 0 {
+            let connection = reference(pool.pointee.waiting.first - 1)
+            let expiry = pool.pointee.expiry(acceptedAt: connection.head.pointee.accepted)
+            if expiry > now { return expiry }
+            turnAway(connection)
+        }
+        return .max
+    }
+}

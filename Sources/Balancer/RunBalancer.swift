@@ -1,0 +1,51 @@
+import CPlatform
+import Dispatch
+import Glibc
+import Links
+import Platform
+
+/// How the balancer's process is started.
+package struct BalancerConfiguration: Sendable {
+    /// The descriptor of the link to the keeper.
+    package var keeperLink: Int32 = 3
+    /// The descriptor of the link to the supervisor.
+    package var supervisorLink: Int32 = 4
+    /// Whether others of the same user may trace it and read its memory; tests and profilers want it.
+    package var isDumpable = false
+    /// The data plane's limits.
+    package var engine = BalancerEngine.Configuration()
+
+    /// Creates the usual configuration.
+    package init() {}
+}
+
+/// Runs the balancer's process: takes over the two links, says hello to the keeper, and serves until the keeper is gone.
+///
+/// It exits with 0 when the keeper closes its link, and with 1 when one of the links is of no use; the keeper then
+/// starts another one, which takes the listeners over from the supervisor.
+package func runBalancer(_ configuration: BalancerConfiguration = BalancerConfiguration()) -> Never {
+    if !configuration.isDumpable { _ = supd_forbid_dumps() }
+    let control = DispatchQueue(label: "supd.balancer.control")
+    let supervisor = LinkChannel(LinkConnection(Descriptor(owning: configuration.supervisorLink)), on: control)
+    let keeper = LinkChannel(LinkConnection(Descriptor(owning: configuration.keeperLink)), on: control)
+    let engine = BalancerEngine(configuration.engine) { notice in
+        control.async { supervisor.send(notice) }
+    }
+    control.async {
+        supervisor.start(BalancerRequest.self) { request, descriptors in
+            // What was meant for an earlier supervisor must not reach this one after the answer to its hello.
+            if case .hello = request { supervisor.forgetUnsent() }
+            engine.receive(request, descriptors)
+        } ended: { isBroken in
+            // The keeper holds the other end, so this end closes only when the keeper is going.
+            if isBroken { _exit(1) }
+        }
+        keeper.start(KeeperNotice.self) { notice, _ in
+            if case .ping = notice { keeper.send(KeeperRequest.pong) }
+        } ended: { isBroken in
+            _exit(isBroken ? 1 : 0)
+        }
+        keeper.send(KeeperRequest.hello(version: linkVersion))
+    }
+    dispatchMain()
+}

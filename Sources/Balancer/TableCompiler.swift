@@ -1,0 +1,112 @@
+import Links
+import Platform
+
+/// What outlives a table: listening sockets, cursors and counters. Turns tables into what the loops take.
+struct TableCompiler {
+    /// The most endpoints of one pool; positions in it are 16 bits wide.
+    static let endpointLimit = 10_000
+    /// The most pools, and listening sockets.
+    static let poolLimit = 20_000
+    static let listenerLimit = 20_000
+
+    private struct FrontKey: Hashable {
+        let service: String
+        let address: String
+    }
+
+    private struct Instance {
+        let service: String
+        let counters: CounterSet
+    }
+
+    let loops: Int
+    private var cursors: [String: RoundRobinCursor] = [:]
+    private var fronts: [FrontKey: CounterSet] = [:]
+    private var instances: [String: Instance] = [:]
+
+    init(loops: Int) { self.loops = loops }
+
+    /// Compiles a table with the listening sockets it names; `missing` collects the names of those that are not there.
+    mutating func compile(
+        _ table: RoutingTable, number: UInt64, listeners: [String: Descriptor], missing: inout [String]
+    ) -> Routing {
+        var pools: [Routing.Pool] = []
+        var services: Set<String> = []
+        for pool in table.pools.prefix(Self.poolLimit) where services.insert(pool.service).inserted {
+            var sockets: [Routing.Listener] = []
+            for front in pool.fronts {
+                let counters = counters(FrontKey(service: pool.service, address: front.address))
+                for name in front.listeners {
+                    if let socket = listeners[name] {
+                        sockets.append(Routing.Listener(socket: socket, counters: counters))
+                    } else {
+                        missing.append(name)
+                    }
+                }
+            }
+            let cursor = cursors[pool.service] ?? RoundRobinCursor()
+            cursors[pool.service] = cursor
+            let endpoints = pool.endpoints.prefix(Self.endpointLimit).map { endpoint in
+                Routing.Endpoint(
+                    id: endpoint.id, port: endpoint.port, isActive: endpoint.state == .active,
+                    counters: counters(of: endpoint.instance, service: pool.service))
+            }
+            pools.append(
+                Routing.Pool(
+                    service: pool.service, cursor: cursor, listeners: sockets, endpoints: endpoints,
+                    refuses: pool.emptiness == .refuse, queueTimeout: max(0, pool.queueTimeout),
+                    holdUntil: pool.holdUntil ?? .min, connectTimeout: max(1_000_000, pool.connectTimeout),
+                    drainTimeout: max(0, pool.drainTimeout)))
+        }
+        return Routing(revision: table.revision, number: number, pools: pools)
+    }
+
+    private mutating func counters(_ key: FrontKey) -> CounterSet {
+        if let known = fronts[key] { return known }
+        let fresh = CounterSet(loops: loops)
+        fronts[key] = fresh
+        return fresh
+    }
+
+    private mutating func counters(of instance: String, service: String) -> CounterSet {
+        if let known = instances[instance] { return known.counters }
+        let fresh = CounterSet(loops: loops)
+        instances[instance] = Instance(service: service, counters: fresh)
+        return fresh
+    }
+
+    /// Forgets what the table in force in all loops no longer names. Instances stay as long as their service does: one
+    /// that is about to start again is in no table for a moment, and its counters go on.
+    mutating func forget(except table: RoutingTable) {
+        let services = Set(table.pools.map(\.service))
+        let addresses = Set(
+            table.pools.flatMap { pool in
+                pool.fronts.map { FrontKey(service: pool.service, address: $0.address) }
+            })
+        cursors = cursors.filter { services.contains($0.key) }
+        fronts = fronts.filter { addresses.contains($0.key) || $0.value.isInUse }
+        instances = instances.filter { services.contains($0.value.service) || $0.value.counters.isInUse }
+    }
+
+    /// All counters, in the order of a table; instances that it does not name at the moment come after those it does.
+    func counters(_ table: RoutingTable, acceptPauses: UInt64) -> BalancerCounters {
+        var result = BalancerCounters(acceptPauses: acceptPauses)
+        var listed: Set<String> = []
+        for pool in table.pools {
+            for front in pool.fronts {
+                guard let set = fronts[FrontKey(service: pool.service, address: front.address)] else { continue }
+                result.fronts.append(
+                    BalancerCounters.Front(service: pool.service, address: front.address, counts: set.sum))
+            }
+            for endpoint in pool.endpoints where listed.insert(endpoint.instance).inserted {
+                guard let known = instances[endpoint.instance] else { continue }
+                result.endpoints.append(
+                    BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum))
+            }
+        }
+        for (name, known) in instances.sorted(by: { $0.key < $1.key }) where !listed.contains(name) {
+            result.endpoints.append(BalancerCounters.Endpoint(instance: name, counts: known.counters.sum))
+        }
+        return result
+    }
+}

@@ -1,0 +1,8 @@
+import Links
+import Testing
+
+@testable import Keeper
+
+enum KeeperCoreTests {
+    static let stoppingCrashes = KeeperCore.stoppingCrashes
+}

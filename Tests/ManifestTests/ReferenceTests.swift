@@ -1,0 +1,86 @@
+import FoundationEssentials
+import Manifest
+import Testing
+
+/// The line that says how to write the schema anew: `SUPD_REGENERATE=1 swift test --filter ManifestTests`.
+private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"] == "1"
+
+@Suite struct ReferenceTests {
+    @Test func schemaInConfigsIsTheGeneratedOne() throws {
+        let path = repository.appending(path: "Configs/manifest.schema.json")
+        if regenerates { try Data(ManifestSchema.text.utf8).write(to: path) }
+        let stored = String(decoding: try Data(contentsOf: path), as: UTF8.self)
+        #expect(stored == ManifestSchema.text, "run: SUPD_REGENERATE=1 swift test --filter ManifestTests")
+    }
+
+    @Test func referenceLoadsWithoutErrorOrWarning() throws {
+        let result = ManifestLoader.load(
+            text: try config("reference.json5"), file: "reference.json5", directory: "/etc/supd", environment: [:],
+            facts: testFacts)
+        #expect(checkReport(result) == "reference.json5: 3 services, 5 instances: OK\n")
+    }
+
+    @Test func referenceMentionsEveryField() throws {
+        let text = try config("reference.json5")
+        let lines = String(decoding: text, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+        var active: Set<String> = []
+        if let value = JSON5Reader.read(text).value { collectPaths(of: value, [], into: &active) }
+        for field in FieldTable.descriptions {
+            let path = field.path.joined(separator: ".")
+            let name = field.path.last ?? ""
+            let commented = lines.contains { $0.drop { $0 == " " }.hasPrefix("// \(name): ") }
+            #expect(active.contains(path) || commented, "\(path) is missing")
+        }
+    }
+
+    @Test func everyKeyOfTheReferenceHasACommentWhereItComesFirst() throws {
+        let text = try config("reference.json5")
+        let lines = String(decoding: text, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.drop { $0 == " " } }
+        for name in Set(FieldTable.descriptions.compactMap(\.path.last)) where name != "*" {
+            // The first line on which the key is set, outside the example of `defaults`, or is commented out.
+            let first = lines.indices.first { lines[$0].hasPrefix("\(name): ") || lines[$0].hasPrefix("// \(name): ") }
+            let line = try #require(first, "\(name) is missing")
+            let before = lines[max(0, line - 1)]
+            #expect(
+                lines[line].contains("//") || before.hasPrefix("//") || before.contains("{ //") || name == "stop" || name == "environment",
+                "\(name) has no comment")
+        }
+    }
+
+    @Test func referenceStatesTheDefaults() throws {
+        let text = String(decoding: try config("reference.json5"), as: UTF8.self)
+        for field in FieldTable.descriptions {
+            guard let standard = field.standard, let name = field.path.last, standard != .array([]) else { continue }
+            if case .array = standard, name == "inheritEnvironment" { continue }
+            #expect(
+                text.contains("Default: \(standard.text())"), "no field of the reference has the default of \(name): \(standard.text())")
+        }
+    }
+
+    @Test func writingOutEveryDefaultChangesNothing() throws {
+        var services: [String] = []
+        var supd: [String] = []
+        for field in FieldTable.descriptions {
+            guard let standard = field.standard?.text() else { continue }
+            let keys = field.path.first == "services" ? field.path.dropFirst(2) : field.path.dropFirst(1)
+            let text = keys.dropLast().map { "\($0): { " }.joined() + "\(keys.last ?? ""): \(standard)"
+                + String(repeating: " }", count: keys.count - 1)
+            if field.path.first == "services" { services.append(text) } else { supd.append(text) }
+        }
+        #expect(services.count > 20)
+        for text in services { #expect(try service(text) == service(""), "\(text)") }
+        for text in supd {
+            #expect(try manifest("{ supd: { \(text) }, services: { a: { command: ['a'] } } }") == manifest("{ services: { a: { command: ['a'] } } }"))
+        }
+    }
+
+    private func collectPaths(of value: JSON5Value, _ path: [String], into paths: inout Set<String>) {
+        guard case .object(let members) = value.content else { return }
+        for member in members {
+            let own = path + [path == ["services"] ? "*" : member.key]
+            paths.insert(own.joined(separator: "."))
+            collectPaths(of: member.value, own, into: &paths)
+        }
+    }
+}

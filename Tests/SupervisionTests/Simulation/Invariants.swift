@@ -1,0 +1,205 @@
+import Manifest
+
+@testable import Supervision
+
+/// What must hold after every turn of the core, worked out from the world and from the plain states of the instances,
+/// never from what the core keeps beside them.
+extension World {
+    /// Before the effects are performed: what they say together.
+    func checkEffects(_ effects: [Application.Effect], before: Application?) throws(Violation) {
+        // The endpoint that is gone leaves the routes in the same turn, and no change of them is kept back.
+        let publishes = effects.contains(.publish)
+        if !publishes, before != nil, app.routes != published {
+            throw Violation(text: "the routes have changed, and the balancer does not hear of it")
+        }
+        guard let before else { return }
+        for place in app.instances.indices { try checkStopOrder(place, before) }
+    }
+
+    /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too.
+    private func checkStopOrder(_ place: Int, _ before: Application) throws(Violation) {
+        guard case .stopping(_, let stop) = app.instances[place].state, stop.cause == .goal else { return }
+        if case .stopping(_, let earlier) = before.instances[place].state, earlier.cause == .goal { return }
+        guard app.instances[place].goal == .down else { return }
+        var services = [app.instances[place].id.service]
+        var seen: Set<String> = []
+        while let name = services.popLast() {
+            for dependant in app.manifest.services where dependant.dependsOn.contains(where: { $0.service == name }) {
+                guard seen.insert(dependant.name).inserted else { continue }
+                services.append(dependant.name)
+                for other in app.instances where other.id.service == dependant.name && other.goal == .down {
+                    guard other.process == nil else {
+                        throw Violation(text: "\(app.instances[place].id) stops before \(other.id), which depends on it")
+                    }
+                }
+            }
+        }
+    }
+
+    /// A spawn that is about to be performed.
+    mutating func checkSpawn(_ generation: Generation, _ instance: InstanceID, _ port: UInt16) throws(Violation) {
+        if let other = children.values.first(where: { $0.instance == instance && !$0.isGone }) {
+            throw Violation(text: "\(instance) is started while its generation \(other.generation) lives")
+        }
+        if let other = pendingSpawns.first(where: { $0.value == instance }) {
+            throw Violation(text: "\(instance) is started while the start of \(other.key) is under way")
+        }
+        if generation <= highestGeneration || pendingSpawns[generation] != nil {
+            throw Violation(text: "generation \(generation) is used twice")
+        }
+        if app.isShuttingDown { throw Violation(text: "\(instance) is started during the shutdown") }
+        if port == 0 { throw Violation(text: "\(instance) is started without a port") }
+        let sharers = app.instances.filter { $0.process != nil && $0.process?.port == port && $0.id != instance }
+        if !sharers.isEmpty { throw Violation(text: "\(instance) shares port \(port) with \(sharers.map(\.id))") }
+        guard let service = app.manifest.services.first(where: { $0.name == instance.service }) else {
+            throw Violation(text: "\(instance) is of no service")
+        }
+        // The next port is tried at once, whatever has become of the dependencies, and counts as the same start.
+        if retriedPort == instance { return }
+        for dependency in service.dependsOn where !isThere(dependency) {
+            // It was, until the same turn took a restart on to its next instance.
+            if app.operations.contains(where: { operation in
+                operation.verb == .restart
+                    && operation.steps.contains { app.instances[$0.place].id.service == dependency.service }
+            }) { continue }
+            throw Violation(text: "\(instance) is started before \(dependency.service) is \(dependency.condition)")
+        }
+        // A restart reaches the instances one by one, and forgets what they did before.
+        if let place = app.layout.places[instance],
+            app.operations.contains(where: { $0.verb == .restart && $0.steps.contains { $0.place == place } })
+        {
+            badEndOf[instance] = nil
+            startsOf[instance] = nil
+        }
+        if let limit = service.restart.limit {
+            let horizon = now - limit.within.wholeNanoseconds
+            startsOf[instance] = startsOf[instance, default: []].filter { $0 > horizon } + [now]
+            if startsOf[instance, default: []].count > limit.starts {
+                throw Violation(text: "\(instance) is started more often than its limit allows")
+            }
+        }
+        if let end = badEndOf[instance] {
+            let shortest = Double(min(service.restart.initialDelay, service.restart.maxDelay).wholeNanoseconds) * 0.89
+            if Double(now - end) < shortest { throw Violation(text: "\(instance) is started without a pause") }
+        }
+        badEndOf[instance] = nil
+    }
+
+    private func isThere(_ dependency: Dependency) -> Bool {
+        let others = app.instances.filter { $0.id.service == dependency.service }
+        let isTask = app.manifest.services.contains { $0.name == dependency.service && $0.kind == .task }
+        func isCompleted(_ instance: Instance) -> Bool { instance.state == .completed }
+        func isRunning(_ instance: Instance) -> Bool { if case .running = instance.state { true } else { false } }
+        func isStarting(_ instance: Instance) -> Bool {
+            if case .starting(let process, _, _) = instance.state { process.pid != nil } else { false }
+        }
+        switch dependency.condition {
+        case .ready: return others.contains { isTask ? isCompleted($0) : isRunning($0) }
+        case .started: return others.contains { isRunning($0) || isStarting($0) || (isTask && isCompleted($0)) }
+        case .completed: return others.allSatisfy(isCompleted)
+        }
+    }
+
+    /// After a turn.
+    mutating func checkState() throws(Violation) {
+        for instance in app.instances { try check(instance) }
+        for route in app.routes { try check(route) }
+        if app.routes != published { throw Violation(text: "what the balancer was told is not what holds") }
+        for operation in app.operations where operation.verb == .restart {
+            var busy: Set<Int> = []
+            for step in operation.steps {
+                guard case .begun = step.status else { continue }
+                guard busy.insert(app.layout.services[step.place]).inserted else {
+                    throw Violation(text: "two instances of a service are restarted at a time")
+                }
+            }
+        }
+        if random.oneIn(8) {
+            var fresh = app
+            fresh.rebuild()
+            guard fresh.facts == app.facts, fresh.blockers == app.blockers, fresh.owners == app.owners else {
+                throw Violation(text: "what is kept beside the states is not what follows from them")
+            }
+            _ = app.views(at: Instant(nanoseconds: now))
+        }
+    }
+
+    private func check(_ instance: Instance) throws(Violation) {
+        let living = children.values.filter { $0.instance == instance.id && !$0.isGone }
+        guard let process = instance.process else {
+            // A leftover is nobody's; it keeps its instance from starting.
+            let known = Set(app.leftovers.map(\.generation))
+            if let child = living.first(where: { !known.contains($0.generation) }) {
+                throw Violation(text: "\(instance.id) is \(instance.state), but generation \(child.generation) lives")
+            }
+            if instance.goal == .up, instance.state == .down {
+                throw Violation(text: "\(instance.id) is wanted and nothing happens")
+            }
+            if instance.goal == .down, instance.state != .down {
+                throw Violation(text: "\(instance.id) is not wanted and is \(instance.state)")
+            }
+            return
+        }
+        guard app.owners[process.generation] != nil else {
+            throw Violation(text: "\(instance.id): generation \(process.generation) would get no events")
+        }
+        switch instance.state {
+        case .running:
+            guard !toldExit.contains(process.generation) else {
+                throw Violation(text: "\(instance.id) is running although its exit was told")
+            }
+        case .starting, .stopping:
+            guard instance.deadline != nil else { throw Violation(text: "\(instance.id) may wait for ever") }
+        case .down, .waiting, .backoff, .failed, .completed: break
+        }
+        if case .stopping(let process, let stop) = instance.state, case .draining(let until) = stop.phase {
+            let balance = app.manifest.services.first { $0.name == instance.id.service }?.balance
+            let bound = app.isShuttingDown ? Duration.seconds(5) : balance?.drainTimeout ?? .zero
+            guard until <= Instant(nanoseconds: now) + bound else {
+                throw Violation(text: "generation \(process.generation) drains for too long")
+            }
+        }
+    }
+
+    private func check(_ route: Application.Route) throws(Violation) {
+        let members = app.instances.filter { $0.id.service == route.service }
+        for endpoint in route.endpoints {
+            guard toldReady.contains(endpoint.generation), !toldExit.contains(endpoint.generation),
+                children[endpoint.generation] != nil
+            else { throw Violation(text: "\(endpoint) is published, but no ready process is behind it") }
+        }
+        let mayCome = members.contains { $0.goal == .up && $0.state != .completed && !isFailed($0) }
+        guard route.holds == mayCome else { throw Violation(text: "\(route.service) holds: \(route.holds)") }
+        if let until = route.holdUntil {
+            guard route.holds, !route.endpoints.contains(where: { !$0.draining }) else {
+                throw Violation(text: "\(route.service) keeps connections waiting without need")
+            }
+            let bound = app.manifest.services.first { $0.name == route.service }?.balance.queueTimeout ?? .zero
+            guard until == .never || until <= Instant(nanoseconds: now) + bound else {
+                throw Violation(text: "\(route.service) keeps connections waiting for too long")
+            }
+        }
+    }
+
+    private func isFailed(_ instance: Instance) -> Bool { if case .failed = instance.state { true } else { false } }
+
+    /// Long after the last trouble: everything is as it is wanted, or it is known why not.
+    func checkAtRest() throws(Violation) {
+        let portsAreShort = app.instances.contains { $0.port == 0 }
+        for instance in app.instances {
+            switch instance.state {
+            case .backoff where instance.port == 0: continue
+            case .down, .running, .completed, .failed: continue
+            case .waiting:
+                let dependencies = app.manifest.services.first { $0.name == instance.id.service }?.dependsOn ?? []
+                if dependencies.contains(where: { !isThere($0) }) { continue }
+            case .starting, .stopping, .backoff: break
+            }
+            throw Violation(text: "\(instance.id) hangs: \(instance.state)")
+        }
+        if app.nextDeadline != nil, !portsAreShort {
+            throw Violation(text: "a deadline is left that nothing waits for")
+        }
+        if !openCommands.isEmpty { throw Violation(text: "commands hang: \(openCommands) \(app.operations)") }
+    }
+}

@@ -1,0 +1,41 @@
+import Manifest
+
+/// A small application with all that the core can be asked for.
+func randomManifest(_ random: inout SeededRandom) -> Manifest {
+    let names = ["a", "b", "c", "d", "e", "f"]
+    let count = Int(random.pick(1...6))
+    var services: [Service] = []
+    for index in 0..<count {
+        let isTask = random.oneIn(5)
+        var dependencies: [Dependency] = []
+        for earlier in services.indices where random.oneIn(3) {
+            let conditions: [Dependency.Condition] =
+                services[earlier].kind == .task ? [.completed, .completed, .ready, .started] : [.ready, .ready, .started]
+            dependencies.append(Dependency(service: services[earlier].name, condition: random.pick(conditions)))
+        }
+        let policy: RestartSettings.Policy = random.pick([.always, .always, .always, .onFailure, .never])
+        let restart = RestartSettings(
+            policy: isTask && policy == .always ? .onFailure : policy,
+            initialDelay: .milliseconds(random.pick([100, 500, 1000])), maxDelay: .seconds(random.pick([2, 5])),
+            factor: random.pick([1, 2, 3]), jitter: 0.1, resetAfter: .seconds(random.pick([1, 10])),
+            limit: random.oneIn(3)
+                ? RestartSettings.Limit(starts: Int(random.pick(1...4)), within: .seconds(random.pick([5, 20]))) : nil)
+        let hasFront = !isTask && random.oneIn(2)
+        services.append(
+            Service(
+                name: names[index], kind: isTask ? .task : .service, command: [Template(literal: "x")],
+                replicas: Int(random.pick([1, 1, 2, 3, random.oneIn(10) ? 0 : 1])),
+                port: random.oneIn(4) ? UInt16(3000 + index * 10) : nil,
+                listen: hasFront ? [.loopback(port: UInt16(8000 + index))] : [],
+                balance: BalanceSettings(
+                    queueTimeout: .seconds(random.pick([2, 10])), drainTimeout: .seconds(random.pick([0, 3, 30]))),
+                ready: isTask || random.oneIn(3) ? .started : .tcp, readyTimeout: .seconds(random.pick([2, 5])),
+                restart: restart,
+                stop: StopSettings(
+                    signal: random.pick(["TERM", "INT"]), timeout: .milliseconds(random.pick([0, 500, 3000]))),
+                dependsOn: dependencies))
+    }
+    // Few ports, so that they run out when strangers sit on some.
+    let ports = PortRange(first: 20000, last: 20000 + UInt16(random.pick(8...24)))
+    return Manifest(supd: DaemonSettings(portRange: ports), services: services)
+}

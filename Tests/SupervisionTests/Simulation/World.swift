@@ -1,0 +1,267 @@
+import Foundation
+import Manifest
+
+@testable import Supervision
+
+/// What went against an invariant.
+struct Violation: Error {
+    var text: String
+}
+
+/// A world for the core: a keeper with processes, a balancer, a user, a clock, and a supervisor's shell that can be lost
+/// at any point. Everything follows from the seed.
+struct World {
+    /// A process as the keeper knows it.
+    struct Child {
+        var generation: Generation
+        var instance: InstanceID
+        var port: UInt16
+        var pid: Int32?
+        var isTask: Bool
+        var leaderAlive = true
+        /// Others of its group.
+        var others = 0
+        var exit: ExitStatus?
+        /// Ready from then on.
+        var readyAt: Int64
+        var ignoresTerm = false
+        var isGone: Bool { !leaderAlive && others == 0 }
+    }
+
+    enum Happening {
+        /// The shell's message reaches the core, if the supervisor that it was for still lives.
+        case event(Application.Event, epoch: Int)
+        case deadline(epoch: Int)
+        /// The shell's port check is done.
+        case spawnArrives(Generation, InstanceID, UInt16, epoch: Int)
+        case executed(Generation)
+        case leaderDies(Generation, ExitStatus)
+        case othersDie(Generation)
+        case probe(Generation, epoch: Int)
+        case connectionsEnd(Generation)
+        case chaos
+        /// The trouble ends.
+        case calm
+        /// All should have come to rest.
+        case rest
+        case shutdown
+    }
+
+    struct Entry: Comparable {
+        var time: Int64
+        var sequence: Int
+        var happening: Happening
+        static func < (left: Entry, right: Entry) -> Bool { (left.time, left.sequence) < (right.time, right.sequence) }
+        static func == (left: Entry, right: Entry) -> Bool { left.sequence == right.sequence }
+    }
+
+    var random: SeededRandom
+    var app: Application
+    var now: Int64 = 1_000_000_000_000
+    var agenda = Heap<Entry>()
+    var sequence = 0
+    /// Counts the supervisors.
+    var epoch = 0
+    var isCalm = false
+    var isShuttingDown = false
+    var isAllDown = false
+
+    var children: [Generation: Child] = [:]
+    var pendingSpawns: [Generation: InstanceID] = [:]
+    var highestGeneration = Generation(0)
+    var nextPid: Int32 = 100
+    var strangers: Set<UInt16> = []
+    var probing: Set<Generation> = []
+    /// Generations whose readiness, or exit, the present core was told of.
+    var toldReady: Set<Generation> = []
+    var toldExit: Set<Generation> = []
+    var published: [Application.Route] = []
+    var snapshot: (app: Application, time: Int64)
+    var nextCommand: UInt64 = 1
+    var openCommands: [CommandID: Verb] = [:]
+    var scheduledDeadline: Int64?
+
+    /// For the restart budget and the backoff.
+    var startsOf: [InstanceID: [Int64]] = [:]
+    var badEndOf: [InstanceID: Int64] = [:]
+    var retriedPort: InstanceID?
+
+    /// Only while a failure is told.
+    var trace: [String]?
+
+    init(seed: UInt64, traced: Bool) {
+        random = SeededRandom(seed: seed)
+        let manifest = randomManifest(&random)
+        app = Application(manifest: manifest)
+        snapshot = (app, now)
+        trace = traced ? [] : nil
+        if traced {
+            for service in manifest.services {
+                note("\(service.name): \(service.kind) ×\(service.replicas) \(service.restart) needs \(service.dependsOn)")
+            }
+        }
+    }
+
+    mutating func note(_ text: @autoclosure () -> String) {
+        guard trace != nil else { return }
+        trace?.append("\(Double((now - 1_000_000_000_000) / 1_000_000) / 1000) \(text())")
+    }
+
+    mutating func schedule(_ happening: Happening, in delay: Int64) {
+        sequence += 1
+        let (time, overflow) = now.addingReportingOverflow(max(0, delay))
+        agenda.insert(Entry(time: overflow ? .max : time, sequence: sequence, happening: happening))
+    }
+
+    /// A message that is under way for a moment.
+    mutating func send(_ event: Application.Event) {
+        schedule(.event(event, epoch: epoch), in: random.pick(10_000...2_000_000))
+    }
+
+    /// Runs one schedule to its end.
+    mutating func run() throws(Violation) {
+        let chaosTime = random.pick(1...(random.oneIn(8) ? 60 : 12)) * 1_000_000_000
+        schedule(.calm, in: chaosTime)
+        if random.oneIn(4) { schedule(.shutdown, in: random.pick(0...chaosTime)) }
+        schedule(.chaos, in: random.pick(0...1_000_000_000))
+        try turn(.started)
+        var steps = 0
+        while let entry = agenda.popMin() {
+            now = max(now, entry.time)
+            steps += 1
+            guard steps < 60_000 else { throw Violation(text: "no end: more than \(steps) steps") }
+            try happen(entry.happening)
+            if isAllDown { break }
+        }
+        guard isAllDown else { throw Violation(text: "everything should be down, but is not") }
+        guard children.isEmpty else { throw Violation(text: "all down was said, but processes are left") }
+        guard openCommands.isEmpty else { throw Violation(text: "commands without an end: \(openCommands)") }
+    }
+
+    private mutating func happen(_ happening: Happening) throws(Violation) {
+        switch happening {
+        case .event(let event, let epoch):
+            guard epoch == self.epoch else { return }
+            try turn(event)
+        case .deadline(let epoch):
+            guard epoch == self.epoch, scheduledDeadline == now else { return }
+            scheduledDeadline = nil
+            if let due = app.nextDeadline, due.nanoseconds <= now { try turn(.deadlineReached) }
+        case .spawnArrives(let generation, let instance, let port, let epoch):
+            pendingSpawns[generation] = nil
+            guard epoch == self.epoch else { return }
+            try spawnArrives(generation, instance, port)
+        case .executed(let generation):
+            executed(generation)
+        case .leaderDies(let generation, let status):
+            leaderDies(generation, status)
+        case .othersDie(let generation):
+            children[generation]?.others = 0
+        case .probe(let generation, let epoch):
+            guard epoch == self.epoch, probing.contains(generation) else { return }
+            let child = children[generation]
+            let passed = child.map { $0.leaderAlive && $0.readyAt <= now } ?? false
+            send(.probed(generation, passed: passed, detail: passed ? "" : "connection refused"))
+            if !passed { schedule(.probe(generation, epoch: epoch), in: 200_000_000) }
+        case .connectionsEnd(let generation):
+            send(.drained(generation))
+        case .chaos:
+            guard !isCalm else { return }
+            try chaos()
+            schedule(.chaos, in: random.pick(0...1_000_000_000))
+        case .calm:
+            note("calm")
+            isCalm = true
+            strangers = []
+            schedule(.rest, in: 300_000_000_000)
+        case .rest:
+            guard !isShuttingDown else { return }
+            try checkAtRest()
+            schedule(.shutdown, in: 0)
+        case .shutdown:
+            guard !isShuttingDown else { return }
+            isShuttingDown = true
+            try turn(.shutdownRequested)
+            if random.oneIn(3), !isAllDown { try loseSupervisor() }
+        }
+    }
+
+    /// One call of the core: performs its effects and checks what must always hold.
+    mutating func turn(_ event: Application.Event) throws(Violation) {
+        note("event \(event)")
+        remember(event)
+        let before = app
+        let effects = app.handle(event, at: Instant(nanoseconds: now), jitter: random.jitter())
+        try perform(effects, before: before)
+    }
+
+    mutating func perform(_ effects: [Application.Effect], before: Application?) throws(Violation) {
+        // A supervisor may be lost in the middle of what it does.
+        let lostAfter = !isCalm && random.oneIn(300) ? Int(random.pick(0...Int64(effects.count))) : nil
+        try checkEffects(effects, before: before)
+        for (index, effect) in effects.enumerated() {
+            if index == lostAfter { return try loseSupervisor() }
+            note("  effect \(effect)")
+            try perform(effect)
+        }
+        retriedPort = nil
+        try checkState()
+        if now - snapshot.time >= 100_000_000 || random.oneIn(4) { snapshot = (app, now) }
+        scheduleDeadline()
+        if lostAfter != nil { try loseSupervisor() }
+    }
+
+    private mutating func scheduleDeadline() {
+        guard let due = app.nextDeadline?.nanoseconds, due != scheduledDeadline, due != .max else { return }
+        scheduledDeadline = max(due, now)
+        schedule(.deadline(epoch: epoch), in: max(0, due - now))
+    }
+
+    /// The supervisor dies; what was on its way to it is lost. The next one has the last snapshot that was stored, which
+    /// may be a little old, or none at all.
+    mutating func loseSupervisor() throws(Violation) {
+        note("supervisor lost")
+        epoch += 1
+        pendingSpawns = [:]
+        probing = []
+        toldExit = []
+        openCommands = [:]
+        scheduledDeadline = nil
+        badEndOf = [:]
+        startsOf = [:]
+        if random.oneIn(6), !isShuttingDown {
+            app = Application(manifest: app.manifest)
+        } else {
+            app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
+        }
+        let survivors = children.values.sorted { $0.generation < $1.generation }
+        toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
+        let effects = app.resume(
+            children: survivors.map {
+                Application.SurvivingChild(
+                    generation: $0.generation, instance: $0.instance, port: $0.port, pid: $0.pid)
+            }, highestGeneration: highestGeneration, at: Instant(nanoseconds: now))
+        for child in survivors where child.pid != nil && !isProbed(child.instance) { toldReady.insert(child.generation) }
+        for child in survivors where child.exit != nil { reportExit(child.generation) }
+        // A command that stopped the daemon is the keeper's: it asks again.
+        let shutDownAgain = isShuttingDown
+        try perform(effects, before: nil)
+        if shutDownAgain, !isAllDown { try turn(.shutdownRequested) }
+    }
+
+    private func decoded(_ old: Application) throws(Violation) -> Application {
+        do {
+            let new = try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(old))
+            guard new.instances == old.instances, new.facts == old.facts, new.blockers == old.blockers,
+                new.operations == old.operations, new.leftovers == old.leftovers, new.owners == old.owners
+            else { throw Violation(text: "a snapshot that is read back differs") }
+            return new
+        } catch {
+            throw error as? Violation ?? Violation(text: "the snapshot cannot be read back: \(error)")
+        }
+    }
+
+    func isProbed(_ instance: InstanceID) -> Bool {
+        app.manifest.services.first { $0.name == instance.service }?.isProbed ?? false
+    }
+}

@@ -1,0 +1,211 @@
+import Manifest
+
+@testable import Supervision
+
+/// What the keeper, the balancer and the processes do.
+extension World {
+    mutating func perform(_ effect: Application.Effect) throws(Violation) {
+        switch effect {
+        case .spawn(let generation, let instance, let port):
+            try checkSpawn(generation, instance, port)
+            pendingSpawns[generation] = instance
+            let delay = random.pick(10_000...1_000_000)
+            schedule(.spawnArrives(generation, instance, port, epoch: epoch), in: delay)
+        case .signal(let generation, let name):
+            guard children[generation] != nil || pendingSpawns[generation] != nil else {
+                throw Violation(text: "a signal to generation \(generation), which is not there")
+            }
+            signal(generation, name)
+        case .checkGroup(let generation):
+            send(.groupChecked(generation, empty: children[generation]?.isGone ?? true))
+        case .release(let generation):
+            if let child = children[generation], !child.isGone {
+                throw Violation(text: "generation \(generation) is released but not gone")
+            }
+            children[generation] = nil
+            probing.remove(generation)
+        case .beginProbing(let generation, _, _):
+            guard probing.insert(generation).inserted else {
+                throw Violation(text: "generation \(generation) is probed twice")
+            }
+            schedule(.probe(generation, epoch: epoch), in: 1_000_000)
+        case .endProbing(let generation):
+            probing.remove(generation)
+        case .publish:
+            publish()
+        case .report(let report):
+            guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
+        case .progress(let command, let text):
+            guard openCommands[command] != nil, !text.isEmpty else {
+                throw Violation(text: "progress of a command that is over")
+            }
+        case .finished(let command, _):
+            guard openCommands.removeValue(forKey: command) != nil else {
+                throw Violation(text: "a command ends twice")
+            }
+        case .allDown:
+            guard isShuttingDown else { throw Violation(text: "all down without having been asked") }
+            isAllDown = true
+        }
+    }
+
+    /// Notes what an event tells the core, before it is told.
+    mutating func remember(_ event: Application.Event) {
+        switch event {
+        case .spawned(let generation, _):
+            if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
+        case .probed(let generation, true, _):
+            toldReady.insert(generation)
+        case .exited(let generation, _, _):
+            if children[generation] != nil { toldExit.insert(generation) }
+            if let place = app.owners[generation], let process = app.instances[place].process {
+                let settings = app.service(of: place).restart
+                let wasReady = if case .running = app.instances[place].state { true } else { false }
+                let healthy = wasReady && now - process.beganAt.nanoseconds >= settings.resetAfter.wholeNanoseconds
+                // What was asked to end has not failed; and an exit may be told to the next supervisor again.
+                if case .stopping(_, let stop) = app.instances[place].state, stop.isAsked || stop.leaderEnded { return }
+                badEndOf[app.instances[place].id] = healthy ? nil : now
+            }
+        case .spawnFailed(let generation, _):
+            if let place = app.owners[generation] { badEndOf[app.instances[place].id] = now }
+        case .portTaken(let generation, _):
+            if let place = app.owners[generation] { retriedPort = app.instances[place].id }
+        case .commanded(_, let verb, _):
+            if verb != .stop {
+                badEndOf = [:]
+                startsOf = [:]
+            }
+        case .started, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
+        }
+    }
+
+    mutating func spawnArrives(
+        _ generation: Generation, _ instance: InstanceID, _ port: UInt16
+    ) throws(Violation) {
+        if strangers.contains(port) { return send(.portTaken(generation, holder: "pid 1 (nginx)")) }
+        if !isCalm, random.oneIn(15) {
+            return send(.spawnFailed(generation, StartFailure(text: "no such file")))
+        }
+        if let other = children.values.first(where: { $0.port == port && !$0.isGone }) {
+            throw Violation(text: "\(instance) and \(other.instance) both get port \(port)")
+        }
+        let service = app.manifest.services.first { $0.name == instance.service }
+        highestGeneration = max(highestGeneration, generation)
+        var child = Child(
+            generation: generation, instance: instance, port: port, pid: nil, isTask: service?.kind == .task, readyAt: 0)
+        child.ignoresTerm = random.oneIn(8)
+        children[generation] = child
+        schedule(.executed(generation), in: isCalm || !random.oneIn(20) ? 500_000 : random.pick(0...8_000_000_000))
+    }
+
+    mutating func executed(_ generation: Generation) {
+        guard var child = children[generation], child.leaderAlive else { return }
+        nextPid += 1
+        child.pid = nextPid
+        child.readyAt = now + random.pick(0...(isCalm ? 300_000_000 : 3_000_000_000))
+        if random.oneIn(5) { child.others = 1 }
+        children[generation] = child
+        send(.spawned(generation, pid: nextPid))
+        let status = random.pick([ExitStatus.code(0), .code(1), .signal(11, coreDumped: true)])
+        if child.isTask {
+            schedule(
+                .leaderDies(generation, isCalm ? .code(0) : status), in: random.pick(1_000_000...3_000_000_000))
+        } else if !isCalm, random.oneIn(2) {
+            schedule(.leaderDies(generation, status), in: random.pick([1_000_000, 1_000_000_000, 15_000_000_000]))
+        }
+    }
+
+    mutating func signal(_ generation: Generation, _ name: String) {
+        guard let child = children[generation] else { return }
+        if name == "KILL" {
+            // One in a while cannot be killed for a time (state D).
+            let delay: Int64 = random.oneIn(40) ? 3_000_000_000 : 200_000
+            schedule(.leaderDies(generation, .signal(9, coreDumped: false)), in: delay)
+            schedule(.othersDie(generation), in: delay * 2)
+        } else if !child.ignoresTerm {
+            schedule(.leaderDies(generation, .signal(15, coreDumped: false)), in: random.pick(100_000...1_000_000_000))
+            if random.oneIn(2) { schedule(.othersDie(generation), in: random.pick(100_000...1_000_000_000)) }
+        }
+    }
+
+    mutating func leaderDies(_ generation: Generation, _ status: ExitStatus) {
+        guard var child = children[generation], child.leaderAlive else { return }
+        child.leaderAlive = false
+        // Between fork and exec there is nobody else, and nobody hears of the execution.
+        if child.pid == nil { child.others = 0 }
+        child.exit = status
+        children[generation] = child
+        reportExit(generation)
+    }
+
+    mutating func reportExit(_ generation: Generation) {
+        guard let child = children[generation], let exit = child.exit else { return }
+        send(.exited(generation, exit, groupEmpty: child.others == 0))
+    }
+
+    mutating func publish() {
+        let routes = app.routes
+        let drainedBefore = Set(published.flatMap(\.endpoints).filter(\.draining).map(\.generation))
+        for endpoint in routes.flatMap(\.endpoints) where endpoint.draining {
+            guard !drainedBefore.contains(endpoint.generation) else { continue }
+            // The balancer may be lost; its successor tells of the draining at once. Or connections hang.
+            if random.oneIn(5) { continue }
+            schedule(.connectionsEnd(endpoint.generation), in: random.pick([0, 1_000_000_000, 20_000_000_000]))
+        }
+        published = routes
+    }
+
+    /// Something goes wrong, or somebody wants something.
+    mutating func chaos() throws(Violation) {
+        let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
+        switch random.pick(0...11) {
+        case 0, 1, 2:
+            if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
+        case 3: strangers.insert(UInt16(random.pick(20000...20024)))
+        case 4: strangers = random.oneIn(2) ? [] : [UInt16(random.pick(3000...3050))]
+        case 5: try loseSupervisor()
+        case 6, 7, 8, 9: try command()
+        case 10:
+            // A message about something that is long over, or never was.
+            let generation = Generation(UInt64(random.pick(0...Int64(highestGeneration.number + 5))))
+            guard children[generation] == nil, pendingSpawns[generation] == nil else { return }
+            try turn(
+                random.pick([
+                    .spawned(generation, pid: 7), .exited(generation, .code(0), groupEmpty: true),
+                    .probed(generation, passed: true, detail: ""), .drained(generation),
+                    .groupChecked(generation, empty: true), .portTaken(generation, holder: "x"),
+                    .spawnFailed(generation, StartFailure(text: "x")),
+                ]))
+        default:
+            _ = app.views(at: Instant(nanoseconds: now))
+        }
+    }
+
+    private mutating func command() throws(Violation) {
+        let names = app.layout.names
+        guard !names.isEmpty else { return }
+        var targets: [InstanceID] = []
+        switch random.pick(0...2) {
+        case 0: targets = [random.pick(names)]
+        case 1:
+            let service = random.pick(names).service
+            targets = names.filter { $0.service == service }
+        default: targets = names.filter { _ in random.oneIn(2) }
+        }
+        let id = CommandID(nextCommand)
+        nextCommand += 1
+        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart])
+        openCommands[id] = verb
+        try turn(.commanded(id, verb, targets: targets))
+    }
+}
+
+extension Instance.Stop {
+    /// Whether somebody wanted it to end.
+    var isAsked: Bool {
+        switch cause {
+        case .goal, .replacement: true
+        case .ending: false
+        }
+    }
+}

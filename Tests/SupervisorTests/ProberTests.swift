@@ -1,0 +1,321 @@
+import Dispatch
+import Glibc
+import Links
+import Platform
+import Supervision
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// A prober on a queue of its own, its reports as a stream to wait on.
+private final class Harness: @unchecked Sendable {
+    struct Report: Equatable {
+        var generation: UInt64
+        var passed: Bool
+        var detail: String
+    }
+
+    let queue = DispatchQueue(label: "prober")
+    private let reports = Mutex<[Report]>([])
+    private let arrived = DispatchSemaphore(value: 0)
+    // Only used on the queue.
+    private var prober: Prober?
+
+    init(keeper: Int32 = getpid(), runCommand: @escaping Prober.RunCommand = { _, _ in {} }) {
+        queue.sync {
+            prober = Prober(
+                queue: queue, keeper: keeper, runCommand: runCommand,
+                report: { [unowned self] generation, passed, detail in
+                    dispatchPrecondition(condition: .onQueue(queue))
+                    reports.withLock {
+                        $0.append(Report(generation: generation.number, passed: passed, detail: detail))
+                    }
+                    arrived.signal()
+                },
+                note: { _ in })
+        }
+    }
+
+    deinit { queue.sync { prober = nil } }
+
+    func begin(_ leader: Int32, port: UInt16 = 1, number: UInt64 = 1, _ check: sending Prober.Target.Check) {
+        queue.sync {
+            prober?.begin(Prober.Target(instance: Self.instance(leader, number), port: port, check: check))
+        }
+    }
+
+    func end(_ number: UInt64) { queue.sync { prober?.end(Generation(number)) } }
+
+    static func instance(_ leader: Int32, _ number: UInt64 = 1) -> InstanceProcesses.Instance {
+        InstanceProcesses.Instance(
+            generation: Generation(number), id: InstanceID(service: "api", number: 1), leader: leader,
+            scope: "/run/\(getpid())#prober")
+    }
+
+    /// The next report.
+    func next() throws -> Report {
+        guard arrived.wait(timeout: .now() + 30) == .success else { throw TestFailure("no report within 30 s") }
+        return try reports.withLock { reports in
+            guard !reports.isEmpty else { throw TestFailure("no report") }
+            return reports.removeFirst()
+        }
+    }
+
+    /// Whatever was reported and not yet taken.
+    var rest: [Report] { queue.sync { reports.withLock { $0 } } }
+}
+
+/// Answers every connection with the same bytes, in the test process itself.
+private final class CannedServer: Sendable {
+    let port: UInt16
+    private let listener: Descriptor
+    private let heads = Mutex<[String]>([])
+    private let cleanEnds = Mutex(0)
+
+    init(_ pieces: [String]) throws {
+        (port, listener) = try testListener()
+        let listener = listener
+        DispatchQueue(label: "canned server").async { [weak self] in
+            while true {
+                let raw = accept(listener.raw, nil, nil)
+                guard raw >= 0 else { return }
+                let connection = Descriptor(owning: raw)
+                var buffer = [UInt8](repeating: 0, count: 4096)
+                let count = max(0, read(raw, &buffer, buffer.count))
+                self?.heads.withLock { $0.append(String(decoding: buffer[..<count], as: UTF8.self)) }
+                for piece in pieces { _ = send(raw, piece, piece.utf8.count, Int32(MSG_NOSIGNAL)) }
+                shutdown(raw, Int32(SHUT_WR))
+                // 0 is a clean end; a reset is -1.
+                if read(raw, &buffer, buffer.count) == 0 { self?.cleanEnds.withLock { $0 += 1 } }
+                withExtendedLifetime(connection) {}
+            }
+        }
+    }
+
+    deinit { shutdown(listener.raw, Int32(SHUT_RDWR)) }
+
+    var requests: [String] { heads.withLock { $0 } }
+    var endedCleanly: Int { cleanEnds.withLock { $0 } }
+}
+
+@Suite struct ProberTests {
+    @Test("a port that its instance listens on passes at once")
+    func tcp() throws {
+        var listener: (port: UInt16, socket: Descriptor)? = try testListener()
+        let port = try #require(listener).port
+        let child = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
+        listener = nil
+        let harness = Harness()
+        harness.begin(child.pid, port: port, .tcp)
+        #expect(try harness.next() == .init(generation: 1, passed: true, detail: "port \(port) accepts connections"))
+    }
+
+    @Test("it is tried again until the instance listens, and the same failure is told once")
+    func startingUp() throws {
+        let (port, socket) = try testListener(listens: false)
+        let child = try TestChild(["/bin/sleep", "60"], descriptors: [socket])
+        let harness = Harness()
+        harness.begin(child.pid, port: port, .tcp)
+        #expect(try harness.next() == .init(generation: 1, passed: false, detail: "connection refused on port \(port)"))
+        // The socket is the child's too, so that now both listen.
+        try systemCall("listen") { listen(socket.raw, 16) }
+        #expect(try harness.next().passed)
+        #expect(harness.rest == [])
+    }
+
+    @Test("a stranger on the port does not pass for the instance, and is named")
+    func stranger() throws {
+        var listener: (port: UInt16, socket: Descriptor)? = try testListener()
+        let port = try #require(listener).port
+        let stranger = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
+        listener = nil
+        let child = try TestChild(["/bin/sleep", "60"])
+        let harness = Harness()
+        harness.begin(child.pid, port: port, .tcp)
+        let report = try harness.next()
+        #expect(!report.passed)
+        #expect(report.detail == "port \(port) is held by pid \(stranger.pid) (sleep), which is not of this instance")
+    }
+
+    @Test(
+        "the listener may be a child's, one that left the session, or an orphan's",
+        arguments: [
+            "sleep 60 3<&3 & exec 3<&-; wait",
+            "setsid sleep 60 & exec 3<&-; wait",
+            "sh -c 'sleep 60; :' & exec 3<&-; wait",
+        ])
+    func descendants(script: String) throws {
+        var listener: (port: UInt16, socket: Descriptor)? = try testListener()
+        let port = try #require(listener).port
+        let child = try TestChild(["/bin/sh", "-c", script], descriptors: [try #require(listener).socket])
+        listener = nil
+        let harness = Harness()
+        harness.begin(child.pid, port: port, .tcp)
+        #expect(try harness.next().passed)
+    }
+
+    @Test("the listener may be that of an orphan with the instance's mark")
+    func orphan() throws {
+        var listener: (port: UInt16, socket: Descriptor)? = try testListener()
+        let port = try #require(listener).port
+        let leader = try TestChild(["/bin/sleep", "60"])
+        let orphan = try TestChild(
+            ["/bin/sleep", "60"], environment: ["SUPD_SCOPE=\(Harness.instance(leader.pid).mark)"],
+            descriptors: [try #require(listener).socket])
+        listener = nil
+        let harness = Harness()
+        harness.begin(leader.pid, port: port, .tcp)
+        #expect(try harness.next().passed)
+        withExtendedLifetime(orphan) {}
+    }
+
+    @Test(
+        "the status of a GET decides",
+        arguments: [
+            (["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"], true, "answered 200"),
+            (["HTTP/1.1 ", "30", "2 Found\r\n", "\r\n"], true, "answered 302"),
+            (["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"], true, "answered 204"),
+            (["HTTP/1.0 503 no\r\n\r\n"], false, "answered 503"), (["HTTP/1.1 400 x\r\n\r\n"], false, "answered 400"),
+            ([], false, ": the connection was closed without an answer"),
+            (["SSH-2.0\r\n"], false, ": the answer is not HTTP"),
+        ])
+    func http(pieces: [String], passed: Bool, end: String) throws {
+        let server = try CannedServer(pieces)
+        let harness = Harness(keeper: getppid())
+        harness.begin(getpid(), port: server.port, .http(path: "/healthz?a=b"))
+        let report = try harness.next()
+        #expect(
+            report
+                == .init(
+                    generation: 1, passed: passed, detail: "GET /healthz?a=b" + (end.hasPrefix(":") ? end : " " + end)))
+        harness.end(1)
+        let request = try #require(server.requests.first)
+        #expect(request.hasPrefix("GET /healthz?a=b HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\n"))
+        #expect(request.hasSuffix("\r\n\r\n"))
+    }
+
+    @Test("the rest of an answer is read, so that the server sees no reset")
+    func lingering() throws {
+        let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n", String(repeating: "x", count: 300_000)])
+        let harness = Harness(keeper: getppid())
+        harness.begin(getpid(), port: server.port, .http(path: "/"))
+        #expect(try harness.next().passed)
+        _ = try eventually("a clean end at the server") { server.endedCleanly == 1 ? true : nil }
+    }
+
+    @Test(
+        "a path that would smuggle a line into the request is not asked for",
+        arguments: ["/a b", "/a\r\nX: y", "a", ""])
+    func path(path: String) throws {
+        let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n"])
+        let harness = Harness(keeper: getppid())
+        harness.begin(getpid(), port: server.port, .http(path: path))
+        #expect(try harness.next().detail.hasSuffix("is no path that a GET could ask for"))
+    }
+
+    @Test("a listener that accepts nothing fails after a second")
+    func fullQueue() throws {
+        let (port, listener) = try testListener(backlog: 0)
+        let connections = try (0..<8).map { _ in try LoopbackConnection(port: port) }
+        let harness = Harness(keeper: getppid())
+        harness.begin(getpid(), port: port, .tcp)
+        #expect(
+            try harness.next()
+                == .init(generation: 1, passed: false, detail: "no answer to a connect to port \(port) within 1 s"))
+        withExtendedLifetime((listener, connections)) {}
+    }
+
+    @Test(
+        "a command's end decides",
+        arguments: [
+            (.exited(.code(0), output: "fine"), true, "the command exited with code 0"),
+            (.exited(.code(1), output: "one\ntwo\u{1b}\n\n"), false, "the command exited with code 1: two"),
+            (.exited(.code(2), output: ""), false, "the command exited with code 2"),
+            (.exited(.signal(SIGKILL, coreDumped: false), output: ""), false, "the command was killed by SIGKILL"),
+            (.notStarted("cannot find 'x'"), false, "the command was not run: cannot find 'x'"),
+        ] as [(Prober.CommandResult, Bool, String)])
+    func command(result: Prober.CommandResult, passed: Bool, detail: String) throws {
+        let harness = Harness(runCommand: { plan, completion in
+            #expect(plan.arguments == ["check"])
+            completion(result)
+            return {}
+        })
+        harness.begin(1, .command(SpawnPlan(id: 0, label: "", candidates: [], arguments: ["check"], environment: [])))
+        #expect(try harness.next() == .init(generation: 1, passed: passed, detail: detail))
+    }
+
+    /// Commands that do not end by themselves.
+    private final class HeldCommands: Sendable {
+        struct State: Sendable {
+            var started = 0
+            var cancelled = 0
+        }
+        let state = Mutex(State())
+        // Only used on the prober's queue.
+        nonisolated(unsafe) var completions: [(Prober.CommandResult) -> Void] = []
+
+        func run(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> () -> Void {
+            state.withLock { $0.started += 1 }
+            completions.append(completion)
+            return { self.state.withLock { $0.cancelled += 1 } }
+        }
+    }
+
+    private let plan = SpawnPlan(id: 0, label: "", candidates: [], arguments: ["check"], environment: [])
+
+    @Test("of many no more than 64 are tried at a time, and each has its turn")
+    func concurrency() throws {
+        let commands = HeldCommands()
+        let harness = Harness(runCommand: { commands.run($0, $1) })
+        for number in 1...200 { harness.begin(1, number: UInt64(number), .command(plan)) }
+        var passed: Set<UInt64> = []
+        while passed.count < 200 {
+            let count = min(64, 200 - passed.count)
+            _ = try eventually("\(count) commands to run") {
+                let running = commands.state.withLock { $0.started } - passed.count
+                #expect(running <= 64)
+                return running == count ? true : nil
+            }
+            harness.queue.sync {
+                let completions = commands.completions
+                commands.completions = []
+                for completion in completions { completion(.exited(.code(0), output: "")) }
+            }
+            for _ in 0..<count { passed.insert(try harness.next().generation) }
+        }
+        #expect(passed.count == 200)
+        #expect(commands.state.withLock { $0.cancelled } == 0)
+    }
+
+    @Test("ending a probe ends its command, and nothing is reported of it")
+    func ending() throws {
+        let commands = HeldCommands()
+        let harness = Harness(runCommand: { commands.run($0, $1) })
+        harness.begin(1, .command(plan))
+        _ = try eventually("the command to run") { commands.state.withLock { $0.started } == 1 ? true : nil }
+        harness.end(1)
+        harness.end(1)
+        #expect(commands.state.withLock { $0.cancelled } == 1)
+        // A late end of the old command is not that of the new one.
+        harness.begin(1, .command(plan))
+        _ = try eventually("the second command") { commands.state.withLock { $0.started } == 2 ? true : nil }
+        harness.queue.sync { commands.completions[0](.exited(.code(0), output: "")) }
+        #expect(harness.rest == [])
+        harness.queue.sync { commands.completions[1](.exited(.code(3), output: "")) }
+        #expect(try harness.next().detail == "the command exited with code 3")
+    }
+
+    @Test("pauses grow from 5 ms to 250 ms, then 1 s; a command's from 50 ms to 1 s")
+    func pacing() {
+        let fast = ProbePacing(startedAt: 0, isCommand: false)
+        #expect(
+            [1, 2, 3, 6, 7, 1_000_000].map { fast.pause(afterTry: $0, now: 0) / 1_000_000 } == [
+                5, 10, 20, 160, 250, 250,
+            ])
+        #expect(fast.pause(afterTry: 3, now: 10_000_000_001) == 1_000_000_000)
+        let slow = ProbePacing(startedAt: 0, isCommand: true)
+        #expect([1, 2, 5, 6, 100].map { slow.pause(afterTry: $0, now: 0) / 1_000_000 } == [50, 100, 800, 1000, 1000])
+    }
+}
