@@ -64,7 +64,7 @@ let package = Package(
             dependencies: ["Supervisor", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "BalancerTests", dependencies: ["Balancer", "Links", "Platform", "TestSupport"], swiftSettings: common),
+            name: "BalancerTests", dependencies: ["Balancer", "CPlatform", "Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],
