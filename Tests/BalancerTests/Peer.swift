@@ -156,6 +156,12 @@ final class Backend: @unchecked Sendable {
         listener = socket
     }
 
+    /// Takes over a listening socket.
+    init(_ socket: Descriptor, port: UInt16) {
+        listener = socket
+        self.port = port
+    }
+
     /// Takes the next connection, within 30 s.
     func accept() throws -> Peer {
         guard let listener else { throw TestFailure("the backend is closed") }
@@ -191,24 +197,29 @@ func concurrently(_ bodies: (@Sendable () throws -> Void)...) throws {
     if let failure = failures.first { throw failure }
 }
 
-/// A repeatable stream of bytes that does not repeat itself soon.
+/// A repeatable stream of bytes: one block again and again, of a prime length, so that no shift by a buffer's size goes
+/// unseen.
 struct Pattern {
-    private var state: UInt64
+    private let block: [UInt8]
+    private var position = 0
 
-    init(seed: UInt64) { state = seed &* 2 &+ 1 }
+    init(seed: UInt64) {
+        var state = seed &* 2 &+ 1
+        block = (0..<65_521).map { _ in
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return UInt8(truncatingIfNeeded: state >> 33)
+        }
+    }
 
     mutating func next(_ count: Int) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            for index in 0..<count {
-                if index & 7 == 0 {
-                    state ^= state << 13
-                    state ^= state >> 7
-                    state ^= state << 17
-                }
-                buffer[index] = UInt8(truncatingIfNeeded: state >> (8 * UInt64(index & 7)))
-            }
-            filled = count
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        while bytes.count < count {
+            let size = min(count - bytes.count, block.count - position)
+            bytes += block[position..<position + size]
+            position = (position + size) % block.count
         }
+        return bytes
     }
 }
 
