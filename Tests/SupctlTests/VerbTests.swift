@@ -161,7 +161,7 @@ struct VerbTests {
     @Test("Logs come from where the daemon says, in the order of their times, of those named")
     func logs() throws {
         try writeLogs()
-        var report = Example.report([Example.service("api"), Example.service("quiet", replicas: 1)])
+        var report = Example.report([Example.service("api"), Example.service("new", replicas: 1)])
         report.daemon.logDirectory = directory.path
         let server = try ScriptedServer(path, Array(repeating: .json(report), count: 4))
         #expect(
@@ -172,7 +172,7 @@ struct VerbTests {
 
                 """)
         #expect(run("logs", "-n1", "api").output == "2026-01-31T10:20:30.300Z api/1   three\n")
-        #expect(run("logs", "quiet").output.isEmpty)
+        #expect(run("logs", "new").output.isEmpty)
         #expect(run("logs", "apu").code == 4)
         #expect(server.requests().count == 4)
     }
