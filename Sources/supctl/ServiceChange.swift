@@ -54,7 +54,7 @@ func change(
     do throws(ControlClientError) {
         // The daemon keeps the time; ours only ends a wait for a daemon that does not answer any more.
         last = try client.follow(route, timeout: options.timeout.map { $0 + .seconds(10) }) { line in
-            if let waiting = line.waiting { display.show("\(request): waiting for \(waiting)") }
+            if let waiting = line.waiting { display.show("\(request): \(waiting)") }
         }
         display.end()
     } catch {

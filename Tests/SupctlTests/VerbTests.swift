@@ -53,12 +53,12 @@ struct VerbTests {
             path,
             [
                 .lines([
-                    ProgressLine(waiting: "api/1 to be ready"), ProgressLine(result: "done", message: "restarted 3"),
+                    ProgressLine(waiting: "api/1 is starting"), ProgressLine(result: "done", message: "restarted 3"),
                 ])
             ])
         let result = run("restart", "api", "web/2", "--timeout", "1500ms")
         #expect(result.code == 0)
-        #expect(result.errors == "restart: waiting for api/1 to be ready\n")
+        #expect(result.errors == "restart: api/1 is starting\n")
         #expect(result.output.hasPrefix("api web/2: restarted 3 in 0."))
         #expect(
             server.requests().first?.hasPrefix(
