@@ -70,8 +70,11 @@ let package = Package(
             dependencies: ["Supervisor", "ControlAPI", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "BalancerTests", dependencies: ["Balancer", "Links", "Platform", "TestSupport"], swiftSettings: common),
-        .testTarget(name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
+            name: "BalancerTests", dependencies: ["Balancer", "CPlatform", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
+        .testTarget(
+            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"],
+            swiftSettings: common),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],

@@ -169,6 +169,11 @@ package final class BalancerEngine: Sendable {
         done?()
     }
 
+    /// For tests: how often all loops together have come back from the kernel.
+    package var wakeUps: UInt64 {
+        state.withLock { $0.loops.reduce(0) { $0 + $1.mailbox.wakeUps.load(ordering: .relaxed) } }
+    }
+
     /// For tests: so many accepts of a loop fail with this errno.
     package func failAccepts(loop: Int, count: Int, code: Int32) {
         state.withLock { state in

@@ -37,6 +37,8 @@ struct ConnectionHead {
     /// When the phase began, and when the client was accepted, on the coarse monotonic clock.
     var since: Int64 = 0
     var accepted: Int64 = 0
+    /// Grows with every accept of this loop: the order of the queue.
+    var arrival: UInt64 = 0
     /// The front's counters.
     var front: UnsafeMutablePointer<CounterBlock>
 

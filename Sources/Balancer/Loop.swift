@@ -49,6 +49,8 @@ final class LoopMailbox: Sendable {
     let wakeup: Descriptor
     /// How often this loop's accepting was paused.
     let acceptPauses = Atomic<UInt64>(0)
+    /// How often the loop has come back from a wait.
+    let wakeUps = Atomic<UInt64>(0)
     private let commands = Mutex<[LoopCommand]>([])
 
     init() throws(SystemError) {

@@ -70,6 +70,8 @@ extension LoopCore {
         head.pool = listener.pointee.pool
         head.isUnixFront = listener.pointee.isUnix
         head.accepted = now
+        arrivals += 1
+        head.arrival = arrivals
         connection.initialize(head)
         let client = connection.side(.client)
         client.pointee.socket = socket

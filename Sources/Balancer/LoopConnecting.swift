@@ -163,8 +163,7 @@ extension LoopCore {
         }
         switch -result {
         case 0, EINPROGRESS:
-            // Nobody listens on that port, and the kernel chose the same one for us: TCP's simultaneous open.
-            if endpoint.pointee.mayMeetItself, supd_local_port(socket) == Int32(endpoint.pointee.port) {
+            if endpoint.pointee.mayMeetItself, connectsToItself(socket, port: endpoint.pointee.port) {
                 supd_reset_on_close(socket)
                 return .failed
             }
@@ -237,3 +236,7 @@ extension LoopCore {
         if endpoint.pointee.current == 0, !endpoint.pointee.isActive { endpointEmptied(number) }
     }
 }
+
+/// Whether a connect to a port of 127.0.0.1 has met itself: nobody listens there, and the kernel has chosen the same port
+/// for our own end, which is TCP's simultaneous open. It happens only with ports that the kernel gives to clients.
+func connectsToItself(_ socket: Int32, port: UInt16) -> Bool { supd_local_port(socket) == Int32(port) }

@@ -40,6 +40,8 @@ struct LoopCore {
     var connections: Slab
     var buffers: Slab
     var generation: UInt32 = 0
+    /// Counts accepts.
+    var arrivals: UInt64 = 0
     /// Counts waits.
     var round: UInt32 = 1
     var pipes = PipeStock()
@@ -131,6 +133,7 @@ struct LoopCore {
             let count = set.wait(events, capacity: Self.batch, milliseconds: patience)
             now = supd_coarse_clock()
             round &+= 1
+            mailbox.wakeUps.add()
             if count > 0 {
                 for position in 0..<Int(count) { handle(events + position) }
             }

@@ -13,21 +13,17 @@ extension LoopCore {
         guard watchClient(connection) else { return close(connection, reset: true) }
         let pool = pools[head.pointee.pool]
         head.pointee.phase = .waiting
-        let accepted = head.pointee.accepted
-        if pool.pointee.waiting.first > 0,
-            accepted <= reference(pool.pointee.waiting.first - 1).head.pointee.accepted
-        {
-            pool.pointee.waiting.insert(connection, after: 0, in: connections)
-        } else {
-            var previous = pool.pointee.waiting.last
-            while previous > 0, reference(previous - 1).head.pointee.accepted > accepted {
-                previous = reference(previous - 1).head.pointee.previous
-            }
-            pool.pointee.waiting.insert(connection, after: previous, in: connections)
+        // One that was tried in vain is the oldest, a new one the youngest: no walk is long.
+        let queue = pool.pointee.waiting
+        var previous = queue.last
+        if queue.first > 0, head.pointee.arrival < reference(queue.first - 1).head.pointee.arrival { previous = 0 }
+        while previous > 0, reference(previous - 1).head.pointee.arrival > head.pointee.arrival {
+            previous = reference(previous - 1).head.pointee.previous
         }
+        pool.pointee.waiting.insert(connection, after: previous, in: connections)
         waitingCount += 1
         head.pointee.front.pointee.queued.add()
-        nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: accepted))
+        nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
     }
 
     /// Watches for a client that goes away.

@@ -19,6 +19,13 @@ package final class PollSet: Sendable {
         package var isReadable: Bool
         /// There is room to write, or an error.
         package var isWritable: Bool
+
+        /// Creates an event.
+        package init(token: UInt64, isReadable: Bool, isWritable: Bool) {
+            self.token = token
+            self.isReadable = isReadable
+            self.isWritable = isWritable
+        }
     }
 
     /// Adds a descriptor under a word of the caller's. It must be removed before its description lives on elsewhere.

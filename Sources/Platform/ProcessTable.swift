@@ -30,28 +30,52 @@ package struct ProcessEntry: Sendable, Hashable {
         guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
             open < close, let pid = Int32(String(decoding: text[..<open], as: UTF8.self).dropLast())
         else { return nil }
-        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
-        // fields[0] is the third of the manual page's list.
-        func number<Number: FixedWidthInteger>(_ place: Int) -> Number? {
-            place - 3 < fields.count ? Number(String(decoding: fields[place - 3], as: UTF8.self)) : nil
-        }
-        guard let state = fields.first?.first, let parent: Int32 = number(4), let group: Int32 = number(5),
-            let session: Int32 = number(6), let user: UInt64 = number(14), let system: UInt64 = number(15),
-            let childUser: Int64 = number(16), let childSystem: Int64 = number(17), let start: UInt64 = number(22),
-            let resident: Int64 = number(24)
+        // A status pass reads one of these for every process of the machine: no strings for the numbers.
+        var rest = text[(close + 1)...].drop { $0 == UInt8(ascii: " ") }
+        guard let state = rest.popFirst() else { return nil }
+        var fields: [Int64] = []
+        fields.reserveCapacity(21)
+        while fields.count < 21, let number = Self.nextNumber(&rest) { fields.append(number) }
+        guard fields.count == 21, let parent = Int32(exactly: fields[0]), let group = Int32(exactly: fields[1]),
+            let session = Int32(exactly: fields[2])
         else { return nil }
+        // fields[0] is the fourth of the manual page's list.
+        func field(_ place: Int) -> UInt64 { UInt64(clamping: fields[place - 4]) }
         self.pid = pid
         self.parent = parent
         self.group = group
         self.session = session
         self.state = state
-        startTicks = start
-        cpuTicks = user &+ system &+ UInt64(clamping: childUser) &+ UInt64(clamping: childSystem)
-        residentBytes = UInt64(clamping: resident) &* UInt64(clamping: sysconf(Int32(_SC_PAGESIZE)))
-        name = String(
-            String(decoding: text[(open + 1)..<close], as: UTF8.self).unicodeScalars.map { scalar in
-                scalar.properties.generalCategory == .control ? "?" : Character(scalar)
-            })
+        startTicks = field(22)
+        cpuTicks = field(14) &+ field(15) &+ field(16) &+ field(17)
+        residentBytes = field(24) &* UInt64(clamping: sysconf(Int32(_SC_PAGESIZE)))
+        name = Self.printable(text[(open + 1)..<close])
+    }
+
+    /// Takes blanks and the decimal number behind them; nil if there is none, or it is too large.
+    private static func nextNumber(_ text: inout ArraySlice<UInt8>) -> Int64? {
+        text = text.drop { $0 == UInt8(ascii: " ") }
+        let isNegative = text.first == UInt8(ascii: "-")
+        if isNegative { text.removeFirst() }
+        var number: Int64 = 0
+        var hasDigits = false
+        while let byte = text.first, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") {
+            let (tenfold, overflows) = number.multipliedReportingOverflow(by: 10)
+            let (sum, overflowsToo) = tenfold.addingReportingOverflow(Int64(byte - UInt8(ascii: "0")))
+            if overflows || overflowsToo { return nil }
+            number = sum
+            hasDigits = true
+            text.removeFirst()
+        }
+        guard hasDigits else { return nil }
+        return isNegative ? -number : number
+    }
+
+    private static func printable(_ name: ArraySlice<UInt8>) -> String {
+        let text = String(decoding: name, as: UTF8.self)
+        if name.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) { return text }
+        return String(
+            text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : Character($0) })
     }
 }
 

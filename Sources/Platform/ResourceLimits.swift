@@ -61,8 +61,8 @@ package enum ResourceLimits {
     package static func parse(_ text: [UInt8]) -> [String: LimitPair] {
         var limits: [String: LimitPair] = [:]
         for line in String(decoding: text, as: UTF8.self).split(separator: "\n") {
-            guard let resource = resources.first(where: { line.hasPrefix("\($0.title) ") }) else { continue }
-            let fields = line.dropFirst(resource.title.count).split(separator: " ")
+            guard let resource = resources.first(where: { line.utf8.starts(with: $0.title.utf8) }) else { continue }
+            let fields = line.dropFirst(resource.title.utf8.count).split(separator: " ")
             guard fields.count >= 2, let soft = value(fields[0]), let hard = value(fields[1]) else { continue }
             limits[resource.name] = LimitPair(soft: soft, hard: hard)
         }

@@ -1,0 +1,82 @@
+import Glibc
+import Links
+import Platform
+import TestSupport
+import Testing
+
+@testable import Balancer
+
+@Suite("Shortages pause, and nothing spins")
+struct ShortageTests {
+    @Test("when all places are taken accepting pauses, and goes on when a connection closes")
+    func placesTaken() throws {
+        try Rig.run { configuration in configuration.connectionsPerLoop = 4 } _: { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            let clients = try (0..<7).map { number in
+                let client = try rig.connect()
+                try client.send("\(number)")
+                return client
+            }
+            let first = try (0..<4).map { _ in try backend.accept() }
+            _ = try eventually("accepting pauses") { try rig.counters.acceptPauses > 0 ? true : nil }
+            #expect(try rig.front.total == 4)
+            #expect(!backend.waits(milliseconds: 50))
+            for (number, server) in first.enumerated() {
+                #expect(try server.receiveText(1) == "\(number)")
+                server.close()
+                clients[number].close()
+            }
+            for number in 4..<7 { #expect(try backend.accept().receiveText(1) == "\(number)") }
+        }
+    }
+
+    @Test("without descriptors accepting pauses, and recovers", arguments: [EMFILE, ENFILE, ENOMEM])
+    func noDescriptors(code: Int32) throws {
+        try Rig.run { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            rig.engine.failAccepts(loop: 0, count: 3, code: code)
+            let client = try rig.connect()
+            try client.send("x")
+            #expect(try backend.accept().receiveText(1) == "x")
+            // Three failures are three pauses, not thousands of tries.
+            #expect(try rig.counters.acceptPauses == 3)
+            #expect(rig.received.contains { if case .log = $0 { true } else { false } })
+        }
+    }
+
+    @Test("the error of a connection that was gone before its accept stops nothing")
+    func abortedConnection() throws {
+        try Rig.run { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            rig.engine.failAccepts(loop: 0, count: 5, code: ECONNABORTED)
+            let client = try rig.connect()
+            try client.send("x")
+            #expect(try backend.accept().receiveText(1) == "x")
+            #expect(try rig.counters.acceptPauses == 0)
+        }
+    }
+
+    @Test("an idle balancer with open connections uses no processor time")
+    func idle() throws {
+        try Rig.run(loops: 2) { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            let pairs = try (0..<20).map { _ in try rig.pair(backend) }
+            for pair in pairs {
+                try pair.client.send("x")
+                _ = try pair.server.receive(1)
+            }
+            let calls = try eventually("the loops have gone to sleep") {
+                let before = rig.engine.wakeUps
+                usleep(50_000)
+                return rig.engine.wakeUps == before ? before : nil
+            }
+            usleep(500_000)
+            #expect(rig.engine.wakeUps == calls)
+            withExtendedLifetime(pairs) {}
+        }
+    }
+}

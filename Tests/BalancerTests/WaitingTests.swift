@@ -1,0 +1,144 @@
+import Glibc
+import Links
+import Platform
+import TestSupport
+import Testing
+
+@testable import Balancer
+
+@Suite("Connections wait while no endpoint is there")
+struct WaitingTests {
+    @Test("those that wait are served in turn as soon as endpoints come", arguments: [1, 2])
+    func servedWhenUp(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            try rig.apply([Rig.pool([])])
+            let clients = try (0..<40).map { number in
+                let client = try rig.connect()
+                try client.send("\(number % 10)")
+                return client
+            }
+            _ = try eventually("all wait") { try rig.front.queued == 40 ? true : nil }
+            #expect(clients.allSatisfy { !$0.isReadable(within: 0) })
+            let backends = try (0..<4).map { _ in try Backend() }
+            try rig.serve(backends)
+            for backend in backends {
+                for _ in 0..<10 {
+                    let server = try backend.accept()
+                    _ = try server.receive(1)
+                    try server.send("served")
+                    server.close()
+                }
+            }
+            for client in clients { #expect(try client.receiveToEnd() == Array("served".utf8)) }
+            #expect(try rig.front.queued == 0)
+            #expect(try rig.front.turnedAway == 0)
+        }
+    }
+
+    @Test("a client is turned away after queueTimeout, and not before")
+    func queueTimeout() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([], queueTimeout: 0.4)])
+            let start = monotonicNanoseconds()
+            let client = try rig.connect()
+            try client.send("x")
+            #expect(client.receiveToEndOrError().code == ECONNRESET)
+            #expect(monotonicNanoseconds() - start > 350_000_000)
+            let counts = try eventually("it is forgotten") {
+                let counts = try rig.front
+                return counts.current == 0 ? counts : nil
+            }
+            #expect(counts.turnedAway == 1)
+            #expect(counts.queued == 0)
+        }
+    }
+
+    @Test("while an instance is replaced in place, those that wait do not expire")
+    func holdUntil() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([], queueTimeout: 0.1, holdUntil: .max)])
+            let client = try rig.connect()
+            #expect(!client.isReadable(within: 600))
+            #expect(try rig.front.queued == 1)
+            try rig.apply([Rig.pool([], queueTimeout: 0.1, holdUntil: monotonicNanoseconds() + 300_000_000)])
+            let start = monotonicNanoseconds()
+            #expect(client.receiveToEndOrError().code == ECONNRESET)
+            #expect(monotonicNanoseconds() - start > 250_000_000)
+        }
+    }
+
+    @Test("a service that is stopped on purpose resets new clients at once, and those that wait")
+    func refuse() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([])])
+            let waiting = try rig.connect()
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            try rig.apply([Rig.pool([], emptiness: .refuse)])
+            #expect(waiting.receiveToEndOrError().code == ECONNRESET)
+            let late = try rig.connect()
+            #expect(late.receiveToEndOrError().code == ECONNRESET)
+            #expect(try rig.front.turnedAway == 2)
+        }
+    }
+
+    @Test("a client that goes away while it waits frees its place")
+    func leavesQueue() throws {
+        try Rig.run { configuration in configuration.connectionsPerLoop = 2 } _: { rig in
+            try rig.apply([Rig.pool([])])
+            for _ in 0..<5 {
+                let client = try rig.connect()
+                _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+                client.reset()
+                _ = try eventually("its place is free") { try rig.front.current == 0 ? true : nil }
+            }
+            #expect(try rig.front.queued == 0)
+        }
+    }
+
+    @Test("a client that has sent its request and ended it waits like any other")
+    func halfClosedWaits() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([])])
+            let client = try rig.connect()
+            try client.send("request")
+            client.finishWriting()
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            let backend = try Backend()
+            try rig.serve([backend])
+            let server = try backend.accept()
+            #expect(try server.receiveToEnd() == Array("request".utf8))
+            try server.send("answer")
+            server.close()
+            #expect(try client.receiveToEnd() == Array("answer".utf8))
+        }
+    }
+
+    @Test("the oldest is served first")
+    func order() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([])])
+            let clients = try (0..<5).map { number in
+                let client = try rig.connect()
+                try client.send("\(number)")
+                _ = try eventually("it waits") { try rig.front.queued == UInt64(number + 1) ? true : nil }
+                return client
+            }
+            let backend = try Backend()
+            try rig.serve([backend])
+            for number in 0..<5 { #expect(try backend.accept().receiveText(1) == "\(number)") }
+            withExtendedLifetime(clients) {}
+        }
+    }
+
+    @Test("clients of a service that leaves the table are reset, and its listener is closed")
+    func serviceLeaves() throws {
+        try Rig.run { rig in
+            try rig.apply([Rig.pool([])])
+            let client = try rig.connect()
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            try rig.apply([])
+            #expect(client.receiveToEndOrError().code == ECONNRESET)
+            _ = try eventually("the port is closed") { (try? rig.connect()) == nil ? true : nil }
+        }
+    }
+}
