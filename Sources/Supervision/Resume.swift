@@ -20,6 +20,11 @@ extension Application {
 
         let known = Dictionary(children.map { ($0.generation, $0) }, uniquingKeysWith: { first, _ in first })
         leftovers.removeAll { known[$0.generation] == nil }
+        // A start that reached nobody may have had a number that was then given to another one.
+        for place in instances.indices {
+            guard let generation = instances[place].process?.generation, let child = known[generation] else { continue }
+            if child.instance != instances[place].id { instances[place].state = .down }
+        }
         adoptStrangers(known)
         assignPorts()
         rebuild()
