@@ -13,7 +13,7 @@ extension ProcessDescriptor {
             guard isMeant(pid) else { return false }
             try process.signal(number)
             return true
-        } catch where error.code == ESRCH {
+        } catch  where error.code == ESRCH {
             return false
         }
     }
