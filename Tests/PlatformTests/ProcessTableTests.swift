@@ -97,20 +97,20 @@ import Testing
     }
 }
 
-@Suite struct ProcessHandleTests {
+@Suite struct VerifiedSignalTests {
     @Test("a process that is still meant gets the signal")
     func meant() throws {
         let child = try TestChild(["/bin/sleep", "60"])
-        #expect(try ProcessHandle.signal(SIGKILL, to: child.pid) { $0 == child.pid })
+        #expect(try ProcessDescriptor.signal(SIGKILL, to: child.pid) { $0 == child.pid })
         try child.waitForEnd()
-        try ProcessHandle(pid: child.pid).waitForEnd(milliseconds: 60_000)
+        try ProcessDescriptor(pid: child.pid).waitForEnd(milliseconds: 60_000)
     }
 
     @Test("a process that is not meant any more gets none")
     func notMeant() throws {
         let child = try TestChild(["/bin/sh", "-c", "trap 'echo hit' USR1; echo up; while :; do sleep 0.01; done"])
         #expect(try child.line() == "up")
-        #expect(try !ProcessHandle.signal(SIGUSR1, to: child.pid) { _ in false })
+        #expect(try !ProcessDescriptor.signal(SIGUSR1, to: child.pid) { _ in false })
         child.signal(SIGTERM)
         #expect(throws: TestFailure.self) { try child.line() }
     }
@@ -120,7 +120,7 @@ import Testing
         var child: TestChild? = try TestChild(["/bin/sleep", "60"])
         let pid = try #require(child).pid
         child = nil
-        #expect(try !ProcessHandle.signal(SIGKILL, to: pid) { _ in true })
+        #expect(try !ProcessDescriptor.signal(SIGKILL, to: pid) { _ in true })
     }
 }
 
