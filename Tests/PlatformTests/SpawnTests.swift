@@ -58,7 +58,8 @@ private let isRoot = geteuid() == 0
         #expect(run.exit == .code(0))
     }
 
-    @Test("gives it a session and a group of its own, clean signals, and no descriptor but its own",
+    @Test(
+        "gives it a session and a group of its own, clean signals, and no descriptor but its own",
         arguments: [false, true])
     func cleanProcess(old: Bool) throws {
         let leaked = open("/proc/self/status", O_RDONLY)  // not close-on-exec
@@ -84,7 +85,9 @@ private let isRoot = geteuid() == 0
     func descriptors(old: Bool) throws {
         let pipes = try (0..<4).map { _ in try makePipe() }
         // Numbers that cross: each target is a source of another.
-        for pipe in pipes { try systemCall("write") { write(pipe.write.raw, "\(pipe.read.raw)\n", "\(pipe.read.raw)\n".utf8.count) } }
+        for pipe in pipes {
+            try systemCall("write") { write(pipe.write.raw, "\(pipe.read.raw)\n", "\(pipe.read.raw)\n".utf8.count) }
+        }
         var spawn = Self.shell("for n in 3 4 5 6; do eval \"read line <&$n\"; echo $line; done")
         spawn.descriptors += pipes.reversed().map { Optional($0.read) }
         spawn.avoidsNewCalls = old
@@ -150,7 +153,8 @@ private let isRoot = geteuid() == 0
 
     @Test("sets directory, mask, limits, and no new privileges")
     func settings() throws {
-        var spawn = Self.shell("pwd; umask; ulimit -S -n; ulimit -H -n; ulimit -S -c; grep NoNewPrivs /proc/self/status")
+        var spawn = Self.shell(
+            "pwd; umask; ulimit -S -n; ulimit -H -n; ulimit -S -c; grep NoNewPrivs /proc/self/status")
         spawn.directory = "/usr"
         spawn.umask = 0o137
         spawn.limits = [.init(resource: 7, soft: 20, hard: 30), .init(resource: 4, soft: 0, hard: 0)]
@@ -201,7 +205,8 @@ private let isRoot = geteuid() == 0
         #expect(error?.code == ECHILD)
     }
 
-    @Test("reaches a group after its leader is gone", .enabled(if: ProcessDescriptor.supportsGroups(), "needs Linux 6.9"))
+    @Test(
+        "reaches a group after its leader is gone", .enabled(if: ProcessDescriptor.supportsGroups(), "needs Linux 6.9"))
     func groups() throws {
         let pipe = try makePipe()
         var spawn = SpawnTests.shell("sleep 1000 & echo $!")
