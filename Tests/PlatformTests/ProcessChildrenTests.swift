@@ -3,13 +3,10 @@ import Platform
 import TestSupport
 import Testing
 
-<<<<<<< HEAD
 @Suite("The children of a process") struct ProcessChildrenTests {
     @Test("lists the children of a thread, by the kernel's list and by looking through all processes")
-=======
 @Suite("The children of a thread") struct ProcessChildrenTests {
     @Test("are listed by the kernel's list and by looking through all processes")
->>>>>>> keeper
     func children() throws {
         let list = ProcessChildren()
         var spawn = Spawn(candidates: ["/bin/sleep", "/usr/bin/sleep"], arguments: ["sleep", "1000"], environment: [])
