@@ -37,6 +37,8 @@ extension Application {
                 // What was started a moment ago, because a dependency is there, is no old process.
                 guard let process = instances[place].process, process.generation < firstNew else { continue }
                 resume(place, process, known[process.generation], &turn)
+                // One that is adopted and not wanted counts for nobody.
+                apply(.reconsidered, to: place, &turn)
             }
             settle(&turn)
         }

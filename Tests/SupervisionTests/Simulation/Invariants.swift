@@ -70,6 +70,9 @@ extension World {
             badEndOf[instance] = nil
             startsOf[instance] = nil
         }
+        if let old = previous.first(where: { $0.id == instance }), case .stopping(_, let stop) = old.state, stop.isAsked {
+            startsOf[instance] = nil
+        }
         if let limit = service.restart.limit {
             let horizon = now - limit.within.wholeNanoseconds
             startsOf[instance] = startsOf[instance, default: []].filter { $0 > horizon } + [now]

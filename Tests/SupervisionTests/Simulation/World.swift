@@ -260,6 +260,7 @@ struct World {
         children[highestGeneration] = Child(
             generation: highestGeneration, instance: instance, port: UInt16(random.pick(40000...49999)), pid: 99,
             isTask: false, others: Int(random.pick(0...1)), readyAt: now)
+        schedule(.leaderDies(highestGeneration, .code(0)), in: random.pick(0...60_000_000_000))
     }
 
     private func decoded(_ old: Application) throws(Violation) -> Application {
