@@ -118,13 +118,17 @@ package enum ProcessTable {
     /// set, or the process is gone or not ours to read.
     package static func environmentValue(_ name: String, of pid: Int32) -> String? {
         let wanted = Array("\(name)=".utf8)
-        // The kernel lets a process move and overwrite its environment: anything may be here.
-        guard let text = try? Files.readPrefix("/proc/\(pid)/environ", count: environmentLimit) else { return nil }
-        var rest = text[...]
-        while !rest.isEmpty {
-            let entry = rest.prefix { $0 != 0 }
-            if entry.starts(with: wanted) { return String(decoding: entry.dropFirst(wanted.count), as: UTF8.self) }
-            rest = rest[entry.endIndex...].dropFirst()
+        // supd puts its own variable first, so the beginning nearly always has it.
+        for count in [4096, environmentLimit] {
+            // The kernel lets a process move and overwrite its environment: anything may be here.
+            guard let text = try? Files.readPrefix("/proc/\(pid)/environ", count: count) else { return nil }
+            var rest = text[...]
+            while let end = rest.firstIndex(of: 0) ?? (text.count < count ? rest.endIndex : nil), !rest.isEmpty {
+                let entry = rest[..<end]
+                if entry.starts(with: wanted) { return String(decoding: entry.dropFirst(wanted.count), as: UTF8.self) }
+                rest = rest[end...].dropFirst()
+            }
+            if text.count < count { return nil }
         }
         return nil
     }
