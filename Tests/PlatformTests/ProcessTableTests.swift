@@ -78,6 +78,15 @@ import Testing
         #expect(ProcessTable.environmentValue("SUPD", of: child.pid) == nil)
     }
 
+    @Test("a variable is found wherever it lies against the first part that is read", arguments: 4000...4100)
+    func variableAtBoundary(before: Int) throws {
+        let child = try TestChild(
+            ["/bin/sleep", "60"],
+            environment: ["F=" + String(repeating: "x", count: before - 3), "SUPD_SCOPE=0123456789"])
+        #expect(ProcessTable.environmentValue("SUPD_SCOPE", of: child.pid) == "0123456789")
+        #expect(ProcessTable.environmentValue("NONE", of: child.pid) == nil)
+    }
+
     @Test("the children of a process are listed")
     func children() throws {
         let child = try TestChild(["/bin/sh", "-c", "sleep 60 & echo $!; wait"])
