@@ -82,7 +82,7 @@ import Testing
 
     // MARK: Shape
 
-    @Test(arguments: ["", "  \n// nothing\n", "{}", "{ services: {} }", "[]", "'text'", "{ services: [] }", "{ services: { a: {} } }", "{ services: { a: [] } }", "{ services: null }"])
+    @Test(arguments: ["", "  \n// nothing\n", "{}", "[]", "'text'", "{ services: [] }", "{ services: { a: {} } }", "{ services: { a: [] } }", "{ services: null }"])
     func anEmptyOrShapelessManifestSaysWhatIsWanted(text: String) {
         let result = load(text)
         #expect(result.manifest == nil)
