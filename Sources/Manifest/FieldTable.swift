@@ -64,7 +64,7 @@ package enum FieldTable {
     private static let servicesFormat = Format<JSON5Value>(
         expected: "a map of services",
         schema: .members([
-            "type": "object", "minProperties": 1, "maxProperties": .integer(ManifestLoader.maximumServices),
+            "type": "object", "maxProperties": .integer(ManifestLoader.maximumServices),
             "propertyNames": .members(["pattern": "^(?!all$)[a-z][a-z0-9-]{0,62}$"]),
             "additionalProperties": .members(["$ref": "#/$defs/service"]),
         ])

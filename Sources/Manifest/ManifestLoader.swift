@@ -117,9 +117,9 @@ package enum ManifestLoader {
             reader.report(value, expected: "a map of services")
             return nil
         }
-        guard !members.isEmpty else {
-            reader.report(value.offset, "found no service, expected at least one: \(example)")
-            return nil
+        // What a new installation begins with, and what is left when the last service is taken out.
+        if members.isEmpty {
+            reader.warnings.add(reader.location(value.offset), "found no service: supd will have nothing to do")
         }
         guard members.count <= maximumServices else {
             reader.report(value.offset, "found \(members.count) services, expected at most \(maximumServices)")

@@ -91,7 +91,7 @@ import Testing
     // MARK: Shape
 
     @Test(arguments: [
-        "", "  \n// nothing\n", "{}", "{ services: {} }", "[]", "'text'", "{ services: [] }", "{ services: { a: {} } }",
+        "", "  \n// nothing\n", "{}", "[]", "'text'", "{ services: [] }", "{ services: { a: {} } }",
         "{ services: { a: [] } }", "{ services: null }",
     ])
     func anEmptyOrShapelessManifestSaysWhatIsWanted(text: String) {

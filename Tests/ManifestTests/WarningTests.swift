@@ -64,6 +64,14 @@ private func warnings(_ services: String, facts: HostFacts = testFacts) -> [Stri
         #expect(checkReport(result).hasSuffix("t.json5: 1 service, 1 instance: OK, 1 warning\n"))
     }
 
+    @Test func aManifestWithoutServicesIsValidButWarnedOf() {
+        #expect(checkReport(load("{ services: {} }")) == """
+            t.json5:1:13: warning: services: found no service: supd will have nothing to do
+            t.json5: 0 services, 0 instances: OK, 1 warning
+
+            """)
+    }
+
     @Test func theBalancersUserHasNoEffectWithoutRoot() {
         let result = load(
             "{ supd: { balancer: { user: 'nobody' } }, services: { a: { command: 'a' } } }",

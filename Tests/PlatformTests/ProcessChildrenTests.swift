@@ -3,8 +3,6 @@ import Platform
 import TestSupport
 import Testing
 
-@Suite("The children of a process") struct ProcessChildrenTests {
-    @Test("lists the children of a thread, by the kernel's list and by looking through all processes")
 @Suite("The children of a thread") struct ProcessChildrenTests {
     @Test("are listed by the kernel's list and by looking through all processes")
     func children() throws {
