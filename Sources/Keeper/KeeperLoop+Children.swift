@@ -54,9 +54,9 @@ extension KeeperLoop {
             }
             var output: [Descriptor] = []
             if plan.capturesOutput {
-                let (standardOutput, standardError) = (try makePipe(), try makePipe())
+                let standardOutput = try makePipe(nonblockingRead: true)
+                let standardError = try makePipe(nonblockingRead: true)
                 output = [standardOutput.read, standardError.read]
-                for descriptor in output { try setNonblocking(descriptor) }
                 spawn.descriptors = [nil, standardOutput.write, standardError.write]
                 if let credentials = plan.credentials {
                     // So that the program may open /dev/stdout by its name.
