@@ -23,7 +23,7 @@ complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart
 complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a limit -d 'change limits of running services'
 complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a check -d 'see whether a manifest is right, without a daemon'
 complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a shutdown -d 'stop all services in order, then supd itself'
-complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a version -d 'show the version of supctl, and of the supd that runs'
+complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a version -d 'show the version of supctl and of the running supd'
 complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a completion -d 'print a completion script for a shell'
 complete -c supctl -n 'not __fish_seen_subcommand_from status start stop restart logs signal limit check shutdown version completion help' -a help -d 'show this, or all about one verb'
 complete -c supctl -n '__fish_seen_subcommand_from status' -l json -d 'as JSON, for programs: absent is null, keys never change meaning'

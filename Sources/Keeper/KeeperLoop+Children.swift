@@ -42,17 +42,21 @@ extension KeeperLoop {
         spawn.resetsOOMScore = resetsOOMScore
         spawn.avoidsNewCalls = configuration.usesOldKernelPaths
         spawn.limits =
-            [openFileLimit].compactMap(\.self)
+            [formerFileLimit].compactMap(\.self)
             + plan.limits.map { Spawn.Limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }
         spawn.credentials = plan.credentials.map {
             Spawn.Credentials(user: $0.user, group: $0.group, supplementary: $0.supplementary)
         }
         do {
+            // The number tells how many are open: the kernel gives out the lowest that is free.
+            guard try signals.descriptor.duplicate().raw + 4 < descriptorReserve else {
+                throw SpawnError(stage: .prepare, code: ErrnoValue.tooManyFiles)
+            }
             var output: [Descriptor] = []
             if plan.capturesOutput {
-                let (standardOutput, standardError) = (try makePipe(), try makePipe())
+                let standardOutput = try makePipe(nonblockingRead: true)
+                let standardError = try makePipe(nonblockingRead: true)
                 output = [standardOutput.read, standardError.read]
-                for descriptor in output { try setNonblocking(descriptor) }
                 spawn.descriptors = [nil, standardOutput.write, standardError.write]
                 if let credentials = plan.credentials {
                     // So that the program may open /dev/stdout by its name.
@@ -186,6 +190,8 @@ extension KeeperLoop {
             guard let process = try? ProcessDescriptor(pid: pid) else { continue }
             // One that has ended already needs nobody's attention.
             if (try? process.exit()) != nil { continue }
+            // One that there is no room to watch is found again later.
+            guard process.descriptor.raw < descriptorReserve else { continue }
             guard let token = try? watch(process.descriptor, .orphanExit(pid)) else { continue }
             knownProcesses.insert(pid)
             orphans[pid] = OrphanResources(process: process, token: token)

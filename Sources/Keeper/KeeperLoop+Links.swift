@@ -52,6 +52,16 @@ extension KeeperLoop {
         }
     }
 
+    /// Keeps the descriptor that came beside the message being handled.
+    func hold(_ name: String) {
+        guard let descriptor = received.first, descriptor.raw < descriptorReserve else {
+            held[name] = nil
+            DaemonLog.error("cannot hold \(name): too many open files; raise the limit of open files of supd")
+            return
+        }
+        held[name] = descriptor
+    }
+
     /// Sends what there is room for.
     func flushLinks() {
         for role in Role.allCases { flush(role) }

@@ -36,8 +36,11 @@ final class KeeperLoop {
     /// Whether groups are signalled by pidfd, so that a leader need not be kept as a zombie.
     let signalsGroupsByDescriptor: Bool
     let notifySocket: NotifySocket?
-    /// The limit of open files before the keeper raised its own.
-    let openFileLimit: Spawn.Limit?
+    /// The limit of open files before the keeper raised its own; nil: it did not.
+    let formerFileLimit: Spawn.Limit?
+    /// Numbers of descriptors from here on are kept for the roles: without them no supervisor could be started to
+    /// release what uses up all others.
+    let descriptorReserve: Int32
     let resetsOOMScore: Bool
     let standardOutput: Descriptor?
     let standardError: Descriptor?
@@ -71,7 +74,9 @@ final class KeeperLoop {
         signalsGroupsByDescriptor = !configuration.usesOldKernelPaths && ProcessDescriptor.supportsGroups()
         notifySocket = try configuration.notifySocket.flatMap { path throws(SystemError) in try NotifySocket(path: path)
         }
-        openFileLimit = raiseOpenFileLimit()
+        let fileLimit = raiseOpenFileLimit()
+        formerFileLimit = fileLimit.before
+        descriptorReserve = Int32(clamping: max(fileLimit.now - 24, 0))
         resetsOOMScore =
             (try? readSmallFile("/proc/self/oom_score_adj", limit: 16)).map { $0 != Array("0\n".utf8) } ?? false
         standardOutput = try? Descriptor.duplicate(of: 1)
@@ -167,7 +172,7 @@ final class KeeperLoop {
         case .forget(let id): forget(id)
         case .signalOrphan(let pid, let number): try? orphans[pid]?.process.signal(number)
         case .findOrphans: findOrphans()
-        case .hold(let name): held[name] = received.first
+        case .hold(let name): hold(name)
         case .drop(let name): held[name] = nil
         case .notify(let text): try? notifySocket?.send(text)
         case .warn(let text): DaemonLog.warning(text)

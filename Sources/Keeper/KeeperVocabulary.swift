@@ -105,6 +105,7 @@ enum ErrnoValue {
     static let noProcess: Int32 = 3
     static let tryAgain: Int32 = 11
     static let exists: Int32 = 17
+    static let tooManyFiles: Int32 = 24
     static let nameTooLong: Int32 = 36
     static let canceled: Int32 = 125
 }

@@ -6,7 +6,7 @@ struct BatchFormatter {
     /// The lines, all of them whole.
     let output = ByteBuffer()
     private var timestamps = TimestampWriter()
-    private static let keptCapacity = 1 << 20
+    private static let keptCapacity = 512 << 10
 
     /// What a transaction comes to, beside the output.
     struct Batch {

@@ -39,7 +39,7 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
 
 /// Passes notices on, but not more than a few in a row: ten at once, then one every ten seconds. A disk that is full is
 /// full for every instance.
-struct NoticeLimiter {
+final class NoticeLimiter {
     private let report: @Sendable (LogNotice) -> Void
     private var credit = 10
     private var lastCredit: Int64 = 0
@@ -47,7 +47,7 @@ struct NoticeLimiter {
 
     init(_ report: @escaping @Sendable (LogNotice) -> Void) { self.report = report }
 
-    mutating func post(_ notice: LogNotice) {
+    func post(_ notice: LogNotice) {
         let now = monotonicNanoseconds()
         let earned = (now - lastCredit) / 10_000_000_000
         if earned > 0 {

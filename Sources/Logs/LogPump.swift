@@ -19,7 +19,11 @@ package final class LogPump: Sendable {
     private struct State {
         var writer: LogWriter
         var retryIsScheduled = false
+        var pace = Pace()
     }
+
+    /// Wakes the queue out of a pause when there is a command.
+    private let hurry = DispatchSemaphore(value: 0)
 
     /// The bytes after which commands get their turn; some ten milliseconds.
     private static let turnBudget = 4 << 20
@@ -94,6 +98,7 @@ package final class LogPump: Sendable {
     private func perform(
         _ command: @escaping @Sendable (LogWriter) -> Void, then: @escaping @Sendable () -> Void = {}
     ) {
+        hurry.signal()
         queue.async { [self] in
             state.withLock { command($0.writer) }
             scheduleRetry()
@@ -102,7 +107,12 @@ package final class LogPump: Sendable {
     }
 
     private func takeTurn() {
-        state.withLock { _ = $0.writer.takeTurn(budget: Self.turnBudget) }
+        let isTooSoon = state.withLock { $0.pace.isTooSoon(at: monotonicNanoseconds()) }
+        if isTooSoon { _ = hurry.wait(timeout: .now() + .milliseconds(1)) }
+        state.withLock { state in
+            let taken = state.writer.takeTurn(budget: Self.turnBudget)
+            state.pace.lastTurnWasSmall = taken < Pace.smallTurn
+        }
         scheduleRetry()
     }
 
@@ -123,5 +133,25 @@ package final class LogPump: Sendable {
             state.writer.writeNotes()
         }
         scheduleRetry()
+    }
+}
+
+/// Holds back turns that come too fast for the little they find: a service that writes every line by itself would cost
+/// a wake-up a line. A millisecond's pause finds a hundred of them.
+private struct Pace {
+    static let smallTurn = 32 << 10
+    private static let burst: Int64 = 10
+    private static let turnNanoseconds: Int64 = 1_000_000
+
+    var lastTurnWasSmall = false
+    /// When the turns so far would have been due at one a millisecond.
+    private var due: Int64 = 0
+
+    /// Whether to pause before a turn, because more than ten came ahead of one a millisecond.
+    mutating func isTooSoon(at now: Int64) -> Bool {
+        due = max(due, now - Self.burst * Self.turnNanoseconds) + Self.turnNanoseconds
+        guard due > now, lastTurnWasSmall else { return false }
+        due = now
+        return true
     }
 }

@@ -5,11 +5,6 @@ package import Platform
 ///
 /// It blocks on nothing but the disk, and keeps no clock: whoever drives it decides when (see LogPump).
 package final class LogWriter {
-    /// The points of a transaction between which a test looks at what a killed process would leave.
-    package enum Step: Sendable, Hashable, CaseIterable {
-        case announced, read, formatted, located, written, rotated, settling, settled, done
-    }
-
     /// What a call of `takeBatch` found.
     enum Taken: Equatable {
         /// So many bytes were taken.
@@ -32,20 +27,22 @@ package final class LogWriter {
 
     private let directory: String
     private let journal: LogJournal
+    private let transactions: LogTransactions
+    private let notices: NoticeLimiter
     private let readiness: ReadinessSet
-    private var peekPipe: PeekPipe?
-    private var notices: NoticeLimiter
+    private let peekPipe: PeekPipe
     private var streams: [UInt64: Stream] = [:]
     private var files: [String: LogFile] = [:]
     /// The slots that a process before left, until its streams are attached again.
     private var inherited: [Int] = []
     private var lastToken: UInt64 = 0
-    private var random = SystemRandomNumberGenerator()
     private var nonce: UInt64
-    private var formatter = BatchFormatter()
 
-    /// For tests: called at each step.
-    package var atStep: ((Step) -> Void)?
+    /// For tests: called at each step of a transaction.
+    package var atStep: ((LogStep) -> Void)? {
+        get { transactions.atStep }
+        set { transactions.atStep = newValue }
+    }
     /// The wall clock.
     package var clock: () -> Int64 = wallClockNanoseconds
 
@@ -57,6 +54,8 @@ package final class LogWriter {
         self.directory = directory
         notices = NoticeLimiter(report)
         readiness = try ReadinessSet()
+        peekPipe = try PeekPipe()
+        var random = SystemRandomNumberGenerator()
         nonce = random.next()
         var resumed: LogJournal?
         if let held {
@@ -66,12 +65,19 @@ package final class LogWriter {
                 notices.post(.journalUnusable(reason: error.description))
             }
         }
-        if let resumed {
-            journal = resumed
-            resume()
-        } else {
-            journal = try LogJournal()
-        }
+        journal = if let resumed { resumed } else { try LogJournal() }
+        transactions = LogTransactions(journal, notices)
+        if resumed != nil { resume() }
+    }
+
+    /// Finishes what the process before was doing when it ended.
+    private func resume() {
+        inherited = journal.scanSlots()
+        transactions.resume { file(of: journal.instance($0), maxSize: journal.maxSize($0), keep: journal.keep($0)) }
+        files = [:]
+        // The transaction may have been a stream's last.
+        inherited.removeAll { !journal.slotIsUsed($0) }
+        if inherited.contains(where: { !journal.dropped($0).isEmpty }) { transactions.hasUnwrittenNotes = true }
     }
 
     /// The journal's memfd, to be held by a process that lives longer.
@@ -79,7 +85,7 @@ package final class LogWriter {
     /// Readable while one of the pipes has something.
     package var readinessDescriptor: Descriptor { readiness.descriptor }
     /// Whether lines were dropped that the files do not tell of yet.
-    package private(set) var hasUnwrittenNotes = false
+    package var hasUnwrittenNotes: Bool { transactions.hasUnwrittenNotes }
     /// How many streams are attached.
     package var streamCount: Int { streams.count }
 
@@ -112,6 +118,7 @@ package final class LogWriter {
             return
         }
         journal.set(slot, maxSize: file.maxSize, keep: file.keep)
+        if !journal.dropped(slot).isEmpty { transactions.hasUnwrittenNotes = true }
         lastToken += 1
         do throws(SystemError) {
             try PipeIO.setNonBlocking(pipe)
@@ -194,15 +201,15 @@ package final class LogWriter {
     private func endSlot(_ slot: Int, _ file: LogFile) {
         if journal.carryLength(slot) == 0, journal.dropped(slot).isEmpty { return journal.free(slot) }
         var transaction = LogTransaction(phase: .writing, slot: slot, isLast: true, timestamp: clock())
-        complete(&transaction, file)
+        transactions.complete(&transaction, file)
     }
 
     /// Tries to write the notes about dropped lines for streams that have nothing else to say.
     package func writeNotes() {
-        hasUnwrittenNotes = false
+        transactions.hasUnwrittenNotes = false
         for stream in streams.values where !journal.dropped(stream.slot).isEmpty {
             var transaction = LogTransaction(phase: .writing, slot: stream.slot, timestamp: clock())
-            complete(&transaction, stream.file)
+            transactions.complete(&transaction, stream.file)
         }
     }
 
@@ -243,7 +250,7 @@ package final class LogWriter {
             var lastByte: UInt8 = 0
             if available < 8 {
                 // Also when nothing waits: only this tells the end from "nothing yet" without taking anything.
-                let bytes = try peek(stream.pipe, count: max(available, 1))
+                let bytes = try peekPipe.peek(stream.pipe, count: max(available, 1))
                 guard let last = bytes.last else { return .end }
                 lastByte = last
                 transaction.byteCount = bytes.count
@@ -253,15 +260,15 @@ package final class LogWriter {
                 count: transaction.byteCount, random: nonce ^ (nonce >> 29), lastByte: lastByte)
             transaction.timestamp = clock()
             journal.commit(transaction)
-            atStep?(.announced)
+            transactions.atStep?(.announced)
             let count = try journal.memory.read(from: stream.pipe, into: journal.bufferRange(transaction.byteCount))
-            atStep?(.read)
+            transactions.atStep?(.read)
             guard count > 0 else {
                 journal.commit(LogTransaction())
                 return .end
             }
             transaction.byteCount = count
-            complete(&transaction, stream.file)
+            transactions.complete(&transaction, stream.file)
             enlarge(token, afterTaking: available)
             return .bytes(count)
         } catch {
@@ -270,13 +277,6 @@ package final class LogWriter {
             notices.post(.unreadable(instance: stream.file.instance, error: error))
             return .end
         }
-    }
-
-    private func peek(_ pipe: Descriptor, count: Int) throws(SystemError) -> [UInt8] {
-        if let peekPipe { return try peekPipe.peek(pipe, count: count) }
-        let created = try PeekPipe()
-        peekPipe = created
-        return try created.peek(pipe, count: count)
     }
 
     /// A pipe that is found nearly full three times running gets a larger one, so that a service that writes faster than
@@ -294,173 +294,5 @@ package final class LogWriter {
             }
         }
         streams[token] = stream
-    }
-
-    // MARK: Transactions
-
-    /// Takes a transaction whose bytes are in the buffer to its end.
-    private func complete(_ transaction: inout LogTransaction, _ file: LogFile) {
-        let slot = transaction.slot
-        let before = journal.dropped(slot)
-        let batch = formatter.format(transaction, journal)
-        atStep?(.formatted)
-        let failure = write(&transaction, file)
-        let written = transaction.written
-        var dropped = written >= batch.noteLength ? DroppedLines() : before
-        if let failure {
-            let lost = formatter.count(from: max(written, batch.noteLength))
-            dropped.lines &+= lost.lines
-            dropped.bytes &+= lost.bytes
-            dropped.code = failure.code
-            hasUnwrittenNotes = true
-            if !file.isInTrouble { notices.post(.dropping(instance: file.instance, error: failure)) }
-            file.isInTrouble = true
-        } else if batch.noteLength > 0 {
-            notices.post(.recovered(instance: file.instance, lines: before.lines, bytes: before.bytes))
-            file.isInTrouble = false
-        }
-        transaction.phase = .settling
-        transaction.dropped = dropped
-        transaction.carrySource = batch.carrySource
-        transaction.carryTarget = batch.carryTarget
-        transaction.carryCount = batch.carryCount
-        journal.commit(transaction)
-        atStep?(.settling)
-        settle(transaction)
-    }
-
-    private func settle(_ transaction: LogTransaction) {
-        journal.settle(transaction)
-        atStep?(.settled)
-        journal.commit(LogTransaction())
-        // Killed before this, the next process finds a slot without an unfinished line, and frees it.
-        if transaction.isLast { journal.free(transaction.slot) }
-        atStep?(.done)
-    }
-
-    /// Writes the formatted text from `transaction.written` on, in parts where the file becomes full. Returns why, if not
-    /// all could be written.
-    private func write(_ transaction: inout LogTransaction, _ file: LogFile) -> SystemError? {
-        let output = formatter.output
-        var deletions = 0
-        var mayRotate = true
-        while transaction.written < output.count {
-            do throws(SystemError) {
-                try file.open(now: transaction.timestamp)
-            } catch {
-                return error
-            }
-            transaction.phase = .writing
-            transaction.device = file.status?.device ?? 0
-            transaction.inode = file.status?.inode ?? 0
-            transaction.fileOffset = file.size
-            journal.commit(transaction)
-            atStep?(.located)
-            let end: Int
-            switch nextPart(from: transaction.written, file, mayRotate: mayRotate) {
-            case .success(let found): end = found
-            case .failure(let error): return error
-            }
-            guard end > transaction.written else {
-                mayRotate = rotate(file)
-                atStep?(.rotated)
-                continue
-            }
-            switch file.append(output, transaction.written..<end) {
-            case .done:
-                atStep?(.written)
-                transaction.written = end
-            case .deleted where deletions < 3:
-                deletions += 1
-            case .deleted:
-                transaction.written = end
-            case .failed(let kept, let error):
-                transaction.written = kept
-                return error
-            }
-        }
-        return nil
-    }
-
-    /// Where the next part of the output ends: at a line's end, within the file's size if possible. `start` itself means
-    /// that the file must be rotated first.
-    private func nextPart(
-        from start: Int, _ file: LogFile, mayRotate: Bool
-    ) -> Result<Int, SystemError> {
-        let output = formatter.output
-        let room = file.maxSize - file.size
-        if output.count - start <= room { return .success(output.count) }
-        if room > 0, let newline = output.lastIndex(of: CRIFormat.newline, in: start..<start + room) {
-            return .success(newline + 1)
-        }
-        if file.size > 0, mayRotate { return .success(start) }
-        // Neither a single line that is longer than a file may be, nor a file that cannot be rotated, stops the rest;
-        // but there is an end to how long such a file becomes.
-        if file.size >= file.maxSize * 2 {
-            return .failure(.noSpace("\(file.path), which is twice its maxSize and cannot be rotated"))
-        }
-        let newline = output.firstIndex(of: CRIFormat.newline, in: start..<output.count)
-        return .success(newline.map { $0 + 1 } ?? output.count)
-    }
-
-    /// Rotates a file; false if that failed.
-    private func rotate(_ file: LogFile) -> Bool {
-        do throws(SystemError) {
-            try file.rotate()
-            file.rotationIsBroken = false
-            return true
-        } catch {
-            if !file.rotationIsBroken { notices.post(.rotationFailed(instance: file.instance, error: error)) }
-            file.rotationIsBroken = true
-            return false
-        }
-    }
-
-    // MARK: After a crash
-
-    /// Finishes what the process before was doing when it ended.
-    private func resume() {
-        if journal.countAttempt() > 3 {
-            notices.post(.journalUnusable(reason: "three processes have ended while finishing it"))
-            journal.commit(LogTransaction())
-        }
-        inherited = journal.scanSlots()
-        if var transaction = journal.transaction() {
-            finish(&transaction)
-        } else {
-            notices.post(.journalUnusable(reason: "damaged"))
-            journal.commit(LogTransaction())
-        }
-        // The transaction may have been a stream's last, or its slot one that was about to be freed.
-        inherited.removeAll { !journal.slotIsUsed($0) }
-        hasUnwrittenNotes = inherited.contains { !journal.dropped($0).isEmpty }
-        journal.resetAttempts()
-    }
-
-    private func finish(_ transaction: inout LogTransaction) {
-        switch transaction.phase {
-        case .idle:
-            return
-        case .settling:
-            return settle(transaction)
-        case .reading where journal.witnessIsIntact(transaction):
-            return journal.commit(LogTransaction())
-        case .reading, .writing:
-            let slot = transaction.slot
-            guard
-                let file = file(
-                    of: journal.instance(slot), maxSize: journal.maxSize(slot), keep: journal.keep(slot))
-            else { return journal.commit(LogTransaction()) }
-            if transaction.phase == .writing {
-                do throws(SystemError) {
-                    try file.cutBack(transaction)
-                } catch {
-                    // Writing it again may double some of it; leaving it would lose some.
-                    notices.post(.dropping(instance: file.instance, error: error))
-                }
-            }
-            complete(&transaction, file)
-            forget(file)
-        }
     }
 }

@@ -7,7 +7,8 @@ package func parseIPv4(_ text: some StringProtocol) -> [UInt8]? {
     var bytes: [UInt8] = []
     for part in parts {
         // No leading zeros: some programs read them as octal.
-        guard part.utf8.allSatisfy(isDigit), part.utf8.count == 1 || part.utf8.first != UInt8(ascii: "0"), let byte = UInt8(part)
+        guard part.utf8.allSatisfy(isDigit), part.utf8.count == 1 || part.utf8.first != UInt8(ascii: "0"),
+            let byte = UInt8(part)
         else { return nil }
         bytes.append(byte)
     }
@@ -62,7 +63,8 @@ package func ipv6Text(_ groups: [UInt16]) -> String {
 
 /// Reads `"ADDRESS:PORT"` or `"[ADDRESS]:PORT"`; nil for anything else.
 func parseSocketAddress(_ text: String) -> ListenAddress? {
-    guard text.utf8.count <= 64, let colon = text.lastIndex(of: ":"), let port = parsePort(text[text.index(after: colon)...])
+    guard text.utf8.count <= 64, let colon = text.lastIndex(of: ":"),
+        let port = parsePort(text[text.index(after: colon)...])
     else { return nil }
     let host = text[..<colon]
     if host.hasPrefix("["), host.hasSuffix("]") {

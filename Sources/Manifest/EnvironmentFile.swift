@@ -18,7 +18,9 @@ package let maximumEnvironmentFileSize = 1 << 20
 /// No variables are replaced. A name that comes again takes the later value.
 package func parseEnvironmentFile(_ text: [UInt8]) throws(EnvironmentFileError) -> [(name: String, value: String)] {
     guard text.count <= maximumEnvironmentFileSize else {
-        throw EnvironmentFileError(line: 1, message: "found a file of more than \(sizeText(UInt64(maximumEnvironmentFileSize))), expected less")
+        throw EnvironmentFileError(
+            line: 1, message: "found a file of more than \(sizeText(UInt64(maximumEnvironmentFileSize))), expected less"
+        )
     }
     var result: [(name: String, value: String)] = []
     let start = text.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
@@ -68,7 +70,8 @@ private struct EnvironmentLine {
             throw failure("found bytes that are not UTF-8, expected text in UTF-8")
         }
         guard name.utf8.count + value.utf8.count + 2 <= maximumTextLength else {
-            throw failure("found a value of \(value.utf8.count) bytes, expected at most \(maximumTextLength) with its name")
+            throw failure(
+                "found a value of \(value.utf8.count) bytes, expected at most \(maximumTextLength) with its name")
         }
         return (name, value)
     }
@@ -84,7 +87,9 @@ private struct EnvironmentLine {
         while let byte = rest.popFirst() {
             if byte == quote {
                 dropSpace()
-                guard rest.isEmpty else { throw failure("found more after the closing quote, expected the end of the line") }
+                guard rest.isEmpty else {
+                    throw failure("found more after the closing quote, expected the end of the line")
+                }
                 return value
             }
             guard byte == UInt8(ascii: "\\"), quote == UInt8(ascii: "\"") else {
@@ -94,7 +99,8 @@ private struct EnvironmentLine {
             switch rest.popFirst() {
             case UInt8(ascii: "n"): value.append(0x0A)
             case UInt8(ascii: "t"): value.append(0x09)
-            case .some(let next) where [UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`")].contains(next):
+            case .some(let next)
+            where [UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "$"), UInt8(ascii: "`")].contains(next):
                 value.append(next)
             case .some(let next): value += [byte, next]
             case .none: break

@@ -228,7 +228,8 @@ struct Section<Target>: Sendable {
                 if exclusive.contains(field.name) {
                     if let chosen {
                         return reader.report(
-                            member.keyOffset, "found \(quoted(field.name)) beside \(quoted(chosen)), expected only one of them")
+                            member.keyOffset,
+                            "found \(quoted(field.name)) beside \(quoted(chosen)), expected only one of them")
                     }
                     chosen = field.name
                 }
@@ -241,13 +242,15 @@ struct Section<Target>: Sendable {
     }
 
     private func reportUnknown(_ member: JSON5Member, _ reader: inout FieldReader) {
+        if reader.problems.isFull { return reader.problems.addUnseen() }
         if let reason = misplaced[member.key] {
             return reader.report(member.keyOffset, "found \(quoted(member.key)), expected it elsewhere: \(reason)")
         }
         let names = fields.map(\.name)
         let suggestion = reader.suggestion(for: member.key, among: names)
         let expected = suggestion.isEmpty ? "one of \(names.joined(separator: ", "))" : "a known one"
-        reader.report(member.keyOffset, "found the unknown key \(quoted(member.key)), expected \(expected)\(suggestion)")
+        reader.report(
+            member.keyOffset, "found the unknown key \(quoted(member.key)), expected \(expected)\(suggestion)")
     }
 
     /// The section as JSON Schema.

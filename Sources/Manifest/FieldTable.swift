@@ -16,7 +16,9 @@ package enum FieldTable {
     /// The root.
     static let root = Section<Draft>([
         Field("supd", section: daemon, inDefaults: false, "The daemon's own settings."),
-        Field("defaults", sectionFormat("defaults"), "Fields that are merged under every service.") { $1.defaults = $0 },
+        Field("defaults", sectionFormat("defaults"), "Fields that are merged under every service.") {
+            $1.defaults = $0
+        },
         Field(
             "services", servicesFormat, required: true,
             children: service.descriptions.map { field in
@@ -46,7 +48,7 @@ package enum FieldTable {
                 ) { $1.supd.balancer.loops = $0 },
                 Field(
                     "user", Format.account("user").located,
-                    "Whom the balancer runs as when supd is root; without it the user supd if there is one, else an unused uid."
+                    "Whom the balancer runs as when supd is root; without it the user supd, else an unused uid."
                 ) {
                     $1.supd.balancer.user = $0.value
                     $1.balancerUser = $0.location
@@ -62,7 +64,7 @@ package enum FieldTable {
     private static let servicesFormat = Format<JSON5Value>(
         expected: "a map of services",
         schema: .members([
-            "type": "object", "minProperties": 1, "maxProperties": .integer(ManifestLoader.maximumServices),
+            "type": "object", "maxProperties": .integer(ManifestLoader.maximumServices),
             "propertyNames": .members(["pattern": "^(?!all$)[a-z][a-z0-9-]{0,62}$"]),
             "additionalProperties": .members(["$ref": "#/$defs/service"]),
         ])

@@ -22,7 +22,8 @@ extension Format where Value == Int {
 extension Format where Value == Double {
     /// A number in a range.
     static func decimal(_ range: ClosedRange<Double>) -> Format {
-        let expected = "a number from \(JSONText.number(range.lowerBound).text()) to \(JSONText.number(range.upperBound).text())"
+        let expected =
+            "a number from \(JSONText.number(range.lowerBound).text()) to \(JSONText.number(range.upperBound).text())"
         return Format(
             expected: expected,
             schema: .members([
@@ -43,7 +44,8 @@ extension Format where Value: RawRepresentable & CaseIterable, Value.RawValue ==
     static var word: Format {
         let words = Value.allCases.map(\.rawValue)
         let expected = alternatives(words.map(quoted))
-        return Format(expected: expected, schema: .members(["enum": .array(words.map { .string($0) })])) { value, reader in
+        return Format(expected: expected, schema: .members(["enum": .array(words.map { .string($0) })])) {
+            value, reader in
             guard case .string(let text) = value.content, let result = Value(rawValue: text) else {
                 if case .string(let text) = value.content {
                     reader.report(value, expected: expected + reader.suggestion(for: text, among: words))
@@ -97,7 +99,8 @@ extension Format where Value == UInt64 {
     /// A number of bytes, plain or with a unit.
     static func size(_ range: ClosedRange<UInt64>) -> Format {
         let expected =
-            "a size in bytes like 4096, \"512K\", \"10M\" or \"1G\", from \(sizeText(range.lowerBound)) to \(sizeText(range.upperBound))"
+            "a size in bytes like 4096, \"512K\", \"10M\" or \"1G\", "
+            + "from \(sizeText(range.lowerBound)) to \(sizeText(range.upperBound))"
         return Format(
             expected: expected,
             schema: .members([
@@ -159,97 +162,13 @@ extension Format where Value == PortRange {
             expected: expected, schema: .members(["type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"])
         ) { value, reader in
             guard case .string(let text) = value.content, let dash = text.firstIndex(of: "-"),
-                let first = parsePort(text[..<dash]), let last = parsePort(text[text.index(after: dash)...]), first <= last
+                let first = parsePort(text[..<dash]), let last = parsePort(text[text.index(after: dash)...]),
+                first <= last
             else {
                 reader.report(value, expected: expected)
                 return nil
             }
             return PortRange(first: first, last: last)
-        }
-    }
-}
-
-extension Format where Value == String {
-    /// A text with rules of its own and no variables.
-    static func text(
-        _ expected: String, pattern: JSONText? = nil, minimum: Int = 1, maximum: Int,
-        where isRight: @escaping @Sendable (String) -> Bool = { _ in true }
-    ) -> Format {
-        let length = pattern == nil ? JSONText.integer(minimum) : nil
-        return Format(
-            expected: expected, schema: .members(["type": "string", "minLength": length, "pattern": pattern])
-        ) { value, reader in
-            guard case .string(let text) = value.content, checkText(text, value, maximum: maximum, &reader) else {
-                if case .string = value.content { return nil }
-                reader.report(value, expected: expected)
-                return nil
-            }
-            guard text.utf8.count >= minimum, isRight(text) else {
-                reader.report(value, expected: expected)
-                return nil
-            }
-            if text.contains("${") {
-                reader.report(value, expected: "\(expected); variables have no meaning here")
-                return nil
-            }
-            return text
-        }
-    }
-
-    /// A path, made absolute against the manifest's directory.
-    static func path(_ what: String) -> Format {
-        Format.text(what, maximum: 4095).map { path, value, reader in
-            guard checkTilde(path, value, &reader) else { return nil }
-            return absolutePath(path, in: reader.directory)
-        }
-    }
-
-    /// The name of a user or group, or its number.
-    static func account(_ what: String) -> Format {
-        let expected = "the name of a \(what), or its number"
-        let name = Format.text(expected, pattern: "^[^\\s:/$]+$", maximum: 256) { text in
-            text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && ![0x24, 0x2F, 0x3A].contains($0) }
-        }
-        let schema = JSONText.members([
-            "anyOf": [name.schema, .members(["type": "integer", "minimum": 0, "maximum": 4_294_967_294])]
-        ])
-        return Format(expected: expected, schema: schema) { value, reader in
-            if case .number(let number) = value.content {
-                // The highest number means "no change" to setuid(2).
-                guard let id = number.unsignedInteger, id < 4_294_967_295 else {
-                    reader.report(value, expected: "a number from 0 to 4294967294")
-                    return nil
-                }
-                return String(id)
-            }
-            return name.read(value, &reader)
-        }
-    }
-
-    /// The name of a signal that may end a process.
-    static var signal: Format {
-        let plain = [
-            "TERM", "INT", "HUP", "QUIT", "KILL", "USR1", "USR2", "ABRT", "ALRM", "PIPE", "WINCH", "PWR", "IO", "URG", "PROF",
-            "VTALRM", "XCPU", "XFSZ", "ILL", "TRAP", "BUS", "FPE", "SEGV", "STKFLT", "SYS",
-        ]
-        let realTime =
-            ["RTMIN", "RTMAX"] + (1...30).map { "RTMIN+\($0)" } + (1...30).map { "RTMAX-\($0)" }
-        let names = Set(plain + realTime)
-        let expected = "the name of a signal that can end a process, like \"TERM\", \"INT\" or \"RTMIN+3\""
-        let pattern = "^(\(plain.joined(separator: "|"))|RTMIN(\\+([1-9]|[12][0-9]|30))?|RTMAX(-([1-9]|[12][0-9]|30))?)$"
-        return Format(
-            expected: expected, schema: .members(["type": "string", "pattern": .string(pattern)])
-        ) { value, reader in
-            guard case .string(let text) = value.content, names.contains(text) else {
-                var hint = ""
-                if case .string(let text) = value.content {
-                    let short = text.uppercased().hasPrefix("SIG") ? String(text.dropFirst(3)) : text
-                    hint = reader.suggestion(for: short, among: plain)
-                }
-                reader.report(value, expected: expected + hint)
-                return nil
-            }
-            return text
         }
     }
 }
@@ -288,7 +207,8 @@ extension Format {
     where Value == [Element] {
         let many = Format.list(of: element, what, count: 0...most)
         return Format(
-            expected: "\(element.expected), or a list of them", schema: .members(["anyOf": [element.schema, many.schema]]),
+            expected: "\(element.expected), or a list of them",
+            schema: .members(["anyOf": [element.schema, many.schema]]),
             allowsVariables: element.allowsVariables
         ) { value, reader in
             if case .array = value.content { return many.read(value, &reader) }
@@ -298,12 +218,14 @@ extension Format {
 
     /// A map with keys of the user's own.
     static func map<Element>(
-        _ what: String, keyPattern: JSONText, key isRight: @escaping @Sendable (String) -> String?, value element: Format<Element>
+        _ what: String, keyPattern: JSONText, key isRight: @escaping @Sendable (String) -> String?,
+        value element: Format<Element>
     ) -> Format where Value == [(key: String, value: Element)] {
         Format(
             expected: "a map of \(what)",
             schema: .members([
-                "type": "object", "propertyNames": .members(["pattern": keyPattern]), "additionalProperties": element.schema,
+                "type": "object", "propertyNames": .members(["pattern": keyPattern]),
+                "additionalProperties": element.schema,
             ]), allowsVariables: element.allowsVariables
         ) { value, reader in
             guard case .object(let members) = value.content else {
@@ -321,33 +243,4 @@ extension Format {
             }
         }
     }
-}
-
-/// Whether text can be handed to the kernel: no NUL, not too long. Reports what is wrong.
-func checkText(_ text: String, _ value: JSON5Value, maximum: Int, _ reader: inout FieldReader) -> Bool {
-    if text.utf8.contains(0) {
-        reader.report(value.offset, "found a text with a NUL character, expected none: no program could be given it")
-        return false
-    }
-    if text.utf8.count > maximum {
-        reader.report(value.offset, "found a text of \(text.utf8.count) bytes, expected at most \(maximum)")
-        return false
-    }
-    return true
-}
-
-/// Whether a path does not count on a shell to replace `~`. Reports it if so.
-func checkTilde(_ path: String, _ value: JSON5Value, _ reader: inout FieldReader) -> Bool {
-    guard path.utf8.first == UInt8(ascii: "~") else { return true }
-    reader.report(value, expected: "a full path: ~ is not replaced by a home directory (./~ means a file of that name)")
-    return false
-}
-
-/// A path made absolute; `.` and leading `./` are dropped, `..` stays as it is because links may be on the way.
-func absolutePath(_ path: String, in directory: String) -> String {
-    if path.utf8.first == UInt8(ascii: "/") { return path }
-    var rest = Substring(path)
-    while rest.hasPrefix("./") { rest = rest.dropFirst(2).drop { $0 == "/" } }
-    if rest.isEmpty || rest == "." { return directory }
-    return directory.hasSuffix("/") ? directory + rest : "\(directory)/\(rest)"
 }

@@ -36,16 +36,19 @@ package enum JSON5Reader {
             return outcome
         }
         if let offset = firstInvalidByte(of: text) {
-            let byte = text.indices.contains(offset) ? "0x" + String(text[offset], radix: 16, uppercase: true) : "nothing"
+            let byte =
+                text.indices.contains(offset) ? "0x" + String(text[offset], radix: 16, uppercase: true) : "nothing"
             outcome.problems.add(
-                Location(offset: offset, path: ""), "found the byte \(byte), expected text in UTF-8; save the file as UTF-8")
+                Location(offset: offset, path: ""),
+                "found the byte \(byte), expected text in UTF-8; save the file as UTF-8")
             return outcome
         }
         var parser = JSON5Parser(bytes: text)
         do throws(JSON5SyntaxError) {
             outcome.value = try parser.document()
         } catch {
-            parser.problems.add(Location(offset: error.offset, path: error.path), error.message, reference: error.reference)
+            parser.problems.add(
+                Location(offset: error.offset, path: error.path), error.message, reference: error.reference)
         }
         outcome.isBlank = parser.isBlank
         outcome.problems = parser.problems
@@ -121,7 +124,8 @@ struct JSON5Parser {
             content = current == UInt8(ascii: "{") ? try object(depth: depth) : try array(depth: depth)
         case UInt8(ascii: "\""), UInt8(ascii: "'"):
             content = .string(try string())
-        case .some(let byte) where isDigit(byte) || [UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: ".")].contains(byte):
+        case .some(let byte)
+        where isDigit(byte) || [UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: ".")].contains(byte):
             content = .number(try number())
         case UInt8(ascii: "I") where take("Infinity"), UInt8(ascii: "N") where take("NaN"):
             content = .number(JSON5Number(text: String(decoding: bytes[offset..<index], as: UTF8.self)))
@@ -149,7 +153,9 @@ struct JSON5Parser {
             path.steps.append(.key(key))
             try skipSpace()
             guard current == UInt8(ascii: ":") else {
-                throw unexpected(current == UInt8(ascii: "-") ? "\":\" after the key (one with \"-\" needs quotes)" : "\":\" after the key")
+                throw unexpected(
+                    current == UInt8(ascii: "-")
+                        ? "\":\" after the key (one with \"-\" needs quotes)" : "\":\" after the key")
             }
             index += 1
             try skipSpace()
@@ -158,8 +164,9 @@ struct JSON5Parser {
                 problems.isFull
                     ? problems.addUnseen()
                     : problems.add(
-                    Location(offset: keyOffset, path: path.text), "found the key \(quoted(key)) again, expected every key once",
-                    reference: Problem.Reference(label: "the first is on", offset: first))
+                        Location(offset: keyOffset, path: path.text),
+                        "found the key \(quoted(key)) again, expected every key once",
+                        reference: Problem.Reference(label: "the first is on", offset: first))
             } else {
                 members.append(JSON5Member(key: key, keyOffset: keyOffset, value: value))
             }
@@ -271,7 +278,8 @@ struct JSON5Parser {
             switch currentScalar() {
             case .none: "the end of the file"
             case .some(("\n", _)), .some(("\r", _)): "the end of the line"
-            case .some((let scalar, _)) where scalar != " " && isPrintable(scalar): scalar == "\"" ? "'\"'" : "\"\(scalar)\""
+            case .some((let scalar, _)) where scalar != " " && isPrintable(scalar):
+                scalar == "\"" ? "'\"'" : "\"\(scalar)\""
             case .some((let scalar, _)): "the character \(codePoint(scalar))"
             }
         return failure(at: index, "found \(found), expected \(expected)", reference: reference)

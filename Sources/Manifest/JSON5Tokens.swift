@@ -14,7 +14,10 @@ extension JSON5Parser {
                 throw failure(at: start, "found a string without an end, expected its closing quote")
             case 0x0A, 0x0D:
                 throw failure(
-                    at: start, "found a string that does not end on its line, expected its closing quote (or \\ before the line's end)")
+                    at: start,
+                    "found a string that does not end on its line, "
+                        + "expected its closing quote (or \\ before the line's end)"
+                )
             case UInt8(ascii: "\\"):
                 text += bytes[run..<index]
                 try escape(into: &text)
@@ -23,8 +26,9 @@ extension JSON5Parser {
                 index += 1
             }
         }
+        defer { index += 1 }
+        if text.isEmpty { return String(decoding: bytes[run..<index], as: UTF8.self) }
         text += bytes[run..<index]
-        index += 1
         return String(decoding: text, as: UTF8.self)
     }
 
@@ -105,7 +109,9 @@ extension JSON5Parser {
                 index += 1
                 let escaped = try unicodeEscape(from: start)
                 guard text.isEmpty ? isIdentifierStart(escaped) : isIdentifierPart(escaped) else {
-                    throw failure(at: start, "found an escape of a character that a key without quotes cannot have, expected quotes")
+                    throw failure(
+                        at: start,
+                        "found an escape of a character that a key without quotes cannot have, expected quotes")
                 }
                 text += String(escaped).utf8
             } else if text.isEmpty ? isIdentifierStart(scalar) : isIdentifierPart(scalar) {
@@ -126,7 +132,8 @@ extension JSON5Parser {
         }
         guard scalar.value >= 0x80 else { return false }
         switch scalar.properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .letterNumber: return true
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .letterNumber:
+            return true
         default: return false
         }
     }
@@ -163,7 +170,9 @@ extension JSON5Parser {
             }
         }
         guard index - start <= JSON5Reader.maximumNumberLength else {
-            throw failure(at: start, "found a number of \(index - start) characters, expected at most \(JSON5Reader.maximumNumberLength)")
+            throw failure(
+                at: start,
+                "found a number of \(index - start) characters, expected at most \(JSON5Reader.maximumNumberLength)")
         }
         return JSON5Number(text: String(decoding: bytes[start..<index], as: UTF8.self))
     }
@@ -173,7 +182,8 @@ extension JSON5Parser {
         skipDigits()
         let wholeCount = index - whole
         if wholeCount > 1, bytes[whole] == UInt8(ascii: "0") {
-            throw failure(at: whole, "found a number that begins with 0, expected none (octal numbers do not exist here)")
+            throw failure(
+                at: whole, "found a number that begins with 0, expected none (octal numbers do not exist here)")
         }
         var fractionCount = 0
         if current == UInt8(ascii: ".") {

@@ -40,7 +40,8 @@ package indirect enum JSONText: Sendable, Hashable {
         switch self {
         case .bool(let value): return value ? "true" : "false"
         case .integer(let value): return "\(value)"
-        case .number(let value): return value == value.rounded() && value.magnitude < 1e15 ? "\(Int64(value))" : "\(value)"
+        case .number(let value):
+            return value == value.rounded() && value.magnitude < 1e15 ? "\(Int64(value))" : "\(value)"
         case .string(let text): return Self.quoted(text)
         case .array(let elements) where elements.allSatisfy(\.isPlain):
             return "[" + elements.map { $0.text() }.joined(separator: ", ") + "]"

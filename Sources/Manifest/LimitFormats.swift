@@ -2,6 +2,12 @@
 struct LimitPair: Sendable {
     var soft: UInt64?
     var hard: UInt64?
+
+    /// Whether the soft limit is above the hard one, which setrlimit(2) refuses.
+    var isInverted: Bool {
+        guard let hard else { return false }
+        return soft.map { $0 > hard } ?? true
+    }
 }
 
 /// What a limit counts.
@@ -27,7 +33,7 @@ enum LimitUnit: Sendable {
         }
     }
 
-    /// An example for a message.
+    /// The highest number that is not "unlimited".
     var highest: UInt64 {
         if case .level(let highest) = self { return highest }
         return UInt64.max - 1  // RLIM_INFINITY is the highest number itself.
@@ -61,6 +67,20 @@ enum LimitUnit: Sendable {
     var schemaMaximum: JSONText? {
         if case .level(let highest) = self { return .integer(Int(clamping: highest)) }
         return nil
+    }
+}
+
+extension ResourceLimit.Resource {
+    /// What the resource counts.
+    var unit: LimitUnit {
+        switch self {
+        case .as, .core, .data, .fsize, .memlock, .msgqueue, .rss, .stack: .bytes
+        case .locks, .nofile, .nproc, .sigpending: .count
+        case .cpu: .seconds
+        case .rttime: .microseconds
+        case .nice: .level(40)
+        case .rtprio: .level(99)
+        }
     }
 }
 
@@ -113,8 +133,7 @@ extension Format where Value == LimitPair {
                 if reader.problems.count == before { reader.report(value, expected: expected + unit.hint(for: value)) }
                 return nil
             }
-            let isAbove = pair.hard.map { hard in pair.soft.map { $0 > hard } ?? true } ?? false
-            if isAbove {
+            if pair.isInverted {
                 reader.report(value.offset, "found a soft limit above the hard one, expected soft <= hard")
                 return nil
             }
@@ -124,17 +143,9 @@ extension Format where Value == LimitPair {
 }
 
 extension LimitUnit {
-    /// Reads `n`, `unlimited` or `soft:hard`; nil when it is none.
-    func parsePair(_ text: String) -> LimitPair? {
-        func side(_ text: Substring) -> UInt64?? { text == "unlimited" ? .some(nil) : parse(String(text)).map { .some($0) } }
-        let sides = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-        guard let first = sides.first, let last = sides.last, sides.count <= 2, let soft = side(first), let hard = side(last)
-        else { return nil }
-        return sides.count == 1 ? pair(soft) : LimitPair(soft: soft, hard: hard)
-    }
-
     fileprivate func hint(for value: JSON5Value) -> String {
-        guard case .bytes = self, case .string(let text) = value.content, let meant = sizeMeant(by: text), meant != text else {
+        guard case .bytes = self, case .string(let text) = value.content, let meant = sizeMeant(by: text), meant != text
+        else {
             return ""
         }
         return "; did you mean \(quoted(meant))?"
@@ -148,6 +159,18 @@ extension LimitUnit {
     }
 }
 
+/// Reads `n`, `512M`, `unlimited` or `soft:hard`; nil for anything else. Does not compare the two.
+func parseLimit(_ text: String, _ unit: LimitUnit) -> LimitPair? {
+    func side(_ text: Substring) -> UInt64?? {
+        text == "unlimited" ? .some(nil) : unit.parse(String(text)).map { .some($0) }
+    }
+    let sides = text.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+    guard let first = sides.first, let last = sides.last, sides.count <= 2, let soft = side(first),
+        let hard = side(last)
+    else { return nil }
+    return sides.count == 1 ? unit.pair(soft) : LimitPair(soft: soft, hard: hard)
+}
+
 /// Reads any way to write a limit; nil when it is none (reported only for `{ soft, hard }`).
 private func readLimit(
     _ value: JSON5Value, _ unit: LimitUnit, _ both: Section<LimitPair>, _ reader: inout FieldReader
@@ -156,8 +179,7 @@ private func readLimit(
     case .number(let number):
         guard let number = number.unsignedInteger, number <= unit.highest else { return nil }
         return unit.pair(number)
-    case .string(let text):
-        return unit.parsePair(text)
+    case .string(let text): return parseLimit(text, unit)
     case .object:
         let before = reader.problems.count
         var pair = LimitPair()
@@ -171,9 +193,7 @@ extension ResourceLimit {
     /// Reads a limit as the manifest would read the text: `4096`, `512M`, `unlimited`, `100:200`; nil when it is none, or
     /// its soft limit is above the hard one.
     package init?(_ resource: Resource, text: String) {
-        guard let entry = FieldTable.limitTable.first(where: { $0.0 == resource }), let pair = entry.1.parsePair(text),
-            pair.hard.map({ hard in pair.soft.map { $0 <= hard } ?? false }) ?? true
-        else { return nil }
+        guard let pair = parseLimit(text, resource.unit), !pair.isInverted else { return nil }
         self.init(resource: resource, soft: pair.soft, hard: pair.hard)
     }
 }

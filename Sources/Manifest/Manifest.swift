@@ -20,7 +20,9 @@ package struct DaemonSettings: Sendable, Hashable, Codable {
     package var balancer: BalancerSettings
 
     /// Creates settings; the defaults are the manifest's.
-    package init(portRange: PortRange = PortRange(first: 20000, last: 29999), balancer: BalancerSettings = BalancerSettings()) {
+    package init(
+        portRange: PortRange = PortRange(first: 20000, last: 29999), balancer: BalancerSettings = BalancerSettings()
+    ) {
         self.portRange = portRange
         self.balancer = balancer
     }
@@ -226,7 +228,8 @@ package struct BalanceSettings: Sendable, Hashable, Codable {
 
     /// Creates settings; the defaults are the manifest's.
     package init(
-        queueTimeout: Duration = .seconds(10), connectTimeout: Duration = .seconds(2), drainTimeout: Duration = .seconds(30)
+        queueTimeout: Duration = .seconds(10), connectTimeout: Duration = .seconds(2),
+        drainTimeout: Duration = .seconds(30)
     ) {
         self.queueTimeout = queueTimeout
         self.connectTimeout = connectTimeout
@@ -292,7 +295,8 @@ package struct RestartSettings: Sendable, Hashable, Codable {
     /// Creates settings; the defaults are the manifest's.
     package init(
         policy: Policy = .always, successExitCodes: [Int] = [0], initialDelay: Duration = .milliseconds(500),
-        maxDelay: Duration = .seconds(30), factor: Double = 2, jitter: Double = 0.1, resetAfter: Duration = .seconds(10),
+        maxDelay: Duration = .seconds(30), factor: Double = 2, jitter: Double = 0.1,
+        resetAfter: Duration = .seconds(10),
         limit: Limit? = nil
     ) {
         self.policy = policy

@@ -14,7 +14,9 @@ struct ManifestChecks {
             if expandedSize > ManifestLoader.maximumExpandedSize {
                 reader.problems.add(
                     service.location,
-                    "found commands and environments of more than \(sizeText(UInt64(ManifestLoader.maximumExpandedSize))) in all, expected less")
+                    "found commands and environments of more than "
+                        + "\(sizeText(UInt64(ManifestLoader.maximumExpandedSize))) in all, expected less"
+                )
                 break
             }
         }
@@ -34,18 +36,22 @@ struct ManifestChecks {
             }
             if size > maximumTextLength {
                 reader.problems.add(
-                    environment.location, "found an environment of \(size) bytes, expected at most \(maximumTextLength)")
+                    environment.location, "found an environment of \(size) bytes, expected at most \(maximumTextLength)"
+                )
             }
         }
         if let delays = draft.restartDelays, draft.restart.initialDelay > draft.restart.maxDelay {
             let (initial, most) = (durationText(draft.restart.initialDelay), durationText(draft.restart.maxDelay))
-            reader.problems.add(delays, "found an initialDelay of \(initial) above the maxDelay of \(most), expected it below")
+            reader.problems.add(
+                delays, "found an initialDelay of \(initial) above the maxDelay of \(most), expected it below")
         }
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
             reader.problems.add(
                 account.location,
-                "found \(quoted(account.value)), but supd does not run as root, expected no such key: changing it needs root")
+                "found \(quoted(account.value)), but supd does not run as root, "
+                    + "expected no such key: changing it needs root"
+            )
         }
     }
 
@@ -72,12 +78,16 @@ struct ManifestChecks {
             guard let last = UInt16(exactly: last) else {
                 reader.problems.add(
                     port.location,
-                    "found port \(port.value) for \(replicas) replicas, expected at most \(65536 - replicas): the last port would be \(last)")
+                    "found port \(port.value) for \(replicas) replicas, expected at most \(65536 - replicas): "
+                        + "the last port would be \(last)"
+                )
                 continue
             }
             fixedInRange += max(0, Int(min(last, range.last)) - Int(max(port.value, range.first)) + 1)
             for number in port.value...last {
-                if let other = claims.claim(.ipv4(address: "127.0.0.1", port: number), for: .init(location: port.location)) {
+                if let other = claims.claim(
+                    .ipv4(address: "127.0.0.1", port: number), for: .init(location: port.location))
+                {
                     let found = number == port.value ? "port \(number)" : "port \(number) (of a replica)"
                     reportTaken(found, at: port.location, by: other, &reader)
                     break
@@ -93,17 +103,21 @@ struct ManifestChecks {
         if needed > available {
             reader.problems.add(
                 root.portRange ?? Location(offset: root.services?.offset ?? 0, path: "supd.portRange"),
-                "found \(counted(max(available, 0), "free port")) in \"\(range.first)-\(range.last)\", expected at least \(needed): one for each instance without a fixed port")
+                "found \(counted(max(available, 0), "free port")) in \"\(range.first)-\(range.last)\", "
+                    + "expected at least \(needed): one for each instance without a fixed port"
+            )
         }
     }
 
     private func checkFront(
-        _ address: Located<ListenAddress>, in range: PortRange, _ claims: inout SocketClaims, _ reader: inout FieldReader
+        _ address: Located<ListenAddress>, in range: PortRange, _ claims: inout SocketClaims,
+        _ reader: inout FieldReader
     ) {
         if let port = address.value.port, range.contains(port) {
             reader.problems.add(
                 address.location,
-                "found port \(port), expected one outside supd.portRange (\"\(range.first)-\(range.last)\"), whose ports go to instances; choose another port or move the range"
+                "found port \(port), expected one outside supd.portRange (\"\(range.first)-\(range.last)\"), "
+                    + "whose ports go to instances; choose another port or move the range"
             )
         }
         for socket in address.value.sockets {
@@ -118,7 +132,8 @@ struct ManifestChecks {
         _ found: String, at location: Location, by other: SocketClaims.Owner, _ reader: inout FieldReader
     ) {
         reader.problems.add(
-            location, "found \(found), which overlaps with \(other.location.path), expected a port or address of its own",
+            location,
+            "found \(found), which overlaps with \(other.location.path), expected a port or address of its own",
             reference: Problem.Reference(label: "the other is on", offset: other.location.offset))
     }
 
@@ -134,18 +149,22 @@ struct ManifestChecks {
                 guard let target = indices[name] else {
                     let suggestion = reader.suggestion(for: name, among: services.lazy.map(\.name))
                     reader.problems.add(
-                        dependency.location, "found the unknown service \(quoted(name)), expected one of this manifest\(suggestion)")
+                        dependency.location,
+                        "found the unknown service \(quoted(name)), expected one of this manifest\(suggestion)")
                     continue
                 }
                 if name == service.name {
                     reader.problems.add(
-                        dependency.location, "found the service itself, expected another: it would wait for itself for ever")
+                        dependency.location,
+                        "found the service itself, expected another: it would wait for itself for ever")
                     continue
                 }
                 if dependency.value.condition == .completed, services[target].draft.kind != .task {
                     reader.problems.add(
                         dependency.location,
-                        "found \"completed\" of \(quoted(name)), expected \"ready\" or \"started\": only what has kind: \"task\" completes")
+                        "found \"completed\" of \(quoted(name)), expected \"ready\" or \"started\": "
+                            + "only what has kind: \"task\" completes"
+                    )
                 }
                 edges.append((target, dependency.location))
             }
@@ -158,7 +177,8 @@ struct ManifestChecks {
                 closed.count <= 24
                 ? closed.joined(separator: " → ")
                 : (closed.prefix(12) + ["… (\(closed.count - 24) more)"] + closed.suffix(12)).joined(separator: " → ")
-            reader.problems.add(cycle.location, "found a cycle: \(path), expected none: each would wait for the next for ever")
+            reader.problems.add(
+                cycle.location, "found a cycle: \(path), expected none: each would wait for the next for ever")
         }
     }
 }

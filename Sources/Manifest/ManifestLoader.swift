@@ -54,8 +54,8 @@ package enum ManifestLoader {
 
     /// Reads a manifest.
     /// - Parameters:
-    ///   - text: The bytes of the file. More than ``JSON5Reader/maximumSize`` is an error, so a caller need read no more
-    ///     than one byte beyond it.
+    ///   - text: The bytes of the file. More than ``JSON5Reader/maximumSize`` is an error, so a caller need read
+    ///     no more than one byte beyond it.
     ///   - file: The file's name for messages.
     ///   - directory: The absolute directory of the manifest, which relative paths start from.
     ///   - environment: supd's own environment, for `${env:NAME}`.
@@ -70,7 +70,9 @@ package enum ManifestLoader {
             return finish(nil, log, ProblemLog(), file: file, text: text)
         }
         var reader = FieldReader(problems: outcome.problems, environment: environment, directory: directory)
-        guard let value = outcome.value else { return finish(nil, reader.problems, ProblemLog(), file: file, text: text) }
+        guard let value = outcome.value else {
+            return finish(nil, reader.problems, ProblemLog(), file: file, text: text)
+        }
         let manifest = manifest(from: value, facts: facts, &reader)
         return finish(manifest, reader.problems, reader.warnings, file: file, text: text)
     }
@@ -103,7 +105,8 @@ package enum ManifestLoader {
         var checks = ManifestChecks(root: root, services: drafts, facts: facts)
         checks.run(&reader)
         return Manifest(
-            supd: root.supd, services: drafts.compactMap { $0.draft.service(named: $0.name, directory: reader.directory) })
+            supd: root.supd,
+            services: drafts.compactMap { $0.draft.service(named: $0.name, directory: reader.directory) })
     }
 
     /// Reads all services, each over a copy of the defaults.
@@ -114,9 +117,9 @@ package enum ManifestLoader {
             reader.report(value, expected: "a map of services")
             return nil
         }
-        guard !members.isEmpty else {
-            reader.report(value.offset, "found no service, expected at least one: \(example)")
-            return nil
+        // What a new installation begins with, and what is left when the last service is taken out.
+        if members.isEmpty {
+            reader.warnings.add(reader.location(value.offset), "found no service: supd will have nothing to do")
         }
         guard members.count <= maximumServices else {
             reader.report(value.offset, "found \(members.count) services, expected at most \(maximumServices)")
@@ -127,9 +130,12 @@ package enum ManifestLoader {
                 if !isServiceName(member.key) {
                     reader.report(
                         member.keyOffset,
-                        "found the name \(quoted(member.key)), expected a lower-case letter, then letters, digits and \"-\", at most 63")
+                        "found the name \(quoted(member.key)), "
+                            + "expected a lower-case letter, then letters, digits and \"-\", at most 63"
+                    )
                 } else if member.key == "all" {
-                    reader.report(member.keyOffset, "found the name \"all\", expected another: to supctl it means every service")
+                    reader.report(
+                        member.keyOffset, "found the name \"all\", expected another: to supctl it means every service")
                 }
                 var draft = base
                 FieldTable.service.read(member.value, into: &draft, &reader)

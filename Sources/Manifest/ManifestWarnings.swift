@@ -6,7 +6,8 @@ struct ManifestWarnings {
 
     /// Programs that reserve far more address space than they use.
     private static let reservingPrograms: Set<String> = [
-        "node", "nodejs", "npm", "npx", "yarn", "pnpm", "bun", "deno", "java", "dotnet", "mono", "beam", "beam.smp", "erl",
+        "node", "nodejs", "npm", "npx", "yarn", "pnpm", "bun", "deno", "java", "dotnet", "mono", "beam", "beam.smp",
+        "erl",
         "elixir", "iex", "mix", "go", "julia", "pwsh", "chromium", "chrome", "firefox",
     ]
 
@@ -41,7 +42,9 @@ struct ManifestWarnings {
         guard range.first <= ephemeral.upperBound, range.last >= ephemeral.lowerBound else { return }
         reader.warnings.add(
             location,
-            "overlaps with \(text(ephemeral)), from which the kernel takes the ports of outgoing connections: an instance may find its port taken; choose a range outside (net.ipv4.ip_local_port_range), or reserve it (net.ipv4.ip_local_reserved_ports)"
+            "overlaps with \(text(ephemeral)), from which the kernel takes the ports of outgoing connections: "
+                + "an instance may find its port taken; choose a range outside (net.ipv4.ip_local_port_range), "
+                + "or reserve it (net.ipv4.ip_local_reserved_ports)"
         )
     }
 
@@ -52,7 +55,8 @@ struct ManifestWarnings {
             if facts.isRoot == false || draft.user != nil, port.value < facts.unprivilegedPortStart {
                 reader.warnings.add(
                     port.location,
-                    "ports below \(facts.unprivilegedPortStart) can be opened by root alone: the service needs CAP_NET_BIND_SERVICE, or another port"
+                    "ports below \(facts.unprivilegedPortStart) can be opened by root alone: "
+                        + "the service needs CAP_NET_BIND_SERVICE, or another port"
                 )
             }
         }
@@ -62,7 +66,8 @@ struct ManifestWarnings {
             if facts.isRoot == false, port < facts.unprivilegedPortStart {
                 reader.warnings.add(
                     address.location,
-                    "ports below \(facts.unprivilegedPortStart) can be opened by root alone: run supd as root, or grant it CAP_NET_BIND_SERVICE"
+                    "ports below \(facts.unprivilegedPortStart) can be opened by root alone: "
+                        + "run supd as root, or grant it CAP_NET_BIND_SERVICE"
                 )
             }
         }
@@ -72,7 +77,9 @@ struct ManifestWarnings {
         guard let ephemeral = facts.ephemeralPorts, ports.overlaps(ephemeral) else { return }
         reader.warnings.add(
             location,
-            "port \(max(ports.lowerBound, ephemeral.lowerBound)) is among \(text(ephemeral)), from which the kernel takes the ports of outgoing connections: it may be taken at a start; choose one outside (net.ipv4.ip_local_port_range), or reserve it (net.ipv4.ip_local_reserved_ports)"
+            "port \(max(ports.lowerBound, ephemeral.lowerBound)) is among \(text(ephemeral)), from which the kernel "
+                + "takes the ports of outgoing connections: it may be taken at a start; choose one outside "
+                + "(net.ipv4.ip_local_port_range), or reserve it (net.ipv4.ip_local_reserved_ports)"
         )
     }
 
@@ -83,7 +90,8 @@ struct ManifestWarnings {
     private func warnOfTask(_ draft: ServiceDraft, _ reader: inout FieldReader) {
         guard draft.kind == .task, let policy = draft.restartPolicy, policy.value == .always else { return }
         reader.warnings.add(
-            policy.location, "a task with \"always\" starts again after every success and never completes; use \"on-failure\"")
+            policy.location,
+            "a task with \"always\" starts again after every success and never completes; use \"on-failure\"")
     }
 
     // MARK: Limits
@@ -97,12 +105,14 @@ struct ManifestWarnings {
                 let name = program.split(separator: "/").last.map(String.init), Self.reservingPrograms.contains(name)
             else { return nil }
             return
-                "\(name) reserves far more address space than it uses, and may fail to start under this limit; use its own setting for memory, or \"data\""
+                "\(name) reserves far more address space than it uses, and may fail to start under this limit; "
+                + "use its own setting for memory, or \"data\""
         case .rss: return "has no effect on Linux (since 2.4.30); use \"data\" or \"as\""
         case .locks: return "has no effect on Linux (since 2.4.25)"
         case .cpu where service.draft.kind == .service:
             return
-                "counts processor seconds from the start on, not per second: the service is killed once it has used them; it is meant for tasks"
+                "counts processor seconds from the start on, not per second: the service is killed once it has used "
+                + "them; it is meant for tasks"
         case .memlock where runsAsRoot(service.draft), .nproc where runsAsRoot(service.draft):
             return "has no effect on root, which is exempt; set \"user\""
         case .nproc: return warningAboutProcesses(service, accounts)
@@ -124,6 +134,7 @@ struct ManifestWarnings {
         if others.count > 3 { sharing.append("\(others.count - 3) more") }
         if user == nil { sharing.append("all else that this user runs") }
         return
-            "counts every process and thread of \(whose), also of \(sharing.joined(separator: ", ")): at the limit no thread can be made and no program started; give the service a user of its own"
+            "counts every process and thread of \(whose), also of \(sharing.joined(separator: ", ")): "
+            + "at the limit no thread can be made and no program started; give the service a user of its own"
     }
 }

@@ -42,7 +42,8 @@ struct ServiceDraft: Sendable {
             name: name, kind: kind, command: command.value, directory: directory ?? Template(literal: ownDirectory),
             environment: environment?.value.variables ?? [], environmentFiles: environmentFiles,
             inheritEnvironment: inheritEnvironment, user: user?.value, group: group?.value, umask: umask,
-            replicas: replicas?.value ?? 1, port: port?.value, listen: listen.map(\.value), balance: balance, ready: ready,
+            replicas: replicas?.value ?? 1, port: port?.value, listen: listen.map(\.value), balance: balance,
+            ready: ready,
             readyTimeout: readyTimeout, restart: restart, stop: stop, dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log)
     }

@@ -23,11 +23,15 @@ extension FieldTable {
         Field(
             "inheritEnvironment",
             .list(
-                of: .text("the name of a variable", pattern: "^[^=\\s]+$", maximum: 256, where: isEnvironmentName), "names",
+                of: .text("the name of a variable", pattern: "^[^=\\s]+$", maximum: 256, where: isEnvironmentName),
+                "names",
                 count: 0...256),
-            default: .array(Service.inheritedByDefault.map { .string($0) }), "The variables passed on from supd's own environment."
+            default: .array(Service.inheritedByDefault.map { .string($0) }),
+            "The variables passed on from supd's own environment."
         ) { $1.inheritEnvironment = $0 },
-        Field("user", Format.account("user").located, "Whom to run as, by name or number; needs root.") { $1.user = $0 },
+        Field("user", Format.account("user").located, "Whom to run as, by name or number; needs root.") {
+            $1.user = $0
+        },
         Field(
             "group", Format.account("group").located,
             "The group to run as, by name or number, in place of the user's own; needs root."
@@ -48,7 +52,7 @@ extension FieldTable {
     static let networkFields: [Field<ServiceDraft>] = [
         Field(
             "port", Format.port.located, inDefaults: false,
-            "The fixed port of the instance, the first of consecutive ones when there are replicas; without it one of portRange."
+            "The fixed port of the instance; with replicas the first of consecutive ones. Without it one of portRange."
         ) { $1.port = $0 },
         Field(
             "listen", .oneOrMany(Format.listenAddress.located, "addresses", atMost: 16), default: [], inDefaults: false,
@@ -107,7 +111,7 @@ extension FieldTable {
             ]), "How to stop."),
         Field(
             "dependsOn", .dependencies, default: [], inDefaults: false,
-            "What must be there first: a list of services that must be ready, or a map of services with ready, started or completed."
+            "What must be there first: a list of services (ready), or a map of services with ready, started or completed."
         ) { $1.dependsOn = $0 },
         Field(
             "log",
@@ -137,7 +141,8 @@ extension FieldTable {
             "\"always\" (a service's default), \"on-failure\" (a task's default) or \"never\"."
         ) { $1.restartPolicy = $0 },
         Field(
-            "successExitCodes", .list(of: .integer(0...255, "an exit code"), "exit codes", count: 0...256), default: [0],
+            "successExitCodes", .list(of: .integer(0...255, "an exit code"), "exit codes", count: 0...256),
+            default: [0],
             "The exit codes that count as success."
         ) { $1.restart.successExitCodes = $0 },
         Field("initialDelay", Format.duration().located, default: "500ms", "The first delay after a failed start.") {
@@ -194,8 +199,8 @@ extension FieldTable {
         Field(
             "limits",
             section: Section<ServiceDraft>(
-                limitTable.map { resource, unit, summary in
-                    Field(resource.rawValue, Format.limit(unit).located, summary) { pair, draft in
+                limitTable.map { resource, summary in
+                    Field(resource.rawValue, Format.limit(resource.unit).located, summary) { pair, draft in
                         draft.setLimit(
                             Located(
                                 value: ResourceLimit(resource: resource, soft: pair.value.soft, hard: pair.value.hard),
@@ -205,22 +210,25 @@ extension FieldTable {
             "Resource limits, soft and hard, by the names of setrlimit(2).")
     ]
 
-    static let limitTable: [(ResourceLimit.Resource, LimitUnit, String)] = [
-        (.as, .bytes, "Address space; programs that reserve much of it (Node, Go, Java) fail under a low limit."),
-        (.core, .bytes, "The size of a core dump; 0 for none."),
-        (.cpu, .seconds, "Processor time in all, not per second; a plain value sends SIGXCPU and a second later SIGKILL."),
-        (.data, .bytes, "Data segment, heap and private writable mappings."),
-        (.fsize, .bytes, "The size of a file that is written; beyond it SIGXFSZ."),
-        (.locks, .count, "File locks; without effect since Linux 2.4."),
-        (.memlock, .bytes, "Memory locked into RAM; root is exempt."),
-        (.msgqueue, .bytes, "Bytes in POSIX message queues of the user."),
-        (.nice, .level(40), "20 minus the lowest nice value that may be set: 40 allows -20."),
-        (.nofile, .count, "Open descriptors."),
-        (.nproc, .count, "Processes and threads of the user, all services of that user together; root is exempt."),
-        (.rss, .bytes, "Resident memory; without effect on Linux."),
-        (.rtprio, .level(99), "The highest real-time priority that may be set."),
-        (.rttime, .microseconds, "Processor time in microseconds between blocking calls under real-time scheduling."),
-        (.sigpending, .count, "Signals queued for the user."),
-        (.stack, .bytes, "The stack of the main thread; a quarter of it bounds arguments and environment."),
+    private static let limitTable: [(ResourceLimit.Resource, String)] = [
+        (.as, "Address space; programs that reserve much of it (Node, Go, Java) fail under a low limit."),
+        (.core, "The size of a core dump; 0 for none."),
+        (
+            .cpu,
+            "Processor time in all, not per second; a plain value sends SIGXCPU and a second later SIGKILL."
+        ),
+        (.data, "Data segment, heap and private writable mappings."),
+        (.fsize, "The size of a file that is written; beyond it SIGXFSZ."),
+        (.locks, "File locks; without effect since Linux 2.4."),
+        (.memlock, "Memory locked into RAM; root is exempt."),
+        (.msgqueue, "Bytes in POSIX message queues of the user."),
+        (.nice, "20 minus the lowest nice value that may be set: 40 allows -20."),
+        (.nofile, "Open descriptors."),
+        (.nproc, "Processes and threads of the user, all services of that user together; root is exempt."),
+        (.rss, "Resident memory; without effect on Linux."),
+        (.rtprio, "The highest real-time priority that may be set."),
+        (.rttime, "Processor time in microseconds between blocking calls under real-time scheduling."),
+        (.sigpending, "Signals queued for the user."),
+        (.stack, "The stack of the main thread; a quarter of it bounds arguments and environment."),
     ]
 }

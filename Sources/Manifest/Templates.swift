@@ -5,7 +5,8 @@ let maximumTextLength = 128 << 10
 
 /// The variables as a message lists them.
 private let knownVariables =
-    Template.Variable.allCases.map { "${\($0.rawValue)}" }.joined(separator: ", ") + ", ${env:NAME}, and $$ for a dollar"
+    Template.Variable.allCases.map { "${\($0.rawValue)}" }.joined(separator: ", ")
+    + ", ${env:NAME}, and $$ for a dollar"
 
 extension Template {
     /// The bytes of the texts in it; a variable counts as what it may at most stand for.
@@ -62,7 +63,9 @@ extension FieldReader {
         return template.finished
     }
 
-    private mutating func append(variable name: String, to template: inout TemplateBuilder, at value: JSON5Value) -> Bool {
+    private mutating func append(variable name: String, to template: inout TemplateBuilder, at value: JSON5Value)
+        -> Bool
+    {
         if let variable = Template.Variable(rawValue: name) {
             template.append(variable)
             return true
@@ -74,7 +77,9 @@ extension FieldReader {
                 return false
             }
             guard let text = environment[name] else {
-                report(value.offset, "found ${env:\(name)}, which is not set in supd's own environment, expected a variable that is")
+                report(
+                    value.offset,
+                    "found ${env:\(name)}, which is not set in supd's own environment, expected a variable that is")
                 return false
             }
             template.append(text[...])
@@ -148,6 +153,10 @@ extension Format where Value == Template {
     static var directory: Format {
         Format.template("a directory: an absolute path, or one relative to the manifest's own directory", minimum: 1)
             .map { template, value, reader in
+                guard template.size <= 4095 else {
+                    reader.report(value.offset, "found a path of \(template.size) bytes, expected at most 4095")
+                    return nil
+                }
                 guard case .literal(let text)? = template.parts.first else {
                     return Template(parts: [.literal(absolutePath("", in: reader.directory) + "/")] + template.parts)
                 }

@@ -34,7 +34,8 @@ package func durationText(_ duration: Duration) -> String {
     return "\(seconds)s"
 }
 
-/// Reads a number of bytes: `4096`, `512K`, `10M`, `1G`, `1T` (powers of 1024). Nil for anything else and beyond 64 bits.
+/// Reads a number of bytes: `4096`, `512K`, `10M`, `1G`, `1T` (powers of 1024). Nil for anything else, and for more
+/// than 64 bits hold.
 package func parseSize(_ text: String) -> UInt64? {
     let digits = text.utf8.prefix(while: isDigit)
     let factor: UInt64
@@ -53,7 +54,8 @@ package func parseSize(_ text: String) -> UInt64? {
 
 /// A number of bytes as a manifest writes it, exactly: `512K`, `10M`, `1000`.
 package func sizeText(_ bytes: UInt64) -> String {
-    for (shift, unit) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] where bytes != 0 && bytes % (1 << UInt64(shift)) == 0 {
+    for (shift, unit) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")]
+    where bytes != 0 && bytes % (1 << UInt64(shift)) == 0 {
         return "\(bytes >> UInt64(shift))\(unit)"
     }
     return "\(bytes)"
@@ -63,7 +65,8 @@ package func sizeText(_ bytes: UInt64) -> String {
 func sizeMeant(by text: String) -> String? {
     let digits = text.utf8.prefix(while: isDigit)
     let rest = Substring(text.utf8.dropFirst(digits.count)).uppercased().filter { $0 != " " }
-    guard !digits.isEmpty, let unit = rest.first, "KMGT".contains(unit), ["", "B", "IB"].contains(rest.dropFirst()) else {
+    guard !digits.isEmpty, let unit = rest.first, "KMGT".contains(unit), ["", "B", "IB"].contains(rest.dropFirst())
+    else {
         return nil
     }
     return "\(Substring(digits))\(unit)"

@@ -61,7 +61,8 @@ package func nearest(to word: String, among candidates: some Sequence<String>) -
     for candidate in candidates {
         let other = Array(candidate.utf8)
         guard other.count <= 64, abs(other.count - letters.count) <= allowed else { continue }
-        let distance = editDistance(lowercased(letters), lowercased(other), atMost: min(allowed, best?.distance ?? allowed))
+        let distance = editDistance(
+            lowercased(letters), lowercased(other), atMost: min(allowed, best?.distance ?? allowed))
         guard let distance, distance < (best?.distance ?? Int.max) else { continue }
         best = (candidate, distance)
     }

@@ -1,15 +1,18 @@
 import CPlatform
 import Glibc
 
-/// Creates a pipe, close-on-exec and blocking at both ends, by pipe2(2).
-package func makePipe() throws(SystemError) -> (read: Descriptor, write: Descriptor) {
+/// Creates a pipe, close-on-exec at both ends, by pipe2(2). Its write end blocks; its read end too, unless
+/// `nonblockingRead`.
+package func makePipe(nonblockingRead: Bool = false) throws(SystemError) -> (read: Descriptor, write: Descriptor) {
     var ends: (Int32, Int32) = (-1, -1)
     try systemCall("pipe2") {
         withUnsafeMutableBytes(of: &ends) { bytes in
             supd_pipe(bytes.bindMemory(to: Int32.self).baseAddress)
         }
     }
-    return (Descriptor(owning: ends.0), Descriptor(owning: ends.1))
+    let pipe = (read: Descriptor(owning: ends.0), write: Descriptor(owning: ends.1))
+    if nonblockingRead { try systemCall("fcntl", "F_SETFL") { fcntl(pipe.read.raw, F_SETFL, O_NONBLOCK) } }
+    return pipe
 }
 
 /// Makes a description nonblocking (for everybody who shares it), by fcntl(F_SETFL).

@@ -19,6 +19,13 @@ package final class PollSet: Sendable {
         package var isReadable: Bool
         /// There is room to write, or an error.
         package var isWritable: Bool
+
+        /// Creates an event.
+        package init(token: UInt64, isReadable: Bool, isWritable: Bool) {
+            self.token = token
+            self.isReadable = isReadable
+            self.isWritable = isWritable
+        }
     }
 
     /// Adds a descriptor under a word of the caller's. It must be removed before its description lives on elsewhere.
@@ -53,8 +60,8 @@ package final class PollSet: Sendable {
         var timeout: Int32 = -1
         if let deadline {
             // Rounded up, so that the deadline has passed when the wait ends.
-            let left = deadline.subtractingReportingOverflow(monotonicNanoseconds()).partialValue
-            timeout = left <= 0 ? 0 : Int32(min(left / 1_000_000 + 1, Int64(Int32.max)))
+            let now = monotonicNanoseconds()
+            timeout = deadline <= now ? 0 : Int32(min((deadline - now) / 1_000_000 + 1, Int64(Int32.max)))
         }
         return try withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 64) { buffer throws(SystemError) in
             let count = epoll_wait(descriptor.raw, buffer.baseAddress, Int32(buffer.count), timeout)

@@ -24,6 +24,9 @@ package struct ProcessEntry: Sendable, Hashable {
     /// Whether it has ended and only waits to be waited for: it holds nothing any more.
     package var hasEnded: Bool { state == UInt8(ascii: "Z") || state == UInt8(ascii: "X") }
 
+    /// Whether it is a part of the kernel: these alone have no session.
+    var isKernelThread: Bool { session == 0 && group == 0 }
+
     /// Reads the text of /proc/PID/stat; nil if it is not that. The name may hold blanks, parentheses and line feeds, so
     /// it ends at the last `)`.
     package init?(statText text: [UInt8]) {
@@ -118,13 +121,29 @@ package enum ProcessTable {
     /// set, or the process is gone or not ours to read.
     package static func environmentValue(_ name: String, of pid: Int32) -> String? {
         let wanted = Array("\(name)=".utf8)
-        // The kernel lets a process move and overwrite its environment: anything may be here.
-        guard let text = try? Files.readPrefix("/proc/\(pid)/environ", count: environmentLimit) else { return nil }
-        var rest = text[...]
-        while !rest.isEmpty {
-            let entry = rest.prefix { $0 != 0 }
-            if entry.starts(with: wanted) { return String(decoding: entry.dropFirst(wanted.count), as: UTF8.self) }
-            rest = rest[entry.endIndex...].dropFirst()
+        var emptyReads = 0
+        // supd puts its own variable first, so the beginning nearly always has it.
+        var count = 4096
+        while let text = try? Files.readPrefix("/proc/\(pid)/environ", count: count) {
+            if text.isEmpty {
+                // It has none; or execve(2) is just giving it one, which is empty for an instant: look again.
+                emptyReads += 1
+                guard emptyReads < 10, let entry = entry(of: pid), !entry.hasEnded, !entry.isKernelThread else {
+                    return nil
+                }
+                usleep(100)
+                continue
+            }
+            // The kernel lets a process move and overwrite its environment: anything may be here.
+            let isWhole = text.count < count
+            var rest = text[...]
+            while !rest.isEmpty, let end = rest.firstIndex(of: 0) ?? (isWhole ? rest.endIndex : nil) {
+                let entry = rest[..<end]
+                if entry.starts(with: wanted) { return String(decoding: entry.dropFirst(wanted.count), as: UTF8.self) }
+                rest = rest[end...].dropFirst()
+            }
+            if isWhole || count == environmentLimit { return nil }
+            count = environmentLimit
         }
         return nil
     }

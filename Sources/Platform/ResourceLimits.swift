@@ -80,9 +80,9 @@ package enum ResourceLimits {
         let new = wanted.map { [$0.soft, $0.hard] }
         try systemCall("prlimit", "\(name(of: number) ?? "\(number)") of process \(pid)") {
             current.withUnsafeMutableBufferPointer { current in
-                guard let new else { return cplatform_process_limit(pid, number, nil, current.baseAddress) }
+                guard let new else { return supd_process_limit(pid, number, nil, current.baseAddress) }
                 return new.withUnsafeBufferPointer { new in
-                    cplatform_process_limit(pid, number, new.baseAddress, current.baseAddress)
+                    supd_process_limit(pid, number, new.baseAddress, current.baseAddress)
                 }
             }
         }

@@ -138,8 +138,7 @@ package struct Spawn: Sendable {
 
         let statusPipe: (read: Descriptor, write: Descriptor)
         do throws(SystemError) {
-            statusPipe = try makePipe()
-            try setNonblocking(statusPipe.read)
+            statusPipe = try makePipe(nonblockingRead: true)
         } catch {
             throw SpawnError(stage: .prepare, code: error.code)
         }

@@ -117,7 +117,8 @@ extension Instance {
         case .reconsidered:
             if goal == .down { state = .down }
         case .deadlineReached:
-            if until <= turn.now { start(replacing: false, service, surroundings, &turn) }
+            guard until <= turn.now else { return }
+            if goal == .down { state = .down } else { start(replacing: false, service, surroundings, &turn) }
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
         case .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:

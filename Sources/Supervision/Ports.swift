@@ -31,11 +31,11 @@ struct Ports: Sendable {
     /// How many ports the range has.
     var count: Int { max(0, Int(range.last) - Int(range.first) + 1) }
 
-    /// The range for people: `20000-29999`.
-    var text: String { "\(range.first)-\(range.last)" }
+    /// Takes a port, whether it is in the range or not.
+    mutating func take(_ port: UInt16) { taken.insert(port) }
 
-    /// Takes a port, whether it is in the range or not; false if it was taken.
-    mutating func take(_ port: UInt16) -> Bool { taken.insert(port).inserted }
+    /// Whether it is a port of the range that nobody has.
+    func isFree(_ port: UInt16) -> Bool { range.contains(port) && !taken.contains(port) }
 
     /// Gives a port of the range back.
     mutating func giveBack(_ port: UInt16) { taken.remove(port) }
@@ -58,23 +58,26 @@ extension Application {
     /// it, the others get the next free one of the range.
     mutating func assignPorts() {
         ports = Ports(of: manifest)
-        for leftover in leftovers { _ = ports.take(leftover.port) }
-        for place in instances.indices where instances[place].process != nil { settlePort(of: place) }
-        for place in instances.indices where instances[place].process == nil { settlePort(of: place) }
-    }
-
-    private mutating func settlePort(of place: Int) {
-        if let fixed = fixedPort(of: place) {
-            instances[place].port = fixed
-            // The process of an older manifest may be on another one.
-            if let port = instances[place].process?.port { _ = ports.take(port) }
-            return
+        for leftover in leftovers { ports.take(leftover.port) }
+        var open: [Int] = []
+        for place in instances.indices {
+            let current = instances[place].process?.port
+            if let fixed = fixedPort(of: place) {
+                instances[place].port = fixed
+            } else if let current, ports.isFree(current) {
+                instances[place].port = current
+            } else {
+                open.append(place)
+            }
+            // The process of an older manifest may be on a port that its instance would not get today.
+            if let current { ports.take(current) }
         }
-        let kept = instances[place].process?.port ?? instances[place].port
-        if kept != 0, ports.take(kept) { return instances[place].port = kept }
-        let before = place > 0 ? instances[place - 1].port : 0
-        instances[place].port = ports.free(after: before) ?? 0
-        if instances[place].port != 0 { _ = ports.take(instances[place].port) }
+        for place in open {
+            if !ports.isFree(instances[place].port) {
+                instances[place].port = ports.free(after: place > 0 ? instances[place - 1].port : 0) ?? 0
+            }
+            ports.take(instances[place].port)
+        }
     }
 
     /// The fixed port of an instance; nil: it has one of the range.
@@ -85,6 +88,6 @@ extension Application {
     /// An instance has gone from one port of the range to another; 0 is none.
     mutating func exchangePort(_ old: UInt16, for new: UInt16) {
         if old != 0 { ports.giveBack(old) }
-        if new != 0 { _ = ports.take(new) }
+        if new != 0 { ports.take(new) }
     }
 }

@@ -20,6 +20,11 @@ extension Application {
 
         let known = Dictionary(children.map { ($0.generation, $0) }, uniquingKeysWith: { first, _ in first })
         leftovers.removeAll { known[$0.generation] == nil }
+        // A start that reached nobody may have had a number that was then given to another one.
+        for place in instances.indices {
+            guard let generation = instances[place].process?.generation, let child = known[generation] else { continue }
+            if child.instance != instances[place].id { instances[place].state = .down }
+        }
         adoptStrangers(known)
         assignPorts()
         rebuild()
@@ -32,6 +37,8 @@ extension Application {
                 // What was started a moment ago, because a dependency is there, is no old process.
                 guard let process = instances[place].process, process.generation < firstNew else { continue }
                 resume(place, process, known[process.generation], &turn)
+                // One that is adopted and not wanted counts for nobody.
+                apply(.reconsidered, to: place, &turn)
             }
             settle(&turn)
         }

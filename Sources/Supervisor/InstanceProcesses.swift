@@ -135,7 +135,7 @@ func processMark(scope: String, id: InstanceID, generation: Generation) -> Strin
 func endProcess(_ process: ProcessEntry) {
     guard let kill = Signals.number(of: "KILL") else { return }
     // One that may not be signalled stays, and is found again by whoever looks whether all are gone.
-    _ = try? ProcessHandle.signal(kill, to: process.pid) { pid in
+    _ = try? ProcessDescriptor.signal(kill, to: process.pid) { pid in
         ProcessTable.entry(of: pid)?.startTicks == process.startTicks
     }
 }

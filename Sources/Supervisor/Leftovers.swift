@@ -86,7 +86,7 @@ package enum Leftovers {
 
     private static func waitForEnd(of processes: [ProcessEntry], until deadline: Int64) {
         for process in processes {
-            guard let handle = try? ProcessHandle(pid: process.pid),
+            guard let handle = try? ProcessDescriptor(pid: process.pid),
                 ProcessTable.entry(of: process.pid)?.startTicks == process.startTicks
             else { continue }
             handle.waitForEnd(milliseconds: Int32(clamping: (deadline - monotonicNanoseconds()) / 1_000_000))

@@ -61,14 +61,7 @@ package struct SpawnPlanner: Sendable {
         var generation: Generation
 
         func expand(_ template: Template) -> String {
-            template.expanded { variable in
-                switch variable {
-                case .port: String(port)
-                case .host: "127.0.0.1"
-                case .instance: String(id.number)
-                case .service: id.service
-                }
-            }
+            template.expanded(templateValues(service: id.service, instance: id.number, port: port))
         }
     }
 

@@ -93,7 +93,7 @@ extension SupervisorRole {
             ) { [log] notice in
                 log.write(.warning, notice.description)
             }
-            if inventory.held[Held.journal] == nil { keeper?.send(.hold(name: Held.journal), [pump.journal]) }
+            if inventory.held[Held.journal] !== pump.journal { keeper?.send(.hold(name: Held.journal), [pump.journal]) }
             self.pump = pump
         } catch {
             throw BeginningFailure("cannot open the logs in \(configuration.logDirectory): \(error)")

@@ -30,7 +30,7 @@ func waitOptions(_ invocation: Invocation) throws(VerbFailure) -> ControlRoute.W
     let wait = !invocation.has("--no-wait")
     guard let text = invocation.value("--timeout") else { return .init(wait: wait) }
     guard wait else { throw invocation.misused("--timeout makes no sense with --no-wait") }
-    guard let timeout = parseDuration(text) else {
+    guard let timeout = parseDuration(text), timeout > .zero else {
         throw invocation.misused("--timeout takes a duration like 500ms, 30s, 5m or 1h, not \"\(text)\"")
     }
     return .init(wait: true, timeout: timeout)
@@ -54,7 +54,7 @@ func change(
     do throws(ControlClientError) {
         // The daemon keeps the time; ours only ends a wait for a daemon that does not answer any more.
         last = try client.follow(route, timeout: options.timeout.map { $0 + .seconds(10) }) { line in
-            if let waiting = line.waiting { display.show("\(request): waiting for \(waiting)") }
+            if let waiting = line.waiting { display.show("\(request): \(waiting)") }
         }
         display.end()
     } catch {

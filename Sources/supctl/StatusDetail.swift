@@ -71,7 +71,7 @@ enum StatusDetail {
             for (index, word) in words.enumerated() {
                 let piece = printable(word) + (index < words.count - 1 ? "," : "")
                 if !isEmpty, line.count + 1 + piece.count > width ?? 100 {
-                    lines.append(line)
+                    lines.append(shortened(line, to: width))
                     line = indented("")
                     isEmpty = true
                 }

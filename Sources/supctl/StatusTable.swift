@@ -18,7 +18,7 @@ enum StatusTable {
         TextTable.Column(title: "RESTARTS", alignsRight: true, importance: 5),
         TextTable.Column(title: "CPU", alignsRight: true, importance: 3),
         TextTable.Column(title: "MEM", alignsRight: true, importance: 4),
-        TextTable.Column(title: "DETAIL", importance: 7, shortest: 12),
+        TextTable.Column(title: "DETAIL", importance: 7, shortest: 16),
     ]
 
     private static func rows(_ service: ServiceStatus) -> [TextTable.Row] {
@@ -96,9 +96,13 @@ enum StatusTable {
             "\(HumanText.bytes(flow.bytesIn)) in", "\(HumanText.bytes(flow.bytesOut)) out",
         ]
         if flow.queued > 0 { parts.append("\(HumanText.count(flow.queued)) waiting") }
-        if flow.connectErrors > 0 { parts.append("\(HumanText.count(flow.connectErrors)) connect errors") }
-        if flow.retries > 0 { parts.append("\(HumanText.count(flow.retries)) retries") }
+        if flow.connectErrors > 0 { parts.append(counted(flow.connectErrors, "connect error", "connect errors")) }
+        if flow.retries > 0 { parts.append(counted(flow.retries, "retry", "retries")) }
         if flow.turnedAway > 0 { parts.append("\(HumanText.count(flow.turnedAway)) turned away") }
         return parts.joined(separator: ", ")
+    }
+
+    private static func counted(_ count: UInt64, _ one: String, _ many: String) -> String {
+        "\(HumanText.count(count)) \(count == 1 ? one : many)"
     }
 }

@@ -63,7 +63,10 @@ struct TextTable {
             return shown.reduce(0, +) + 2 * max(0, shown.count - 1)
         }
         func narrowest(_ widths: [Int?]) -> [Int?] {
-            zip(widths, columns).map { width, column in width.map { min($0, column.shortest ?? $0) } }
+            // What cannot be left out is cut only when nothing else is left to do.
+            zip(widths, columns).map { width, column in
+                width.map { column.importance == nil ? $0 : min($0, column.shortest ?? $0) }
+            }
         }
         while total(narrowest(widths)) > width {
             let droppable = columns.indices.filter { widths[$0] != nil && columns[$0].importance != nil }

@@ -2,7 +2,7 @@ import ControlAPI
 import Platform
 
 let versionVerb = Verb(
-    name: "version", synopsis: "", summary: "show the version of supctl, and of the supd that runs",
+    name: "version", synopsis: "", summary: "show the version of supctl and of the running supd",
     details: "If no supd runs, that is said, and is no error.", operands: .none
 ) { invocation throws(VerbFailure) in
     try invocation.requireNoOperands()

@@ -21,7 +21,8 @@ func zshCompletion(_ verbs: [Verb]) -> String {
 
         _supctl_names() {
             local -a names
-            names=(${(f)"$(supctl ${opt_args[--socket]:+--socket ${opt_args[--socket]}} __names 2>/dev/null)"})
+            local control=${opt_args[--socket]:-$socket}
+            names=(${(f)"$(command supctl ${control:+--socket} ${control:+$control} __names 2>/dev/null)"})
             compadd -a names
         }
 
@@ -29,6 +30,7 @@ func zshCompletion(_ verbs: [Verb]) -> String {
             local curcontext=$curcontext state line
             typeset -A opt_args
             _arguments -C \(commonOptions.flatMap(specifications).joined(separator: " ")) '1:verb:->verb' '*::operand:->operand'
+            local socket=${opt_args[--socket]}
             case $state in
             verb)
                 local -a verbs

@@ -85,7 +85,7 @@ struct HTTPResponseParserTests {
     func randomBytes(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let alphabet = Array("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked0123456789abcdef;".utf8)
-        for _ in 0..<3000 {
+        for _ in 0..<1000 {
             var parser = HTTPResponseParser(bodyLimit: 1000)
             var collected = Collected()
             parser.append("HTTP/1.1 200 OK\r\n".utf8.prefix(Int.random(in: 0...17, using: &random)))

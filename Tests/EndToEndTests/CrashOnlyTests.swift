@@ -139,7 +139,7 @@ struct CrashOnlyTests {
         let daemon = try Daemon(
             """
             { services: { chatty: {
-                command: ["/bin/sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo line $i; done; sleep 1000"],
+                command: ["/bin/sh", "-c", "i=0; while [ $$i -lt 30000 ]; do i=$$((i+1)); echo line $$i; done; sleep 1000"],
                 log: { maxSize: "100M" } } } }
             """)
         for _ in 0..<5 {

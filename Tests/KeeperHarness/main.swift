@@ -1,4 +1,4 @@
-// A real keeper for tests. `keeper SOCKET [old] [fault:CALL:N:ERRNO …]` runs one whose roles are this program again;
+// A real keeper for tests. `keeper SOCKET [old] [nofile:N] [fault:CALL:N:ERRNO …]` runs one whose roles are this program again;
 // `role NAME SOCKET` is such a role: it hands its links to the test that listens on SOCKET, and stays until the test
 // closes the connection or says how to end.
 import Glibc
@@ -52,6 +52,10 @@ func runHarness(_ path: String, _ options: ArraySlice<String>) -> Int32 {
         let parts = option.split(separator: ":").map(String.init)
         switch parts.count {
         case 1 where option == "old": configuration.usesOldKernelPaths = true
+        case 2 where parts[0] == "nofile":
+            guard let limit = UInt(parts[1]) else { fail("bad limit \(option)") }
+            var setting = rlimit(rlim_cur: limit, rlim_max: limit)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &setting)
         case 4:
             guard let count = Int(parts[2]), let code = Int32(parts[3]) else { fail("bad fault \(option)") }
             faults[parts[1], default: [:]][count] = code

@@ -3,6 +3,477 @@ import Testing
 
 @testable import Keeper
 
-enum KeeperCoreTests {
-    static let stoppingCrashes = KeeperCore.stoppingCrashes
+/// A core with a clock of its own.
+struct World {
+    static let second: Int64 = 1_000_000_000
+
+    var core: KeeperCore
+    var now: Int64 = 1000 * second
+
+    init(watchdog: Int64? = nil) { core = KeeperCore(scope: "scope", watchdog: watchdog) }
+
+    /// A world whose supervisor (pid 100) has said hello.
+    static func greeted(watchdog: Int64? = nil) -> World {
+        var world = World(watchdog: watchdog)
+        world.handle(.started)
+        world.handle(.roleSpawned(.supervisor, pid: 100))
+        world.handle(.received(.supervisor, .hello(version: linkVersion), descriptors: 0))
+        return world
+    }
+
+    @discardableResult
+    mutating func handle(_ event: KeeperEvent) -> [KeeperAction] { core.handle(event, at: now) }
+
+    @discardableResult
+    mutating func ask(_ request: KeeperRequest, descriptors: Int = 0) -> [KeeperAction] {
+        handle(.received(.supervisor, request, descriptors: descriptors))
+    }
+
+    /// Lets time pass, to the next deadline if none is given.
+    @discardableResult
+    mutating func pass(_ seconds: Double? = nil) -> [KeeperAction] {
+        now = seconds.map { now + Int64($0 * Double(Self.second)) } ?? max(now, core.nextDeadline)
+        return handle(.timePassed)
+    }
+
+    /// The seconds until the next deadline.
+    var untilDeadline: Double { Double(core.nextDeadline - now) / Double(Self.second) }
+
+    /// A running child.
+    mutating func child(_ id: UInt64, pid: Int32) {
+        ask(.spawn(SpawnPlan(id: id, label: "label \(id)", candidates: [], arguments: [], environment: [])))
+        handle(.childForked(id, pid: pid))
+        handle(.childExecuted(id))
+    }
+
+    /// A running balancer (pid 200) that has said hello.
+    mutating func balancer() {
+        ask(.startBalancer(nil))
+        handle(.roleSpawned(.balancer, pid: 200))
+        handle(.received(.balancer, .hello(version: linkVersion), descriptors: 0))
+    }
+}
+
+private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> KeeperAction {
+    .send(.supervisor, notice, keys)
+}
+
+@Suite("The keeper's core: roles") struct KeeperCoreRoleTests {
+    @Test("starts the supervisor, and the balancer when it is asked for")
+    func starts() {
+        var world = World()
+        #expect(world.handle(.started) == [.spawnRole(.supervisor, nil)])
+        world = .greeted()
+        let credentials = RoleCredentials(user: 1, group: 2)
+        #expect(world.ask(.startBalancer(credentials)) == [.spawnRole(.balancer, credentials)])
+        #expect(world.handle(.roleSpawned(.balancer, pid: 7)) == [told(.balancerStarted(pid: 7), [.balancerLink])])
+        #expect(world.ask(.startBalancer(credentials)) == [])
+        #expect(world.ask(.startBalancer(nil)) == [.killRole(.balancer)])
+        let exit = ChildExit.signal(9, coreDumped: false)
+        #expect(
+            world.handle(.roleExited(.balancer, exit)) == [
+                .closeLink(.balancer), told(.balancerExited(exit: exit)), .spawnRole(.balancer, nil),
+            ])
+    }
+
+    @Test("starts a role again at once after a first crash, then after longer and longer waits")
+    func waits() {
+        var world = World.greeted()
+        var waits: [Double] = []
+        for _ in 0..<10 {
+            world.handle(.roleExited(.supervisor, .signal(5, coreDumped: true)))
+            if case .due(let instant) = world.core.supervisor.phase {
+                let wait = Double(instant - world.now) / Double(World.second)
+                waits.append(wait)
+                #expect(world.pass(wait).contains(.spawnRole(.supervisor, nil)))
+            } else {
+                waits.append(0)
+                #expect(world.core.supervisor.phase == .spawning)
+            }
+            world.handle(.roleSpawned(.supervisor, pid: 100))
+        }
+        #expect(waits == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5])
+        // After a life that is not short it begins anew.
+        world.pass(3)
+        #expect(world.handle(.roleExited(.supervisor, .code(1))).contains(.spawnRole(.supervisor, nil)))
+    }
+
+    @Test("counts the crashes of the last half minute")
+    func crashes() {
+        var world = World.greeted()
+        func crashes(_ world: inout World) -> Int? {
+            world.handle(.roleSpawned(.supervisor, pid: 100))
+            for case .send(_, .welcome(_, _, let crashes, _, _), _) in world.ask(.hello(version: 1)) { return crashes }
+            return nil
+        }
+        world.handle(.roleExited(.supervisor, .code(1)))
+        #expect(crashes(&world) == 1)
+        world.pass(20)
+        world.ask(.pong)
+        world.handle(.roleExited(.supervisor, .code(0)))
+        #expect(crashes(&world) == 2)
+        world.pass(11)
+        world.handle(.roleExited(.supervisor, .code(1)))
+        #expect(crashes(&world) == 2)
+    }
+
+    @Test("tries again after a start that failed")
+    func failedStart() {
+        var world = World()
+        world.handle(.started)
+        let failure = SpawnFailure(stage: .fork, code: 11)
+        #expect(world.handle(.roleSpawnFailed(.supervisor, failure)).contains(.spawnRole(.supervisor, nil)))
+        #expect(!world.handle(.roleSpawnFailed(.supervisor, failure)).contains(.spawnRole(.supervisor, nil)))
+        #expect(world.pass().contains(.spawnRole(.supervisor, nil)))
+    }
+
+    @Test("pings roles every eight seconds, and kills one that says nothing for ten more")
+    func heartbeat() {
+        var world = World.greeted()
+        world.balancer()
+        #expect(world.untilDeadline == 8)
+        #expect(world.pass() == [.send(.supervisor, .ping, []), .send(.balancer, .ping, [])])
+        world.handle(.received(.balancer, .pong, descriptors: 0))
+        #expect(world.pass(8) == [.send(.balancer, .ping, [])])
+        let actions = world.pass()
+        #expect(actions.contains(.killRole(.supervisor)))
+        #expect(!actions.contains(.killRole(.balancer)))
+        // Once is enough.
+        world.handle(.received(.balancer, .pong, descriptors: 0))
+        #expect(!world.pass(20).contains(.killRole(.supervisor)))
+    }
+
+    @Test("takes any message for a sign of life")
+    func signsOfLife() {
+        var world = World.greeted()
+        world.pass()
+        world.ask(.queryGroup(id: 1))
+        #expect(world.pass() == [.send(.supervisor, .ping, [])])
+    }
+
+    @Test("gives a new role twenty seconds to say hello")
+    func hello() {
+        var world = World()
+        world.handle(.started)
+        world.handle(.roleSpawned(.supervisor, pid: 100))
+        #expect(world.pass(8) == [])
+        #expect(world.pass(8) == [])
+        #expect(world.untilDeadline == 4)
+        #expect(world.pass().contains(.killRole(.supervisor)))
+    }
+
+    @Test("kills nobody because it was itself held up", arguments: [true, false])
+    func heldUp(isGreeted: Bool) {
+        var world = World()
+        if isGreeted {
+            world = .greeted()
+            world.pass()
+        } else {
+            world.handle(.started)
+            world.handle(.roleSpawned(.supervisor, pid: 100))
+        }
+        #expect(!world.pass(3600).contains(.killRole(.supervisor)))
+        // The next deadline counts again.
+        for _ in 0..<3 where world.core.supervisor.process?.isCondemned == false { world.pass() }
+        #expect(world.core.supervisor.process?.isCondemned == true)
+    }
+
+    @Test("an idle keeper has nothing to do but the heartbeat")
+    func idle() {
+        var world = World.greeted()
+        world.balancer()
+        for id in UInt64(1)...100 { world.child(id, pid: Int32(id)) }
+        var turns = 0
+        let end = world.now + 80 * World.second
+        while world.core.nextDeadline <= end {
+            for action in world.pass() {
+                guard case .send(let role, .ping, _) = action else { continue }
+                world.handle(.received(role, .pong, descriptors: 0))
+            }
+            turns += 1
+        }
+        #expect(turns == 10)
+    }
+
+    @Test(
+        "lets the balancer say hello and pong, and kills it for anything else",
+        arguments: [
+            KeeperRequest.spawn(SpawnPlan(id: 1, label: "", candidates: [], arguments: [], environment: [])),
+            .signal(id: 1, number: 9, group: true), .signalOrphan(pid: 5, number: 9), .release(id: 1),
+            .queryGroup(id: 1), .hold(name: "x"), .drop(name: "x"), .startBalancer(nil), .ready, .status("x"),
+            .stopping(microseconds: 1), .exit(code: 0),
+        ])
+    func balancerRights(request: KeeperRequest) {
+        var world = World.greeted()
+        world.child(1, pid: 5)
+        world.ask(.hold(name: "x"), descriptors: 1)
+        world.handle(.orphanFound(pid: 5, scope: nil))
+        world.balancer()
+        let actions = world.handle(.received(.balancer, request, descriptors: 1))
+        #expect(actions.first == .closeLink(.balancer))
+        #expect(actions.last == .killRole(.balancer))
+        #expect(actions.count == 3)
+        #expect(world.handle(.received(.balancer, request, descriptors: 1)) == [])
+    }
+
+    @Test("kills a role whose link is broken, and a supervisor that asks before it says hello")
+    func brokenLinks() {
+        var world = World.greeted()
+        let actions = world.handle(.linkBroken(.supervisor, reason: "nonsense"))
+        #expect(actions.first == .closeLink(.supervisor))
+        #expect(actions.last == .killRole(.supervisor))
+        world = World()
+        world.handle(.started)
+        world.handle(.roleSpawned(.supervisor, pid: 100))
+        #expect(world.ask(.ready).contains(.killRole(.supervisor)))
+    }
+}
+
+@Suite("The keeper's core: children") struct KeeperCoreChildTests {
+    @Test("tells each step of a child's life once, and forgets it when it is released")
+    func life() {
+        var world = World.greeted()
+        let plan = SpawnPlan(id: 3, label: "l", candidates: ["/x"], arguments: ["x"], environment: [])
+        #expect(world.ask(.spawn(plan)) == [.spawn(plan)])
+        #expect(world.handle(.childForked(3, pid: 9)) == [])
+        #expect(world.handle(.childExecuted(3)) == [told(.spawned(id: 3, pid: 9), [.output(child: 3)])])
+        #expect(world.handle(.childExecuted(3)) == [])
+        // Not while it runs.
+        #expect(world.ask(.release(id: 3)) == [])
+        #expect(
+            world.handle(.childExited(3, .code(1), groupEmpty: false)) == [
+                told(.exited(id: 3, exit: .code(1), groupEmpty: false))
+            ])
+        #expect(world.ask(.release(id: 3)) == [.forget(3)])
+        #expect(world.core.children.isEmpty)
+        #expect(world.ask(.release(id: 3)) == [])
+    }
+
+    @Test("forgets a child that could not be started")
+    func failure() {
+        var world = World.greeted()
+        world.ask(.spawn(SpawnPlan(id: 3, label: "", candidates: [], arguments: [], environment: [])))
+        let failure = SpawnFailure(stage: .directory, code: 2)
+        #expect(
+            world.handle(.childFailed(3, failure)) == [.forget(3), told(.spawnFailed(id: 3, failure: failure))])
+        #expect(world.core.children.isEmpty)
+    }
+
+    @Test("refuses an id that is in use, a label that is too long, and too many children")
+    func refusals() {
+        var world = World.greeted()
+        func refusal(_ id: UInt64, label: String = "") -> Int32? {
+            let plan = SpawnPlan(id: id, label: label, candidates: [], arguments: [], environment: [])
+            guard case .send(_, .spawnFailed(id, let failure), _)? = world.ask(.spawn(plan)).first else { return nil }
+            return failure.code
+        }
+        #expect(refusal(1) == nil)
+        #expect(refusal(1) == ErrnoValue.exists)
+        #expect(refusal(2, label: String(repeating: "x", count: 4097)) == ErrnoValue.nameTooLong)
+        #expect(world.core.children.count == 1)
+        for id in 2...UInt64(KeeperCore.tableLimit) { #expect(refusal(id) == nil) }
+        #expect(refusal(.max) == ErrnoValue.tryAgain)
+    }
+
+    @Test("passes on signals and questions about children that it has")
+    func signals() {
+        var world = World.greeted()
+        world.child(1, pid: 5)
+        #expect(
+            world.ask(.signal(id: 1, number: 15, group: true)) == [.signal(1, number: 15, group: true)])
+        #expect(world.ask(.signal(id: 2, number: 15, group: true)) == [])
+        #expect(world.ask(.queryGroup(id: 1)) == [.findOrphans, .checkGroup(1)])
+        #expect(world.handle(.groupChecked(1, empty: false)) == [told(.group(id: 1, empty: false))])
+        #expect(world.ask(.queryGroup(id: 2)) == [.findOrphans, told(.group(id: 2, empty: true))])
+        #expect(world.ask(.signalOrphan(pid: 5, number: 9)) == [])
+        #expect(world.handle(.orphanFound(pid: 5, scope: "s")) == [told(.adopted(pid: 5, scope: "s"))])
+        #expect(world.ask(.signalOrphan(pid: 5, number: 9)) == [.signalOrphan(pid: 5, number: 9)])
+        #expect(world.handle(.orphanExited(pid: 5)) == [told(.orphanExited(pid: 5))])
+        #expect(world.handle(.orphanExited(pid: 5)) == [])
+    }
+
+    @Test("holds a descriptor under a name, and needs exactly one", arguments: [0, 1, 2])
+    func holds(count: Int) {
+        var world = World.greeted()
+        let actions = world.ask(.hold(name: "a"), descriptors: count)
+        if count == 1 {
+            #expect(actions == [.hold(name: "a")])
+            #expect(world.ask(.drop(name: "a")) == [.drop(name: "a")])
+            #expect(world.ask(.drop(name: "a")) == [])
+        } else {
+            #expect(actions.contains(.killRole(.supervisor)))
+            #expect(world.core.held.isEmpty)
+        }
+    }
+
+    @Test("gives all that there is to the next supervisor, and says nothing to it before its hello")
+    func inventory() {
+        var world = World.greeted()
+        world.child(2, pid: 12)
+        world.child(1, pid: 11)
+        world.ask(.spawn(SpawnPlan(id: 3, label: "third", candidates: [], arguments: [], environment: [])))
+        world.ask(.hold(name: "b"), descriptors: 1)
+        world.ask(.hold(name: "a"), descriptors: 1)
+        world.balancer()
+        world.handle(.roleExited(.supervisor, .code(1)))
+        world.handle(.roleSpawned(.supervisor, pid: 101))
+        #expect(world.handle(.childExited(1, .code(0), groupEmpty: true)) == [])
+        #expect(world.handle(.orphanFound(pid: 50, scope: nil)) == [])
+        #expect(world.handle(.childForked(3, pid: 13)) == [])
+        #expect(
+            world.ask(.hello(version: 1)) == [
+                told(.welcome(version: linkVersion, runs: 2, crashes: 1, scope: "scope", highestID: 3)),
+                told(.child(id: 1, label: "label 1", pid: 11, state: .exited), [.output(child: 1)]),
+                told(.exited(id: 1, exit: .code(0), groupEmpty: true)),
+                told(.child(id: 2, label: "label 2", pid: 12, state: .running), [.output(child: 2)]),
+                told(.child(id: 3, label: "third", pid: 13, state: .spawning), [.output(child: 3)]),
+                told(.held(name: "a"), [.held(name: "a")]), told(.held(name: "b"), [.held(name: "b")]),
+                told(.balancerStarted(pid: 200), [.balancerLink]), told(.adopted(pid: 50, scope: nil)),
+                told(.inventoryEnd),
+            ])
+    }
+}
+
+@Suite("The keeper's core: the end") struct KeeperCoreEndTests {
+    @Test("asks the supervisor to stop, and ends when it says so", arguments: [15, 2] as [Int32])
+    func inOrder(signal: Int32) {
+        var world = World.greeted()
+        world.balancer()
+        #expect(world.handle(.signalled(1)) == [.note("signal 1 ignored")])
+        #expect(world.handle(.signalled(signal)) == [told(.shutdown(signal: signal))])
+        #expect(
+            world.ask(.exit(code: 3)) == [
+                .notify("STOPPING=1"), .killRole(.balancer), .closeLink(.supervisor), .findOrphans,
+            ])
+        #expect(!world.handle(.roleExited(.balancer, .signal(9, coreDumped: false))).contains(.exit(3)))
+        #expect(world.handle(.roleExited(.supervisor, .code(0))).contains(.exit(3)))
+    }
+
+    @Test("gives the supervisor a second to leave by itself")
+    func farewell() {
+        var world = World.greeted()
+        world.ask(.exit(code: 0))
+        #expect(world.untilDeadline == 1)
+        #expect(world.pass().contains(.killRole(.supervisor)))
+    }
+
+    @Test("kills what is left, also what shows up later, and waits for it, but not for ever")
+    func leftovers() {
+        var world = World.greeted()
+        world.child(1, pid: 11)
+        world.handle(.orphanFound(pid: 50, scope: nil))
+        let actions = world.ask(.exit(code: 0))
+        #expect(actions.contains(.signal(1, number: 9, group: true)))
+        #expect(actions.contains(.signalOrphan(pid: 50, number: 9)))
+        world.handle(.roleExited(.supervisor, .code(0)))
+        #expect(world.handle(.orphanFound(pid: 51, scope: nil)) == [.signalOrphan(pid: 51, number: 9)])
+        var other = world
+        for event in [
+            KeeperEvent.orphanExited(pid: 50), .childExited(1, .signal(9, coreDumped: false), groupEmpty: true),
+        ] { #expect(!world.handle(event).contains(.exit(0))) }
+        #expect(world.handle(.orphanExited(pid: 51)).contains(.exit(0)))
+        #expect(!other.pass(4.9).contains(.exit(0)))
+        #expect(other.pass(0.2).contains(.exit(0)))
+    }
+
+    @Test("kills everything at the second signal, and waits no longer at the third")
+    func atOnce() {
+        var world = World.greeted()
+        world.child(1, pid: 11)
+        world.handle(.signalled(15))
+        let actions = world.handle(.signalled(15))
+        #expect(actions.contains(.killRole(.supervisor)))
+        #expect(actions.contains(.signal(1, number: 9, group: true)))
+        #expect(!actions.contains(.exit(1)))
+        #expect(world.handle(.signalled(2)).contains(.exit(1)))
+    }
+
+    @Test("tells a new supervisor that it is to stop")
+    func replacedWhileStopping() {
+        var world = World.greeted()
+        world.handle(.signalled(15))
+        #expect(world.handle(.roleExited(.supervisor, .code(1))).contains(.spawnRole(.supervisor, nil)))
+        world.handle(.roleSpawned(.supervisor, pid: 101))
+        #expect(
+            world.ask(.hello(version: 1)).suffix(2) == [told(.inventoryEnd), told(.shutdown(signal: 15))])
+    }
+
+    @Test("stops the services itself when the supervisor ends three times while stopping")
+    func abandoned() {
+        var world = World.greeted()
+        world.child(1, pid: 11)
+        world.child(2, pid: 12)
+        world.handle(.signalled(15))
+        var actions: [KeeperAction] = []
+        for _ in 0..<KeeperCore.stoppingCrashes {
+            world.pass()
+            world.handle(.roleSpawned(.supervisor, pid: 100))
+            actions = world.handle(.roleExited(.supervisor, .code(1)))
+        }
+        #expect(actions.contains(.signal(1, number: 15, group: true)))
+        #expect(actions.contains(.signal(2, number: 15, group: true)))
+        #expect(!actions.contains(.spawnRole(.supervisor, nil)))
+        world.handle(.childExited(1, .signal(15, coreDumped: false), groupEmpty: true))
+        world.pass(KeeperCoreEndTests.seconds(KeeperCore.abandonedTime) - 0.1)
+        let last = world.pass(0.2)
+        #expect(last.contains(.signal(2, number: 9, group: true)))
+        #expect(world.handle(.childExited(2, .signal(9, coreDumped: false), groupEmpty: true)).contains(.exit(1)))
+    }
+
+    static func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
+
+    @Test("starts nothing any more")
+    func startsNothing() {
+        var world = World.greeted()
+        world.ask(.exit(code: 0))
+        let plan = SpawnPlan(id: 1, label: "", candidates: [], arguments: [], environment: [])
+        #expect(world.ask(.spawn(plan)) == [])
+        #expect(world.ask(.startBalancer(nil)) == [])
+        #expect(world.core.children.isEmpty)
+    }
+
+    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 8.0), (0.001, 0.1)])
+    func watchdog(limit: Double, tick: Double) {
+        var world = World.greeted(watchdog: Int64(limit * 1e9))
+        #expect(world.untilDeadline == tick)
+        #expect(world.pass().contains(.notify("WATCHDOG=1")))
+        #expect(world.untilDeadline == tick)
+        world = .greeted()
+        #expect(!world.pass().contains(.notify("WATCHDOG=1")))
+    }
+
+    @Test("tells systemd one line of status, and that it is ready once")
+    func systemd() {
+        var world = World.greeted()
+        #expect(world.ask(.ready) == [.notify("READY=1")])
+        #expect(world.ask(.ready) == [])
+        #expect(world.ask(.status("a\nREADY=0\r\nb")) == [.notify("STATUS=a READY=0 b")])
+        #expect(world.ask(.stopping(microseconds: 5)) == [.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=5")])
+    }
+}
+
+@Suite("The keeper's configuration") struct KeeperConfigurationTests {
+    @Test("keeps for itself what systemd meant for one process")
+    func environment() {
+        let configuration = KeeperConfiguration(
+            supervisorArguments: [], balancerArguments: [],
+            environment: [
+                "PATH": "/bin", "NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "42",
+                "LISTEN_PID": "42", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x", "JOURNAL_STREAM": "8:1",
+            ], scope: "s", processID: 42)
+        #expect(configuration.environment == ["JOURNAL_STREAM=8:1", "PATH=/bin"])
+        #expect(configuration.notifySocket == "/run/n")
+        #expect(configuration.watchdog == 30 * World.second)
+    }
+
+    @Test(
+        "takes no watchdog that is meant for somebody else, or makes no sense",
+        arguments: [
+            ["WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"], ["WATCHDOG_USEC": "0"], ["WATCHDOG_USEC": "x"], [:],
+        ])
+    func watchdog(environment: [String: String]) {
+        let configuration = KeeperConfiguration(
+            supervisorArguments: [], balancerArguments: [], environment: environment, scope: "s", processID: 42)
+        #expect(configuration.watchdog == nil)
+    }
 }

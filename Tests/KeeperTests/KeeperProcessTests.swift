@@ -5,6 +5,8 @@ import Platform
 import TestSupport
 import Testing
 
+@testable import Keeper
+
 @Suite("A real keeper", .serialized) struct KeeperProcessTests {
     @Test("starts a child, captures its output, and tells its exit", arguments: [[], ["old"]])
     func startsAndReaps(options: [String]) throws {
@@ -204,7 +206,9 @@ import Testing
         try second.end(code: 0)
         #expect(try keeper.program.wait().code == 7)
         for process in [pid, balancer.pid, second.pid] { try waitUntilGone(process) }
-        #expect(try !ProcessTable.all().contains { ProcessTable.environmentValue("SUPD_SCOPE", of: $0.pid) == keeper.scope })
+        #expect(
+            try !ProcessTable.all().contains { ProcessTable.environmentValue("SUPD_SCOPE", of: $0.pid) == keeper.scope }
+        )
     }
 
     @Test("kills everything at a second signal")
@@ -230,7 +234,7 @@ import Testing
         keeper.program.send(SIGTERM)
         _ = try first.next { $0.notice == .shutdown(signal: SIGTERM) ? true : nil }
         first.kill()
-        for _ in 2...KeeperCoreTests.stoppingCrashes { try keeper.role("supervisor").kill() }
+        for _ in 2...KeeperCore.stoppingCrashes { try keeper.role("supervisor").kill() }
         #expect(try keeper.program.wait().code == 1)
         try waitUntilGone(pid)
     }
@@ -252,6 +256,63 @@ import Testing
             if case .exited(let id, let exit, true) = message.notice { exits[id] = exit }
         }
         for id in ids { #expect(exits[id] == .code(Int32(id % 100))) }
+    }
+
+    @Test("refuses starts when descriptors run out, but can still replace the supervisor")
+    func descriptorShortage() throws {
+        let keeper = try RealKeeper(["nofile:64"])
+        let (first, _) = try keeper.supervisor()
+        var id: UInt64 = 0
+        var failure: SpawnFailure?
+        while failure == nil, id < 100 {
+            id += 1
+            try first.send(.spawn(shell(id, "exec sleep 1000")))
+            failure = try first.next { message -> SpawnFailure?? in
+                switch message.notice {
+                case .spawned: .some(nil)
+                case .spawnFailed(_, let failure): failure
+                default: nil
+                }
+            }
+        }
+        #expect(failure == SpawnFailure(stage: .prepare, code: EMFILE))
+        #expect(id > 5)
+        first.kill()
+        let (second, inventory) = try keeper.supervisor()
+        #expect(inventory.count == Int(id) + 1)
+        try second.send(.signal(id: 1, number: SIGKILL, group: true))
+        _ = try second.exit(of: 1)
+        try second.send(.release(id: 1))
+        _ = try second.start(shell(1000, "exec sleep 1000"))
+    }
+
+    static let faultyCalls = [
+        "pipe2", "fcntl", "clone3", "socketpair", "epoll_ctl", "recv", "recvmsg", "sendmsg", "waitid",
+    ]
+
+    @Test("goes on whichever system call fails once", arguments: faultyCalls, [EMFILE, ENOMEM])
+    func faults(call: String, code: Int32) throws {
+        // Without its signals the keeper would be none: it says so and ends.
+        for count in (call == "epoll_ctl" ? 2 : 1)...8 {
+            let keeper = try RealKeeper(["fault:\(call):\(count):\(code)"])
+            var before: Int?
+            // Whatever has failed, a supervisor can start a child and see it end, at the latest in the third try.
+            for attempt in 1...3 {
+                do {
+                    let (supervisor, _) = try keeper.supervisor()
+                    before = try keeper.openDescriptors()
+                    _ = try supervisor.start(shell(UInt64(attempt), "exit 5"))
+                    let end = try supervisor.exit(of: UInt64(attempt))
+                    #expect(end.exit == .code(5) || call == "waitid")
+                    try supervisor.send(.release(id: UInt64(attempt)))
+                    try supervisor.send(.queryGroup(id: 1000))
+                    _ = try supervisor.next { if case .group = $0.notice { true } else { nil } }
+                    break
+                } catch  where attempt < 3 { continue }
+            }
+            #expect(!keeper.program.ended())
+            #expect(try keeper.openDescriptors() <= (before ?? 0), "\(call) \(count): \(keeper.program.output)")
+        }
     }
 
     @Test("tells systemd what the supervisor says, and keeps its socket to itself")

@@ -42,7 +42,10 @@ final class RealKeeper {
     func role(_ name: String) throws -> FakeRole {
         while true {
             if let index = waiting.firstIndex(where: { $0.name == name }) { return waiting.remove(at: index) }
-            try waitUntilReadable(listener, "a \(name) to connect; the keeper said: \(program.output)")
+            _ = try eventually("a \(name) to connect; the keeper said: \(program.output)") {
+                if program.ended() { throw TestFailure("the keeper has ended; it said: \(program.output)") }
+                return try isReadable(listener, within: 0.1) ? true : nil
+            }
             let number = try systemCall("accept") { accept(listener.raw, nil, nil) }
             _ = fcntl(number, F_SETFD, FD_CLOEXEC)
             waiting.append(try FakeRole(PacketSocket(Descriptor(owning: number))))
@@ -162,9 +165,13 @@ func shell(_ id: UInt64, _ script: String, label: String = "test", scope: String
 
 /// Waits, at most half a minute, until there is something to read.
 func waitUntilReadable(_ descriptor: Descriptor, _ what: String) throws {
+    if try !isReadable(descriptor, within: 30) { throw TestFailure("waited in vain for \(what)") }
+}
+
+/// Whether there is something to read before so many seconds have passed.
+func isReadable(_ descriptor: Descriptor, within seconds: Double) throws -> Bool {
     var entry = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-    let count = try systemCall("poll") { poll(&entry, 1, 30_000) }
-    if count == 0 { throw TestFailure("waited in vain for \(what)") }
+    return try systemCall("poll") { poll(&entry, 1, Int32(seconds * 1000)) } > 0
 }
 
 /// One line from a nonblocking pipe.
@@ -182,7 +189,8 @@ func readLine(_ descriptor: Descriptor) throws -> String {
 /// Waits until no process has this id any more, or only a zombie.
 func waitUntilGone(_ pid: Int32) throws {
     _ = try eventually("end of process \(pid)") {
-        guard let line = try? readSmallFile("/proc/\(pid)/stat", limit: 4096), let entry = ProcessEntry(statText: line) else {
+        guard let line = try? readSmallFile("/proc/\(pid)/stat", limit: 4096), let entry = ProcessEntry(statText: line)
+        else {
             return true
         }
         return entry.hasEnded ? true : nil

@@ -8,13 +8,13 @@ import Testing
 
 /// A copy of all that a process killed at this moment would leave: the journal, the files, and what is in the pipes.
 private struct Wreck {
-    var step: LogWriter.Step
+    var step: LogStep
     var journal: Descriptor
     var directory: TemporaryDirectory
     var stdout: ServicePipe
     var stderr: ServicePipe
 
-    init(_ world: LogWorld, _ step: LogWriter.Step, pipesEnd: Bool) throws {
+    init(_ world: LogWorld, _ step: LogStep, pipesEnd: Bool) throws {
         self.step = step
         journal = try Self.copyMemory(world.writer.journalDescriptor)
         directory = try TemporaryDirectory()
@@ -202,7 +202,7 @@ private struct Wreck {
 
     @Test func aDamagedJournalNeverEndsTheProcess() throws {
         var random = SeededGenerator(seed: 42)
-        for _ in 0..<300 {
+        for _ in 0..<60 {
             let world = try LogWorld()
             try world.stdout.send("first\nhalf")
             world.run()

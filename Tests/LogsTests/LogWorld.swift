@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import Platform
+import Synchronization
 import TestSupport
 
 @testable import Logs
@@ -66,23 +67,11 @@ final class Notices: Sendable {
 }
 
 /// A value behind a lock.
-final class Locked<Value: Sendable>: @unchecked Sendable {
-    private var stored: Value
-    private var mutex = pthread_mutex_t()
-    init(_ value: Value) {
-        stored = value
-        pthread_mutex_init(&mutex, nil)
-    }
-    var value: Value {
-        pthread_mutex_lock(&mutex)
-        defer { pthread_mutex_unlock(&mutex) }
-        return stored
-    }
-    func update(_ body: (inout Value) -> Void) {
-        pthread_mutex_lock(&mutex)
-        defer { pthread_mutex_unlock(&mutex) }
-        body(&stored)
-    }
+final class Locked<Value: Sendable>: Sendable {
+    private let mutex: Mutex<Value>
+    init(_ value: Value) { mutex = Mutex(value) }
+    var value: Value { mutex.withLock { $0 } }
+    func update(_ body: (inout Value) -> Void) { mutex.withLock { body(&$0) } }
 }
 
 /// What is in the files of an instance, oldest first: the lines of the file, without newlines.

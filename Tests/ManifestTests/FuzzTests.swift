@@ -3,7 +3,8 @@ import Testing
 
 /// Reads bytes in every way that there is; whatever they are, there is a manifest or an error, and never a trap.
 private func survives(_ bytes: [UInt8]) -> Bool {
-    let result = ManifestLoader.load(text: bytes, file: "f", directory: "/srv", environment: ["A": "b"], facts: testFacts)
+    let result = ManifestLoader.load(
+        text: bytes, file: "f", directory: "/srv", environment: ["A": "b"], facts: testFacts)
     return (result.manifest == nil) == !result.errors.isEmpty && !checkReport(result).isEmpty
 }
 
@@ -16,12 +17,17 @@ private func survives(_ bytes: [UInt8]) -> Bool {
         let lines = text.split(separator: 0x0A, omittingEmptySubsequences: false)
         let bare = Array(lines.filter { $0.drop { $0 == 0x20 }.first != UInt8(ascii: "/") }.joined(separator: [0x0A]))
         for length in bare.indices { #expect(survives(Array(bare[..<length])), "without comments, length \(length)") }
-        for length in stride(from: 0, to: text.count, by: 13) { #expect(survives(Array(text[..<length])), "length \(length)") }
+        for length in stride(from: 0, to: text.count, by: 13) {
+            #expect(survives(Array(text[..<length])), "length \(length)")
+        }
     }
 
     @Test(arguments: seeds) func mutationsOfTheReferenceAreAnswered(seed: UInt64) throws {
         let original = try config("reference.json5")
-        let tokens = ["{", "}", "[", "]", ",", ":", "'", "\"", "\\", "null", "-1", "1e999", "'${'", "$", "0x", "\u{2028}", "true", "[]", "{}", "9999999999999999999999", "'unlimited:1'", "\\u00"].map { Array($0.utf8) }
+        let tokens = [
+            "{", "}", "[", "]", ",", ":", "'", "\"", "\\", "null", "-1", "1e999", "'${'", "$", "0x", "\u{2028}", "true",
+            "[]", "{}", "9999999999999999999999", "'unlimited:1'", "\\u00",
+        ].map { Array($0.utf8) }
         var random = SeededGenerator(state: seed)
         for round in 0..<150 {
             var text = original
@@ -40,12 +46,17 @@ private func survives(_ bytes: [UInt8]) -> Bool {
 
     @Test(arguments: seeds) func valuesInTheWrongPlacesAreAnswered(seed: UInt64) throws {
         var random = SeededGenerator(state: seed)
-        let values = ["null", "true", "0", "-1", "1e400", "0xFFFFFFFFFFFFFFFFFF", "NaN", "''", "'x'", "'${PORT}'", "[]", "[[]]", "{}", "{ a: 1 }", "'1:2'", "65535", "'99999999999999999999s'", "'[::]:1'"]
+        let values = [
+            "null", "true", "0", "-1", "1e400", "0xFFFFFFFFFFFFFFFFFF", "NaN", "''", "'x'", "'${PORT}'", "[]", "[[]]",
+            "{}", "{ a: 1 }", "'1:2'", "65535", "'99999999999999999999s'", "'[::]:1'",
+        ]
         let fields = FieldTable.descriptions.map(\.path).filter { $0.count > 1 }
         for round in 0..<300 {
             let path = try #require(fields.randomElement(using: &random))
             let value = try #require(values.randomElement(using: &random))
-            let text = path.map { "'\($0 == "*" ? "a" : $0)': " }.joined(separator: "{ ") + value + String(repeating: " }", count: path.count - 1)
+            let text =
+                path.map { "'\($0 == "*" ? "a" : $0)': " }.joined(separator: "{ ") + value
+                + String(repeating: " }", count: path.count - 1)
             #expect(survives(Array("{ \(text) }".utf8)), "seed \(seed), round \(round): \(text)")
         }
     }

@@ -43,7 +43,8 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
             let line = try #require(first, "\(name) is missing")
             let before = lines[max(0, line - 1)]
             #expect(
-                lines[line].contains("//") || before.hasPrefix("//") || before.contains("{ //") || name == "stop" || name == "environment",
+                lines[line].contains("//") || before.hasPrefix("//") || before.contains("{ //") || name == "stop"
+                    || name == "environment",
                 "\(name) has no comment")
         }
     }
@@ -54,7 +55,8 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
             guard let standard = field.standard, let name = field.path.last, standard != .array([]) else { continue }
             if case .array = standard, name == "inheritEnvironment" { continue }
             #expect(
-                text.contains("Default: \(standard.text())"), "no field of the reference has the default of \(name): \(standard.text())")
+                text.contains("Default: \(standard.text())"),
+                "no field of the reference has the default of \(name): \(standard.text())")
         }
     }
 
@@ -64,14 +66,17 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
         for field in FieldTable.descriptions {
             guard let standard = field.standard?.text() else { continue }
             let keys = field.path.first == "services" ? field.path.dropFirst(2) : field.path.dropFirst(1)
-            let text = keys.dropLast().map { "\($0): { " }.joined() + "\(keys.last ?? ""): \(standard)"
+            let text =
+                keys.dropLast().map { "\($0): { " }.joined() + "\(keys.last ?? ""): \(standard)"
                 + String(repeating: " }", count: keys.count - 1)
             if field.path.first == "services" { services.append(text) } else { supd.append(text) }
         }
         #expect(services.count > 20)
         for text in services { #expect(try service(text) == service(""), "\(text)") }
         for text in supd {
-            #expect(try manifest("{ supd: { \(text) }, services: { a: { command: ['a'] } } }") == manifest("{ services: { a: { command: ['a'] } } }"))
+            #expect(
+                try manifest("{ supd: { \(text) }, services: { a: { command: ['a'] } } }")
+                    == manifest("{ services: { a: { command: ['a'] } } }"))
         }
     }
 

@@ -32,9 +32,12 @@ private struct SchemaValidator {
         case ("enum", _, let content): return elements.contains { same($0.content, content) }
         case ("pattern", .string(let pattern), .string(let text)):
             return text.range(of: pattern, options: .regularExpression) != nil
-        case ("minLength", .number(let number), .string(let text)): return text.unicodeScalars.count >= number.integer ?? 0
-        case ("minimum", .number(let limit), .number(let number)): return (number.double ?? .nan) >= limit.double ?? .nan
-        case ("maximum", .number(let limit), .number(let number)): return (number.double ?? .nan) <= limit.double ?? .nan
+        case ("minLength", .number(let number), .string(let text)):
+            return text.unicodeScalars.count >= number.integer ?? 0
+        case ("minimum", .number(let limit), .number(let number)):
+            return (number.double ?? .nan) >= limit.double ?? .nan
+        case ("maximum", .number(let limit), .number(let number)):
+            return (number.double ?? .nan) <= limit.double ?? .nan
         case ("minItems", .number(let limit), .array(let list)): return list.count >= limit.integer ?? 0
         case ("maxItems", .number(let limit), .array(let list)): return list.count <= limit.integer ?? 0
         case ("items", _, .array(let list)): return list.allSatisfy { accepts($0, argument) }
@@ -54,7 +57,8 @@ private struct SchemaValidator {
         case ("anyOf", _, _): return elements.contains { accepts(value, $0) }
         case ("allOf", _, _): return elements.allSatisfy { accepts(value, $0) }
         case ("not", _, _): return !accepts(value, argument)
-        case ("pattern", _, _), ("minLength", _, _), ("minimum", _, _), ("maximum", _, _), ("minItems", _, _), ("maxItems", _, _),
+        case ("pattern", _, _), ("minLength", _, _), ("minimum", _, _), ("maximum", _, _), ("minItems", _, _),
+            ("maxItems", _, _),
             ("items", _, _), ("minProperties", _, _), ("maxProperties", _, _), ("required", _, _), ("properties", _, _),
             ("additionalProperties", _, _), ("propertyNames", _, _):
             // About values of another type.
@@ -90,26 +94,49 @@ private struct SchemaValidator {
     }
 
     @Test(arguments: [
-        "command: ['a', '${PORT}']", "command: 'a b'", "command: []", "command: ['a'], replicas: 3", "command: ['a'], replicas: -1", "command: ['a'], replicas: '3'", "command: ['a'], replica: 3",
-        "command: ['a'], listen: 8080", "command: ['a'], listen: '8080'", "command: ['a'], listen: ['[::]:8080', 'unix:/x']", "command: ['a'], listen: 0", "command: ['a'], port: 65536",
-        "command: ['a'], ready: 'started'", "command: ['a'], ready: { tcp: true }", "command: ['a'], ready: { tcp: false }", "command: ['a'], ready: { tcp: true, http: '/' }", "command: ['a'], ready: { http: 'x' }",
-        "command: ['a'], ready: 'tcp'", "command: ['a'], restart: 'never'", "command: ['a'], restart: 'ever'", "command: ['a'], restart: { limit: { starts: 2, within: '1s' } }",
-        "command: ['a'], restart: { limit: { starts: 2 } }", "command: ['a'], restart: { factor: 0 }", "command: ['a'], stop: { signal: 'TERM', timeout: '1s' }", "command: ['a'], stop: { signal: 'SIGTERM' }",
-        "command: ['a'], stop: { signal: 'RTMIN+31' }", "command: ['a'], stop: { timeout: 5 }", "command: ['a'], stop: { timeout: '5' }", "command: ['a'], limits: { nofile: '1:2' }", "command: ['a'], limits: { nofile: 'x' }",
-        "command: ['a'], limits: { nofile: '1M' }", "command: ['a'], limits: { as: '1M:unlimited' }", "command: ['a'], limits: { as: { soft: 1, hard: '2G' } }", "command: ['a'], limits: { as: { soft: 1 } }",
-        "command: ['a'], limits: { nice: 41 }", "command: ['a'], limits: { cpu: '5m' }", "command: ['a'], limits: { files: 1 }", "command: ['a'], umask: '022'", "command: ['a'], umask: '0999'", "command: ['a'], user: 5",
-        "command: ['a'], user: 'a b'", "command: ['a'], environment: { A: 'x' }", "command: ['a'], environment: { A: 1 }", "command: ['a'], environment: { 'A B': 'x' }", "command: ['a'], log: { maxSize: '1M', keep: 2 }",
-        "command: ['a'], log: { maxSize: 1 }", "command: ['a'], kind: 'task'", "command: ['a'], kind: 'x'", "command: ['a'], directory: ''", "command: ['a'], directory: '/x'", "command: ['a'], balance: { queueTimeout: '1s' }",
-        "command: ['a'], balance: { algorithm: 'x' }", "command: ['a'], health: {}", "replicas: 1", "command: ['a'], inheritEnvironment: ['PATH']", "command: ['a'], inheritEnvironment: ['A=B']", "command: ['a'], port: null",
-        "command: ['a'], dependsOn: {}", "command: ['a'], dependsOn: [1]", "command: ['a'], dependsOn: { B: 'ready' }", "command: ['a'], environmentFiles: ['a']", "command: ['a'], environmentFiles: 'a'",
+        "command: ['a', '${PORT}']", "command: 'a b'", "command: []", "command: ['a'], replicas: 3",
+        "command: ['a'], replicas: -1", "command: ['a'], replicas: '3'", "command: ['a'], replica: 3",
+        "command: ['a'], listen: 8080", "command: ['a'], listen: '8080'",
+        "command: ['a'], listen: ['[::]:8080', 'unix:/x']", "command: ['a'], listen: 0", "command: ['a'], port: 65536",
+        "command: ['a'], ready: 'started'", "command: ['a'], ready: { tcp: true }",
+        "command: ['a'], ready: { tcp: false }", "command: ['a'], ready: { tcp: true, http: '/' }",
+        "command: ['a'], ready: { http: 'x' }",
+        "command: ['a'], ready: 'tcp'", "command: ['a'], restart: 'never'", "command: ['a'], restart: 'ever'",
+        "command: ['a'], restart: { limit: { starts: 2, within: '1s' } }",
+        "command: ['a'], restart: { limit: { starts: 2 } }", "command: ['a'], restart: { factor: 0 }",
+        "command: ['a'], stop: { signal: 'TERM', timeout: '1s' }", "command: ['a'], stop: { signal: 'SIGTERM' }",
+        "command: ['a'], stop: { signal: 'RTMIN+31' }", "command: ['a'], stop: { timeout: 5 }",
+        "command: ['a'], stop: { timeout: '5' }", "command: ['a'], limits: { nofile: '1:2' }",
+        "command: ['a'], limits: { nofile: 'x' }",
+        "command: ['a'], limits: { nofile: '1M' }", "command: ['a'], limits: { as: '1M:unlimited' }",
+        "command: ['a'], limits: { as: { soft: 1, hard: '2G' } }", "command: ['a'], limits: { as: { soft: 1 } }",
+        "command: ['a'], limits: { nice: 41 }", "command: ['a'], limits: { cpu: '5m' }",
+        "command: ['a'], limits: { files: 1 }", "command: ['a'], umask: '022'", "command: ['a'], umask: '0999'",
+        "command: ['a'], user: 5",
+        "command: ['a'], user: 'a b'", "command: ['a'], environment: { A: 'x' }",
+        "command: ['a'], environment: { A: 1 }", "command: ['a'], environment: { 'A B': 'x' }",
+        "command: ['a'], log: { maxSize: '1M', keep: 2 }",
+        "command: ['a'], log: { maxSize: 1 }", "command: ['a'], kind: 'task'", "command: ['a'], kind: 'x'",
+        "command: ['a'], directory: ''", "command: ['a'], directory: '/x'",
+        "command: ['a'], balance: { queueTimeout: '1s' }",
+        "command: ['a'], balance: { algorithm: 'x' }", "command: ['a'], health: {}", "replicas: 1",
+        "command: ['a'], inheritEnvironment: ['PATH']", "command: ['a'], inheritEnvironment: ['A=B']",
+        "command: ['a'], port: null",
+        "command: ['a'], dependsOn: {}", "command: ['a'], dependsOn: [1]", "command: ['a'], dependsOn: { B: 'ready' }",
+        "command: ['a'], environmentFiles: ['a']", "command: ['a'], environmentFiles: 'a'",
     ])
     func schemaAndReaderAgree(fields: String) throws {
         let text = "{ services: { a: { \(fields) } } }"
         #expect(try accepts(Array(text.utf8)) == (load(text).manifest != nil))
     }
 
-    @Test(arguments: ["{}", "{ services: {} }", "{ services: { all: { command: 'a' } } }", "{ services: { a: { command: 'a' } }, defaults: { command: 'a' } }", "{ services: { a: { command: 'a' } }, x: 1 }",
-        "{ services: { a: { command: 'a' } }, defaults: { replicas: 2, stop: { timeout: '1s' } }, supd: { portRange: '1-2', balancer: { loops: 64 } } }", "{ services: { a: { command: 'a' } }, supd: { balancer: { loops: 65 } } }"])
+    @Test(arguments: [
+        "{}", "{ services: {} }", "{ services: { all: { command: 'a' } } }",
+        "{ services: { a: { command: 'a' } }, defaults: { command: 'a' } }",
+        "{ services: { a: { command: 'a' } }, x: 1 }",
+        "{ services: { a: { command: 'a' } }, defaults: { replicas: 2, stop: { timeout: '1s' } }, supd: { portRange: '1-2', balancer: { loops: 64 } } }",
+        "{ services: { a: { command: 'a' } }, supd: { balancer: { loops: 65 } } }",
+    ])
     func schemaAndReaderAgreeAboutTheRoot(text: String) throws {
         #expect(try accepts(Array(text.utf8)) == (load(text).manifest != nil))
     }

@@ -3,7 +3,8 @@ import Manifest
 import TestSupport
 
 /// The project's folder.
-let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
 
 /// The bytes of a file in `Configs`.
 func config(_ name: String) throws -> [UInt8] {
@@ -17,7 +18,8 @@ let testFacts = HostFacts(ephemeralPorts: 32768...60999, isRoot: true)
 func load(
     _ text: String, environment: [String: String] = ["HOME": "/root", "SECRET": "hunter2"], facts: HostFacts = testFacts
 ) -> LoadedManifest {
-    ManifestLoader.load(text: Array(text.utf8), file: "t.json5", directory: "/srv", environment: environment, facts: facts)
+    ManifestLoader.load(
+        text: Array(text.utf8), file: "t.json5", directory: "/srv", environment: environment, facts: facts)
 }
 
 /// Loads a manifest with one service `a` of these fields beside its command.

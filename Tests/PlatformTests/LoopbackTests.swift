@@ -119,6 +119,22 @@ import Testing
         #expect(try eventually("the end") { try connection.receive() == .end ? true : nil })
     }
 
+    @Test("a connection that the kernel has made to itself is told apart")
+    func toItself() throws {
+        // The kernel steps through the ephemeral ports for the local one, those of one parity first; after a round of
+        // them it takes the port that is connected to. So this needs half as many tries as there are such ports.
+        let range = String(
+            decoding: try Files.read("/proc/sys/net/ipv4/ip_local_port_range", limit: 100), as: UTF8.self)
+        let bounds = range.split(whereSeparator: \.isWhitespace).compactMap { UInt16($0) }
+        let (lowest, highest) = (try #require(bounds.first), try #require(bounds.last))
+        let port = lowest + (highest - lowest) / 2
+        let found = (0..<400_000).contains { number in
+            let connection = try? LoopbackConnection(port: port + UInt16(number % 2))
+            return (try? connection?.progress()) == .connectedToItself
+        }
+        #expect(found)
+    }
+
     @Test("a full listener leaves the connection pending")
     func pending() throws {
         let (port, listener) = try testListener(backlog: 0)

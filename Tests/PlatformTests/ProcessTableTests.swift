@@ -78,6 +78,15 @@ import Testing
         #expect(ProcessTable.environmentValue("SUPD", of: child.pid) == nil)
     }
 
+    @Test("a variable is found wherever it lies against the first part that is read", arguments: 4000...4100)
+    func variableAtBoundary(before: Int) throws {
+        let child = try TestChild(
+            ["/bin/sleep", "60"],
+            environment: ["F=" + String(repeating: "x", count: before - 3), "SUPD_SCOPE=0123456789"])
+        #expect(ProcessTable.environmentValue("SUPD_SCOPE", of: child.pid) == "0123456789")
+        #expect(ProcessTable.environmentValue("NONE", of: child.pid) == nil)
+    }
+
     @Test("the children of a process are listed")
     func children() throws {
         let child = try TestChild(["/bin/sh", "-c", "sleep 60 & echo $!; wait"])
@@ -97,20 +106,20 @@ import Testing
     }
 }
 
-@Suite struct ProcessHandleTests {
+@Suite struct VerifiedSignalTests {
     @Test("a process that is still meant gets the signal")
     func meant() throws {
         let child = try TestChild(["/bin/sleep", "60"])
-        #expect(try ProcessHandle.signal(SIGKILL, to: child.pid) { $0 == child.pid })
+        #expect(try ProcessDescriptor.signal(SIGKILL, to: child.pid) { $0 == child.pid })
         try child.waitForEnd()
-        try ProcessHandle(pid: child.pid).waitForEnd(milliseconds: 60_000)
+        try ProcessDescriptor(pid: child.pid).waitForEnd(milliseconds: 60_000)
     }
 
     @Test("a process that is not meant any more gets none")
     func notMeant() throws {
         let child = try TestChild(["/bin/sh", "-c", "trap 'echo hit' USR1; echo up; while :; do sleep 0.01; done"])
         #expect(try child.line() == "up")
-        #expect(try !ProcessHandle.signal(SIGUSR1, to: child.pid) { _ in false })
+        #expect(try !ProcessDescriptor.signal(SIGUSR1, to: child.pid) { _ in false })
         child.signal(SIGTERM)
         #expect(throws: TestFailure.self) { try child.line() }
     }
@@ -120,7 +129,7 @@ import Testing
         var child: TestChild? = try TestChild(["/bin/sleep", "60"])
         let pid = try #require(child).pid
         child = nil
-        #expect(try !ProcessHandle.signal(SIGKILL, to: pid) { _ in true })
+        #expect(try !ProcessDescriptor.signal(SIGKILL, to: pid) { _ in true })
     }
 }
 

@@ -13,14 +13,14 @@ struct StatusTableTests {
     func wide() {
         #expect(
             StatusTable.text(Self.report, width: 200, allowsColour: false) == """
-                NAME             STATE    READY    PID   PORT  UPTIME  RESTARTS   CPU   MEM  DETAIL
-                api              running  3/3                                 6  3.8%   36M
-                  api/1          running  yes    12345  20001   1h02m         2  1.3%   12M
-                  api/2          running  yes    12345  20001   1h02m         2  1.3%   12M
-                  api/3          running  yes    12345  20001   1h02m         2  1.3%   12M
-                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect errors, 2 retries
-                payment-gateway  backoff  0/1    12345  20001   1h02m         2  1.3%   12M  next try in 3.2 s: exited with code 1
-                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect errors, 2 retries
+                NAME             STATE    READY    PID   PORT  UPTIME  RESTARTS   CPU  MEM  DETAIL
+                api              running  3/3                                 6  3.8%  36M
+                  api/1          running  yes    12345  20001   1h02m         2  1.3%  12M
+                  api/2          running  yes    12345  20001   1h02m         2  1.3%  12M
+                  api/3          running  yes    12345  20001   1h02m         2  1.3%  12M
+                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
+                payment-gateway  backoff  0/1    12345  20001   1h02m         2  1.3%  12M  next try in 3.2 s: exited with code 1
+                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
 
                 """)
         #expect(
@@ -32,23 +32,32 @@ struct StatusTableTests {
     func medium() {
         #expect(
             StatusTable.text(Self.report, width: 80, allowsColour: false) == """
-                NAME             STATE    READY  UPTIME  RESTARTS   CPU   MEM  DETAIL
-                api              running  3/3                   6  3.8%   36M
-                  api/1          running  yes     1h02m         2  1.3%   12M
-                  api/2          running  yes     1h02m         2  1.3%   12M
-                  api/3          running  yes     1h02m         2  1.3%   12M
-                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect errors, 2 …
-                payment-gateway  backoff  0/1     1h02m         2  1.3%   12M  next try in 3.2 …
-                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect errors, 2 …
+                NAME             STATE    READY  UPTIME  RESTARTS   CPU  MEM  DETAIL
+                api              running  3/3                   6  3.8%  36M
+                  api/1          running  yes     1h02m         2  1.3%  12M
+                  api/2          running  yes     1h02m         2  1.3%  12M
+                  api/3          running  yes     1h02m         2  1.3%  12M
+                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 r…
+                payment-gateway  backoff  0/1     1h02m         2  1.3%  12M  next try in 3.2 s…
+                  127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 r…
 
                 """)
     }
 
-    @Test("In 40 columns, name, state and what is wrong remain")
+    @Test("In 40 columns, name and state remain, whole")
     func narrow() {
-        let text = StatusTable.text(Self.report, width: 40, allowsColour: false)
-        #expect(text.hasPrefix("NAME        STATE    READY  DETAIL\n"))
-        #expect(text.contains("backoff"))
+        #expect(
+            StatusTable.text(Self.report, width: 40, allowsColour: false) == """
+                NAME             STATE    READY
+                api              running  3/3
+                  api/1          running  yes
+                  api/2          running  yes
+                  api/3          running  yes
+                  127.0.0.1:8080: 12 open, 3.4k in all,…
+                payment-gateway  backoff  0/1
+                  127.0.0.1:8080: 12 open, 3.4k in all,…
+
+                """)
     }
 
     @Test("No line is wider than the terminal, however narrow it is", arguments: Array(24...130))
@@ -136,7 +145,7 @@ struct StatusDetailTests {
                 api/1: running, ready
                   process    pid 12345, up 1h02m, 2 restarts, port 20001
                   use        1.3% CPU, 12M memory
-                  clients    12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect errors, 2 retri…
+                  clients    12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
                   last exit  killed by SIGKILL, at 2026-01-31T10:20:30Z
                   limits     as 1G, core 0:unlimited, nofile 1024:4096
 

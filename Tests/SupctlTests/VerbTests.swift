@@ -53,12 +53,12 @@ struct VerbTests {
             path,
             [
                 .lines([
-                    ProgressLine(waiting: "api/1 to be ready"), ProgressLine(result: "done", message: "restarted 3"),
+                    ProgressLine(waiting: "api/1 is starting"), ProgressLine(result: "done", message: "restarted 3"),
                 ])
             ])
         let result = run("restart", "api", "web/2", "--timeout", "1500ms")
         #expect(result.code == 0)
-        #expect(result.errors == "restart: waiting for api/1 to be ready\n")
+        #expect(result.errors == "restart: api/1 is starting\n")
         #expect(result.output.hasPrefix("api web/2: restarted 3 in 0."))
         #expect(
             server.requests().first?.hasPrefix(
@@ -161,7 +161,7 @@ struct VerbTests {
     @Test("Logs come from where the daemon says, in the order of their times, of those named")
     func logs() throws {
         try writeLogs()
-        var report = Example.report([Example.service("api"), Example.service("quiet", replicas: 1)])
+        var report = Example.report([Example.service("api"), Example.service("new", replicas: 1)])
         report.daemon.logDirectory = directory.path
         let server = try ScriptedServer(path, Array(repeating: .json(report), count: 4))
         #expect(
@@ -172,7 +172,7 @@ struct VerbTests {
 
                 """)
         #expect(run("logs", "-n1", "api").output == "2026-01-31T10:20:30.300Z api/1   three\n")
-        #expect(run("logs", "quiet").output.isEmpty)
+        #expect(run("logs", "new").output.isEmpty)
         #expect(run("logs", "apu").code == 4)
         #expect(server.requests().count == 4)
     }

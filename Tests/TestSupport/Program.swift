@@ -64,7 +64,13 @@ package final class Program: Sendable {
     /// Waits until its output contains a text.
     package func waitForOutput(_ text: String, within seconds: Double = 30) throws {
         do {
-            _ = try eventually("output with \(text)", within: seconds) { output.contains(text) ? true : nil }
+            try eventually("output with \(text)", within: seconds) {
+                if output.contains(text) { return true }
+                if ended(), collected.isAtEnd, !output.contains(text) {
+                    throw TestFailure("the program ended without having written \(text)")
+                }
+                return nil
+            }
         } catch {
             throw TestFailure("\(error); the output was:\n\(output)")
         }
@@ -74,7 +80,7 @@ package final class Program: Sendable {
     @discardableResult
     package func wait(within seconds: Double = 60) throws -> Result {
         do {
-            _ = try eventually("end of process \(pid)", within: seconds) { ended() ? true : nil }
+            try eventually("end of process \(pid)", within: seconds) { ended() ? true : nil }
         } catch {
             throw TestFailure("\(error); the output was:\n\(output)")
         }

@@ -57,6 +57,13 @@ package final class TestChild: @unchecked Sendable {
             return code == ETXTBSY ? nil : code
         }
         guard code == 0 else { throw SystemError(call: "execve", code: code, subject: arguments[0]) }
+        // posix_spawn returns when execve lets go of our memory; name and environment come a little later.
+        if !environment.isEmpty {
+            _ = try eventually("\(arguments[0]) to be executed") {
+                let environ = try? Files.readPrefix("/proc/\(pid)/environ", count: 1)
+                return environ?.isEmpty == false || ProcessTable.entry(of: pid)?.hasEnded != false ? true : nil
+            }
+        }
         return (pid, output)
     }
 

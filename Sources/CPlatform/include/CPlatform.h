@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "processes.h"
+#include "supd_limit.h"
 #include "supd_stream.h"
 #include "supd_memory_file.h"
 #include "supd_packet.h"

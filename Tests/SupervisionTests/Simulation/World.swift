@@ -86,6 +86,8 @@ struct World {
     var badEndOf: [InstanceID: Int64] = [:]
     var retriedPort: InstanceID?
 
+    /// The instances before the turn.
+    var previous: [Instance] = []
     /// Only while a failure is told.
     var trace: [String]?
 
@@ -198,6 +200,7 @@ struct World {
     mutating func perform(_ effects: [Application.Effect], before: Application?) throws(Violation) {
         // A supervisor may be lost in the middle of what it does.
         let lostAfter = !isCalm && random.oneIn(300) ? Int(random.pick(0...Int64(effects.count))) : nil
+        previous = before?.instances ?? []
         try checkEffects(effects, before: before)
         for (index, effect) in effects.enumerated() {
             if index == lostAfter { return try loseSupervisor() }
@@ -234,6 +237,7 @@ struct World {
         } else {
             app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
         }
+        if random.oneIn(8) { addStranger() }
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
         let effects = app.resume(
@@ -247,6 +251,16 @@ struct World {
         let shutDownAgain = isShuttingDown
         try perform(effects, before: nil)
         if shutDownAgain, !isAllDown { try turn(.shutdownRequested) }
+    }
+
+    /// A child that no supervisor can explain: a second one of an instance, or one of a service that is no more.
+    private mutating func addStranger() {
+        let instance = random.oneIn(3) ? InstanceID(service: "gone", number: 1) : random.pick(app.layout.names + [InstanceID(service: "gone", number: 2)])
+        highestGeneration.number += 1
+        children[highestGeneration] = Child(
+            generation: highestGeneration, instance: instance, port: UInt16(random.pick(40000...49999)), pid: 99,
+            isTask: false, others: Int(random.pick(0...1)), readyAt: now)
+        schedule(.leaderDies(highestGeneration, .code(0)), in: random.pick(0...60_000_000_000))
     }
 
     private func decoded(_ old: Application) throws(Violation) -> Application {

@@ -83,6 +83,7 @@ extension World {
         _ generation: Generation, _ instance: InstanceID, _ port: UInt16
     ) throws(Violation) {
         if strangers.contains(port) { return send(.portTaken(generation, holder: "pid 1 (nginx)")) }
+        highestGeneration = max(highestGeneration, generation)
         if !isCalm, random.oneIn(15) {
             return send(.spawnFailed(generation, StartFailure(text: "no such file")))
         }
@@ -90,7 +91,6 @@ extension World {
             throw Violation(text: "\(instance) and \(other.instance) both get port \(port)")
         }
         let service = app.manifest.services.first { $0.name == instance.service }
-        highestGeneration = max(highestGeneration, generation)
         var child = Child(
             generation: generation, instance: instance, port: port, pid: nil, isTask: service?.kind == .task, readyAt: 0)
         child.ignoresTerm = random.oneIn(8)

@@ -1,0 +1,193 @@
+import Foundation
+import Links
+import Platform
+import Testing
+
+@Suite("The link codec") struct LinkCodecTests {
+    static let plan = SpawnPlan(
+        id: .max, label: "api/2 \u{1F600} \"quoted\" \n", candidates: ["/bin/a", "/bin/b"], arguments: ["a", ""],
+        environment: ["A=1", "B=ü"], directory: "/", credentials: .init(user: .max, group: 0, supplementary: [1, 2]),
+        umask: 0o77, limits: [.init(resource: 7, soft: .max, hard: 0)], capturesOutput: false)
+
+    static let requests: [KeeperRequest] = [
+        .hello(version: 1), .pong, .spawn(plan), .signal(id: .max, number: 9, group: true),
+        .signalOrphan(pid: 5, number: 15), .queryGroup(id: 0), .release(id: 1), .hold(name: ""), .drop(name: "a/b"),
+        .startBalancer(nil), .startBalancer(RoleCredentials(user: 1, group: 2)), .ready, .status("text"),
+        .stopping(microseconds: .max), .exit(code: -1),
+    ]
+
+    static let notices: [KeeperNotice] = [
+        .welcome(version: 1, runs: 2, crashes: 3, scope: "s", highestID: .max),
+        .child(id: 1, label: "l", pid: 2, state: .spawning), .held(name: "n"), .inventoryEnd,
+        .spawned(id: 1, pid: 2),
+        .spawnFailed(id: 1, failure: SpawnFailure(stage: .limit, code: 1, limit: 7)),
+        .exited(id: 1, exit: .code(255), groupEmpty: false),
+        .exited(id: 1, exit: .signal(11, coreDumped: true), groupEmpty: true), .group(id: 1, empty: true),
+        .adopted(pid: 1, scope: nil), .adopted(pid: 1, scope: "s"), .orphanExited(pid: 1), .shutdown(signal: 2),
+        .balancerStarted(pid: 3), .balancerExited(exit: .code(0)), .ping,
+    ]
+
+    @Test("gives back every request as it was", arguments: requests)
+    func requestsRoundTrip(request: KeeperRequest) throws {
+        let encoded = try LinkCodec.encode(request)
+        #expect(encoded.file == nil)
+        let decoded = try LinkCodec.decode(KeeperRequest.self, packet: encoded.packet, descriptors: [])
+        #expect(decoded.message == request)
+    }
+
+    @Test("gives back every notice as it was", arguments: notices)
+    func noticesRoundTrip(notice: KeeperNotice) throws {
+        let encoded = try LinkCodec.encode(notice)
+        #expect(try LinkCodec.decode(KeeperNotice.self, packet: encoded.packet, descriptors: []).message == notice)
+    }
+
+    @Test("puts a long message into a file, the last descriptor")
+    func longMessages() throws {
+        let notice = KeeperNotice.held(name: String(repeating: "n", count: LinkCodec.inlineLimit))
+        let encoded = try LinkCodec.encode(notice)
+        let file = try #require(encoded.file)
+        #expect(encoded.packet.count < 20)
+        let other = try MemoryFile(name: "other").descriptor
+        let decoded = try LinkCodec.decode(
+            KeeperNotice.self, packet: encoded.packet, descriptors: [other, file.descriptor])
+        #expect(decoded.message == notice)
+        #expect(decoded.descriptors.map(\.raw) == [other.raw])
+    }
+
+    @Test("refuses every truncation of a message", arguments: requests)
+    func truncations(request: KeeperRequest) throws {
+        let packet = try LinkCodec.encode(request).packet
+        for length in 0..<packet.count {
+            #expect(throws: LinkError.self) {
+                try LinkCodec.decode(KeeperRequest.self, packet: Array(packet.prefix(length)), descriptors: [])
+            }
+        }
+    }
+
+    @Test(
+        "refuses what is no message of the protocol",
+        arguments: [
+            "", " ", "{}", "[]", "0", "null", "true", "\"pong\"", #"{"nothing":{}}"#, #"{"pong":{},"ready":{}}"#,
+            #"{"hello":{}}"#, #"{"hello":{"version":"1"}}"#, #"{"hello":{"version":1e99}}"#,
+            #"{"hello":{"version":9223372036854775808}}"#, #"{"release":{"id":-1}}"#,
+            #"{"release":{"id":18446744073709551616}}"#, #"{"signal":{"id":1,"number":4294967296,"group":true}}"#,
+            #"{"hold":{"name":null}}"#, #"{"spawn":{"_0":{}}}"#, "@", "@-1", "@x", "@1", "@0", "@99999999999999999999",
+            "@18446744073709551615", "@67108865", String(repeating: "[", count: 100_000),
+            String(repeating: #"{"hello":"#, count: 10_000),
+        ])
+    func nonsense(text: String) throws {
+        #expect(throws: LinkError.self) {
+            try LinkCodec.decode(KeeperRequest.self, packet: Array(text.utf8), descriptors: [])
+        }
+    }
+
+    @Test("survives random changes of messages", arguments: 0..<50)
+    func randomChanges(seed: Int) throws {
+        var random = SeededGenerator(seed: UInt64(seed))
+        for request in Self.requests {
+            var packet = try LinkCodec.encode(request).packet
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                let index = Int.random(in: 0..<packet.count, using: &random)
+                packet[index] = UInt8.random(in: 0...255, using: &random)
+            }
+            // Whatever it means, it is a message or an error.
+            _ = try? LinkCodec.decode(KeeperRequest.self, packet: packet, descriptors: [])
+        }
+    }
+
+    @Test("refuses a file that is no file in memory, or not as long as announced")
+    func badFiles() throws {
+        let pipe = try makePipe()
+        #expect(throws: LinkError.self) {
+            try LinkCodec.decode(KeeperRequest.self, packet: Array("@10".utf8), descriptors: [pipe.read])
+        }
+        let file = try MemoryFile(name: "test")
+        try file.replaceContents(try LinkCodec.encode(KeeperRequest.pong).packet)
+        let size = try file.size()
+        for announced in [0, size - 1, size + 1] {
+            #expect(throws: LinkError.self) {
+                try LinkCodec.decode(
+                    KeeperRequest.self, packet: Array("@\(announced)".utf8), descriptors: [file.descriptor])
+            }
+        }
+        let whole = try LinkCodec.decode(
+            KeeperRequest.self, packet: Array("@\(size)".utf8), descriptors: [file.descriptor])
+        #expect(whole.message == .pong)
+    }
+}
+
+@Suite("A link") struct LinkConnectionTests {
+    @Test("carries messages and descriptors in order, and says when it is empty, full and closed")
+    func carries() throws {
+        let (left, right) = try LinkConnection.pair()
+        guard case .wouldBlock = right.receive(KeeperRequest.self) else { throw Unexpected("not empty") }
+        let file = try MemoryFile(name: "test")
+        try file.replaceContents([1, 2, 3])
+        #expect(try left.send(KeeperRequest.hold(name: "a"), descriptors: [file.descriptor]) == .sent)
+        var sent = 1
+        while try left.send(KeeperRequest.queryGroup(id: UInt64(sent))) == .sent { sent += 1 }
+        guard case .message(.hold(name: "a"), let descriptors) = right.receive(KeeperRequest.self) else {
+            throw Unexpected("no hold")
+        }
+        #expect(try MemoryFile(received: try #require(descriptors.first)).read(limit: 10) == [1, 2, 3])
+        for id in 1..<sent {
+            guard case .message(let request, _) = right.receive(KeeperRequest.self) else { throw Unexpected("\(id)") }
+            #expect(request == .queryGroup(id: UInt64(id)))
+        }
+        #expect(try right.send(KeeperNotice.ping) == .sent)
+    }
+
+    @Test("says that the other end is closed, after what was sent before")
+    func closes() throws {
+        let right: LinkConnection
+        do {
+            let left: LinkConnection
+            (left, right) = try LinkConnection.pair()
+            #expect(try left.send(KeeperRequest.pong) == .sent)
+        }
+        guard case .message(.pong, _) = right.receive(KeeperRequest.self) else { throw Unexpected("no pong") }
+        guard case .closed = right.receive(KeeperRequest.self) else { throw Unexpected("not closed") }
+        #expect(try right.send(KeeperNotice.ping) == .closed)
+    }
+
+    @Test("carries a message far larger than a packet")
+    func largeMessages() throws {
+        let (left, right) = try LinkConnection.pair()
+        let text = String(repeating: "0123456789", count: 1_000_000)
+        #expect(try left.send(KeeperRequest.status(text)) == .sent)
+        guard case .message(let request, let descriptors) = right.receive(KeeperRequest.self) else {
+            throw Unexpected("no message")
+        }
+        #expect(request == .status(text))
+        #expect(descriptors.isEmpty)
+    }
+
+    @Test("refuses a message beyond all measure, and more descriptors than fit beside one")
+    func limits() throws {
+        let (left, _) = try LinkConnection.pair()
+        #expect(throws: LinkError.self) {
+            try left.send(KeeperRequest.status(String(repeating: "x", count: LinkCodec.messageLimit)))
+        }
+        let many = Array(repeating: left.descriptor, count: PacketSocket.descriptorLimit + 1)
+        #expect(throws: LinkError.self) { try left.send(KeeperRequest.pong, descriptors: many) }
+    }
+}
+
+struct Unexpected: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// SplitMix64: the same numbers for the same seed.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var word = state
+        word = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        word = (word ^ (word >> 27)) &* 0x94d0_49bb_1331_11eb
+        return word ^ (word >> 31)
+    }
+}
