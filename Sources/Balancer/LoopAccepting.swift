@@ -64,7 +64,7 @@ extension LoopCore {
         guard let index = connections.allocate() else { return supd_close(socket) }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
-        generation = generation &+ 1 & EventWord.generationMask
+        generation = (generation &+ 1) & EventWord.generationMask
         if generation == 0 { generation = 1 }
         head.generation = generation
         head.pool = listener.pointee.pool
@@ -115,6 +115,9 @@ extension LoopCore {
             listeners[number].pointee.isWatched = true
         } else {
             report(.log(level: 3, "cannot watch a listening socket: \(errorMessage(-result))"))
+            // Tried again after a pause.
+            acceptsAgainAt = saturatingSum(now, Self.acceptPause)
+            nextTimer = min(nextTimer, acceptsAgainAt)
         }
     }
 

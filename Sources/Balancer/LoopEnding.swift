@@ -83,7 +83,8 @@ extension LoopCore {
         resetting.append(connection, in: connections)
         if finishReset(connection, survivor) { return }
         resetCheckPause = 1_000_000
-        resetCheckAt = saturatingSum(now, resetCheckPause)
+        // Never later than it is due for others.
+        resetCheckAt = min(resetCheckAt, saturatingSum(now, resetCheckPause))
         nextTimer = min(nextTimer, resetCheckAt)
     }
 
@@ -100,14 +101,23 @@ extension LoopCore {
             if owed.pointee.holdsBytes { return false }
         }
         guard supd_unsent_bytes(side.pointee.socket) <= 0 else { return false }
+        if survivor == .client, connection.flow(from: .client).pointee.flags.contains(.broken) {
+            // It may still be sending what nobody reads any more: a reset on that would overtake the answer it has not
+            // read yet. Heard out first; `resetPatience` bounds it.
+            switch discardInput(connection) {
+            case .moved, .dry: return false
+            case .ended, .reset, .sinkFailed: break
+            }
+        }
         close(connection, reset: true)
         return true
     }
 
-    /// An event of the side that is left.
+    /// An event of the side that is left; or of the other one, seen in the same batch in which it was closed.
     mutating func resettingEvent(
         _ seen: EpollSet.Interest, _ connection: ConnectionReference, _ side: SideIndex
     ) {
+        guard connection.side(side).pointee.socket >= 0 else { return }
         if !seen.isDisjoint(with: [.error, .hangUp]) {
             close(connection, reset: true)
         } else if !seen.isDisjoint(with: .output) {
@@ -220,7 +230,13 @@ extension LoopCore {
     private mutating func leaveList(_ connection: ConnectionReference) {
         switch connection.head.pointee.phase {
         case .waiting: leaveQueue(connection)
-        case .connecting: leaveConnecting(connection)
+        case .connecting:
+            leaveConnecting(connection)
+            // Those in the queue behind it rely on how its connect ends.
+            if pools[connection.head.pointee.pool].pointee.waiting.first > 0 {
+                retryAt = now
+                nextTimer = now
+            }
         case .assigning, .open: break
         case .resetting: resetting.remove(connection, in: connections)
         case .discarding: discarding.remove(connection, in: connections)

@@ -14,12 +14,15 @@ struct PipeStock {
     /// Pipes there are, here and in use.
     private var count = 0
 
+    /// The kernel gives this user only small ones, now.
+    private var isUseless = false
+
     init() { empty.reserveCapacity(Self.kept) }
 
     /// Gives out an empty pipe; nil when there are `limit` or the kernel gives none.
     mutating func take(limit: Int) -> (out: Int32, in: Int32)? {
         if let pipe = empty.popLast() { return pipe }
-        guard count < limit else { return nil }
+        guard count < limit, !isUseless else { return nil }
         var ends: (Int32, Int32) = (-1, -1)
         let capacity = withUnsafeMutablePointer(to: &ends) {
             $0.withMemoryRebound(to: Int32.self, capacity: 2) { supd_splice_pipe($0, Self.wantedCapacity) }
@@ -28,6 +31,7 @@ struct PipeStock {
         guard capacity >= Self.usefulCapacity else {
             supd_close(ends.0)
             supd_close(ends.1)
+            isUseless = true
             return nil
         }
         count += 1
@@ -53,6 +57,7 @@ struct PipeStock {
         }
         count -= empty.count
         empty.removeAll(keepingCapacity: true)
+        isUseless = false
     }
 }
 

@@ -40,7 +40,9 @@ extension LoopCore {
         if waitingCount > 0 || connectingCount > 0 {
             for number in 0..<pools.end where pools.isUsed(number) {
                 if expiring {
-                    earliest = min(earliest, expireQueue(number), expireConnecting(number))
+                    // Connects first: those that fail go to the queue.
+                    earliest = min(earliest, expireConnecting(number))
+                    earliest = min(earliest, expireQueue(number))
                 } else {
                     earliest = min(earliest, nextExpiry(pools[number]))
                 }

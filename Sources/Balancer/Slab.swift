@@ -69,7 +69,7 @@ struct Slab {
     func address(_ index: UInt32) -> UnsafeMutableRawPointer { base + Int(index) &* slotSize }
 
     /// Indices at or above this were never handed out.
-    var highWater: UInt32 { UInt32(min(untouched * slotsPerChunk, capacity)) }
+    var highWater: UInt32 { UInt32(untouched * slotsPerChunk) }
 
     /// Hands out a slot, whose bytes are undefined; nil when all are in use.
     mutating func allocate() -> UInt32? {

@@ -140,6 +140,11 @@ int supd_prepare_listener(int socket) {
     }
     if (!supd_is_unix(socket)) {
         (void)supd_set_no_delay(socket);
+        // Inherited by accepted sockets: a client that is gone without a word must not be kept for ever.
+        int on = 1;
+        int idle = 300;
+        (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     }
     int flags = fcntl(socket, F_GETFL);
     return flags < 0 ? -errno : (int)RESULT(fcntl(socket, F_SETFL, flags | O_NONBLOCK));

@@ -18,6 +18,7 @@ extension ServiceStatus {
     package var isAsWanted: Bool {
         if goal == "down" { return true }
         if instances.count >= replicas { return state == "running" || state == "completed" }
-        return instances.allSatisfy { $0.ready || $0.state == "completed" }
+        // One that is down was stopped on purpose: while it is wanted it waits, starts or backs off.
+        return instances.allSatisfy { $0.ready || $0.state == "completed" || $0.state == "down" }
     }
 }

@@ -1,4 +1,5 @@
 import Links
+import Platform
 
 /// What the roles ask for.
 extension KeeperCore {
@@ -46,6 +47,8 @@ extension KeeperCore {
             .welcome(
                 version: linkVersion, runs: supervisor.runs, crashes: supervisor.crashes(at: now), scope: scope,
                 highestID: highestID))
+        // Before any exit: with an orphan about, the instance that it belongs to is not gone.
+        for (pid, scope) in orphans.sorted(by: { $0.key < $1.key }) { tell(.adopted(pid: pid, scope: scope)) }
         for (id, child) in children.sorted(by: { $0.key < $1.key }) {
             let state: ChildState =
                 switch child.state {
@@ -60,7 +63,6 @@ extension KeeperCore {
         }
         for name in held.sorted() { tell(.held(name: name), [.held(name: name)]) }
         if let pid = balancer.process?.pid { tell(.balancerStarted(pid: pid), [.balancerLink]) }
-        for (pid, scope) in orphans.sorted(by: { $0.key < $1.key }) { tell(.adopted(pid: pid, scope: scope)) }
         tell(.inventoryEnd)
         if case .stopping(let signal, _) = phase { tell(.shutdown(signal: signal)) }
     }
@@ -77,10 +79,10 @@ extension KeeperCore {
 
     /// Why a plan is not tried at all, as an errno value.
     private func refusal(of plan: SpawnPlan) -> Int32? {
-        if !phase.replacesRoles { return ErrnoValue.canceled }
-        if children[plan.id] != nil { return ErrnoValue.exists }
-        if children.count >= Self.tableLimit { return ErrnoValue.tryAgain }
-        return plan.label.utf8.count > Self.nameLimit ? ErrnoValue.nameTooLong : nil
+        if !phase.replacesRoles { return ErrorCode.canceled }
+        if children[plan.id] != nil { return ErrorCode.exists }
+        if children.count >= Self.tableLimit { return ErrorCode.tryAgain }
+        return plan.label.utf8.count > Self.nameLimit ? ErrorCode.nameTooLong : nil
     }
 
     private mutating func hold(_ name: String, _ descriptors: Int) {

@@ -14,6 +14,8 @@ struct ChildResources {
     /// It wrote this to its status pipe, and is about to end.
     var failure: SpawnFailure?
     var isReaped = false
+    /// What its environment marks it with.
+    let mark: String?
 }
 
 /// What the shell has of an adopted process.
@@ -34,6 +36,11 @@ extension KeeperLoop {
         }
     }
 
+    private static func mark(of plan: SpawnPlan) -> String? {
+        let prefix = ProcessScope.variable + "="
+        return plan.environment.lazy.first { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+    }
+
     private func fork(_ plan: SpawnPlan) throws(SpawnError) -> Int32 {
         var spawn = Spawn(candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
         spawn.directory = plan.directory
@@ -50,7 +57,7 @@ extension KeeperLoop {
         do {
             // The number tells how many are open: the kernel gives out the lowest that is free.
             guard try signals.descriptor.duplicate().raw + 4 < descriptorReserve else {
-                throw SpawnError(stage: .prepare, code: ErrnoValue.tooManyFiles)
+                throw SpawnError(stage: .prepare, code: ErrorCode.tooManyFiles)
             }
             var output: [Descriptor] = []
             if plan.capturesOutput {
@@ -71,7 +78,7 @@ extension KeeperLoop {
                 let statusToken = try watch(forked.status, .childStatus(plan.id))
                 children[plan.id] = ChildResources(
                     pid: forked.pid, process: forked.process, output: output, exitToken: exitToken,
-                    status: (forked.status, statusToken))
+                    status: (forked.status, statusToken), mark: Self.mark(of: plan))
             } catch {
                 abandon(forked)
                 throw error
@@ -83,7 +90,7 @@ extension KeeperLoop {
         } catch let error as SystemError {
             throw SpawnError(stage: .prepare, code: error.code)
         } catch {
-            throw SpawnError(stage: .prepare, code: ErrnoValue.tryAgain)
+            throw SpawnError(stage: .prepare, code: ErrorCode.tryAgain)
         }
     }
 
@@ -130,7 +137,7 @@ extension KeeperLoop {
             tell(.childFailed(id, failure))
         } else {
             // Its own children are ours now; the supervisor must know of them before it takes the child for gone.
-            findOrphans()
+            findOrphans(of: id)
             tell(.childExited(id, exit, groupEmpty: isGroupEmpty(id)))
         }
     }
@@ -144,10 +151,12 @@ extension KeeperLoop {
                 try child.process.signalGroup(0)
                 return false
             }
+            // What is left of a group once its leader has ended descends from what the keeper has adopted.
+            if orphans.isEmpty, !hasMissedOrphans { return true }
             // A zombie counts for kill(2), and the leader is one.
             return try !ProcessTable.all().contains { $0.group == child.pid && !$0.hasEnded }
         } catch {
-            return error.code == ErrnoValue.noProcess
+            return error.code == ErrorCode.noSuchProcess
         }
     }
 
@@ -164,7 +173,7 @@ extension KeeperLoop {
             }
         } catch {
             // Just forked, it may lead no group yet.
-            if group, !hasEnded, error.code == ErrnoValue.noProcess { try? child.process.signal(number) }
+            if group, !hasEnded, error.code == ErrorCode.noSuchProcess { try? child.process.signal(number) }
         }
     }
 
@@ -183,19 +192,32 @@ extension KeeperLoop {
 
 extension KeeperLoop {
     /// Looks for processes that have become children of the keeper because their own parents ended.
-    func findOrphans() {
+    /// One whose environment does not tell (programs that show their state in `ps` write over it) is taken for a child of
+    /// `parent`, which has just ended.
+    func findOrphans(of parent: UInt64? = nil) {
         mustFindOrphans = false
+        hasMissedOrphans = true
         guard let list = try? childList.list() else { return }
+        hasMissedOrphans = false
         for pid in list where !knownProcesses.contains(pid) {
-            guard let process = try? ProcessDescriptor(pid: pid) else { continue }
+            guard let process = try? ProcessDescriptor(pid: pid) else {
+                hasMissedOrphans = true
+                continue
+            }
             // One that has ended already needs nobody's attention.
             if (try? process.exit()) != nil { continue }
             // One that there is no room to watch is found again later.
-            guard process.descriptor.raw < descriptorReserve else { continue }
-            guard let token = try? watch(process.descriptor, .orphanExit(pid)) else { continue }
+            guard process.descriptor.raw < descriptorReserve,
+                let token = try? watch(process.descriptor, .orphanExit(pid))
+            else {
+                hasMissedOrphans = true
+                continue
+            }
             knownProcesses.insert(pid)
             orphans[pid] = OrphanResources(process: process, token: token)
-            events.append(.orphanFound(pid: pid, scope: ProcessTable.environmentValue(ProcessScope.variable, of: pid)))
+            let mark =
+                ProcessTable.environmentValue(ProcessScope.variable, of: pid) ?? parent.flatMap { children[$0]?.mark }
+            events.append(.orphanFound(pid: pid, scope: mark))
         }
     }
 

@@ -63,7 +63,7 @@ extension KeeperLoop {
         } catch let error as SystemError {
             throw SpawnError(stage: .prepare, code: error.code)
         } catch {
-            throw SpawnError(stage: .prepare, code: ErrnoValue.tryAgain)
+            throw SpawnError(stage: .prepare, code: ErrorCode.tryAgain)
         }
     }
 

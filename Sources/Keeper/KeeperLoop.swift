@@ -62,6 +62,8 @@ final class KeeperLoop {
     /// The processes in `roles`, `children` and `orphans` that are not reaped, and those that were here before us.
     var knownProcesses: Set<Int32> = []
     var mustFindOrphans = false
+    /// The last look for orphans may have left some out.
+    var hasMissedOrphans = false
     var exitCode: Int32?
 
     init(_ configuration: KeeperConfiguration) throws(SystemError) {
@@ -76,7 +78,9 @@ final class KeeperLoop {
         }
         let fileLimit = raiseOpenFileLimit()
         formerFileLimit = fileLimit.before
-        descriptorReserve = Int32(clamping: max(fileLimit.now - 24, 0))
+        // The supervisor, under the same limit, needs some for itself besides what it has of every child: it is the
+        // keeper that refuses first, with words, before the supervisor loses what it is sent.
+        descriptorReserve = Int32(clamping: max(fileLimit.now - 256, fileLimit.now / 2))
         resetsOOMScore =
             (try? readSmallFile("/proc/self/oom_score_adj", limit: 16)).map { $0 != Array("0\n".utf8) } ?? false
         standardOutput = try? Descriptor.duplicate(of: 1)

@@ -1,4 +1,5 @@
 import Links
+import Platform
 
 /// The roles that the keeper starts.
 enum Role: String, CaseIterable, Hashable {
@@ -98,14 +99,4 @@ enum SignalNumber {
     static let kill: Int32 = 9
     static let terminate: Int32 = 15
     static let child: Int32 = 17
-}
-
-/// Errno values of Linux; the core calls no system.
-enum ErrnoValue {
-    static let noProcess: Int32 = 3
-    static let tryAgain: Int32 = 11
-    static let exists: Int32 = 17
-    static let tooManyFiles: Int32 = 24
-    static let nameTooLong: Int32 = 36
-    static let canceled: Int32 = 125
 }

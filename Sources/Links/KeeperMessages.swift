@@ -37,7 +37,7 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
 
 /// What the keeper says to a role.
 package enum KeeperNotice: Codable, Sendable, Equatable {
-    /// The answer to the supervisor's hello. `runs` counts the supervisors so far, from 1; `crashes` those that ended by
+    /// The answer to the supervisor's hello. `runs` counts the supervisors so far, from 1; `crashes` those that, soon after their start, ended by
     /// crash within the last 30 s; `scope` is the text that every child carries in its environment as SUPD_SCOPE;
     /// `highestID` is the highest id ever given to `spawn`. Inventory notices follow, then `inventoryEnd`.
     case welcome(version: Int, runs: Int, crashes: Int, scope: String, highestID: UInt64)

@@ -37,8 +37,8 @@ package struct LoadedManifest: Sendable, Hashable {
 package enum ManifestLoader {
     /// The most services of a manifest.
     package static let maximumServices = 5000
-    /// The most instances of all services together.
-    package static let maximumInstances = 10_000
+    /// The most instances of all services together: what the log has room for.
+    package static let maximumInstances = 4000
     /// The most bytes of all commands and environments together: what `defaults` and `${env:…}` multiply is bounded.
     package static let maximumExpandedSize = 32 << 20
 

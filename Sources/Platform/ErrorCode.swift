@@ -22,6 +22,12 @@ package enum ErrorCode {
     package static let addressInUse = EADDRINUSE
     /// EADDRNOTAVAIL.
     package static let addressNotAvailable = EADDRNOTAVAIL
+    /// EEXIST.
+    package static let exists = EEXIST
+    /// ECANCELED.
+    package static let canceled = ECANCELED
+    /// ENAMETOOLONG.
+    package static let nameTooLong = ENAMETOOLONG
     /// EACCES.
     package static let accessDenied = EACCES
     /// ENOTDIR.

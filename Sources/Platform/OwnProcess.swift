@@ -3,9 +3,6 @@ import Glibc
 /// The id of this process: getpid(2).
 package func ownProcessID() -> Int32 { getpid() }
 
-/// Ends this process at once, without running exit handlers: _exit(2).
-package func exitProcessNow(_ code: Int32) -> Never { _exit(code) }
-
 /// Sends SIGKILL to a process group; kill(2). For a group that this process was told of by the one that held it, and
 /// whose holder is gone.
 package func killProcessGroup(_ group: Int32) {

@@ -66,17 +66,3 @@ package func signalProcessGroup(_ group: Int32, _ number: Int32) throws(SystemEr
     guard group > 1 else { throw SystemError(call: "kill", code: EINVAL, subject: "\(group)") }
     try systemCall("kill", "group \(group)") { kill(-group, number) }
 }
-
-/// Reaps a child that has no `ProcessDescriptor`; true if it had ended. By waitid(2) with P_PID.
-package func reapChild(_ pid: Int32) -> Bool {
-    var raw = supd_exit()
-    return supd_pid_wait(pid, &raw) == 0 && raw.pid != 0
-}
-
-/// This process's id.
-package func currentProcessID() -> Int32 { getpid() }
-
-/// Makes this process the parent of descendants whose own parents end, by prctl(PR_SET_CHILD_SUBREAPER).
-package func becomeSubreaper() throws(SystemError) {
-    try systemCall("prctl", "PR_SET_CHILD_SUBREAPER") { supd_become_subreaper() }
-}

@@ -21,7 +21,7 @@ package struct Application: Sendable {
     /// Commands in progress; no two of them have an instance in common.
     var operations: [Operation] = []
     /// Everything is to go down, for good.
-    var isShuttingDown = false
+    package internal(set) var isShuttingDown = false
 
     // What follows from it, kept so that an event costs no more than what it changes.
 

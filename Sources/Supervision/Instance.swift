@@ -11,6 +11,8 @@ struct Instance: Sendable, Hashable, Codable {
     var state: State
     /// The port of its next process; 0: none was free.
     var port: UInt16
+    /// It waits to take the place of a process that was stopped for it: clients wait with it.
+    var waitsToReplace = false
     /// Failed starts and short runs in a row.
     var failures = 0
     /// How often a process was started.

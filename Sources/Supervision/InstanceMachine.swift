@@ -99,6 +99,7 @@ extension Instance {
         switch event {
         case .reconsidered:
             if goal == .down {
+                waitsToReplace = false
                 state = .down
             } else if surroundings.mayStart {
                 start(replacing: false, service, surroundings, &turn)
@@ -210,10 +211,20 @@ extension Instance {
         case .startAsked:
             goal = .up
             failures = 0
+            // Nothing was sent to it yet: it goes on.
+            if case .draining = stop.phase, stop.cause == .goal, !surroundings.isShuttingDown {
+                turn.report(id, .info, "goes on: started again while its connections were ending")
+                return state = .running(process)
+            }
             if case .ending = stop.cause { changeCause(to: .goal, process, stop) }
-        case .restartAsked:
+        case .restartAsked(let leavesNone):
             goal = .up
             failures = 0
+            var stop = stop
+            if leavesNone, case .draining(let until) = stop.phase {
+                let half = service.balance.queueTimeout.wholeNanoseconds / 2
+                stop.phase = .draining(until: min(until, turn.now.adding(half)))
+            }
             changeCause(to: .replacement, process, stop)
         case .spawned(let pid):
             processBeganTooLate(process, pid: pid, stop, service, &turn)

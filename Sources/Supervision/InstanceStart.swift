@@ -14,6 +14,8 @@ extension Instance {
     mutating func start(
         replacing: Bool, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
     ) {
+        let replacing = replacing || waitsToReplace
+        waitsToReplace = replacing && !surroundings.mayStart
         guard surroundings.mayStart else { return state = .waiting }
         guard port != 0 else { return portsExhausted(service, &turn) }
         window.record(service.restart.limit, at: turn.now)

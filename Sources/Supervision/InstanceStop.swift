@@ -128,7 +128,8 @@ extension Instance {
         _ process: Process, empty: Bool, _ stop: Stop, _ service: Service, _ surroundings: Surroundings,
         _ turn: inout Turn
     ) {
-        if empty && stop.leaderEnded { return stopEnded(process, stop, service, surroundings, &turn) }
+        // Requests are answered in order: a process that nobody has confirmed, of an empty group, was never started.
+        if empty && (stop.leaderEnded || process.pid == nil) { return stopEnded(process, stop, service, surroundings, &turn) }
         var stop = stop
         switch stop.phase {
         case .draining: return

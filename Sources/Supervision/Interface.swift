@@ -97,13 +97,16 @@ extension Application {
         package var port: UInt16
         /// Its process id; nil while it is between fork and exec.
         package var pid: Int32?
+        /// Whether it has ended; its exit is still to be told.
+        package var hasExited: Bool
 
         /// Creates an entry.
-        package init(generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?) {
+        package init(generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?, hasExited: Bool = false) {
             self.generation = generation
             self.instance = instance
             self.port = port
             self.pid = pid
+            self.hasExited = hasExited
         }
     }
 }

@@ -54,6 +54,13 @@ extension Application {
         let strangers = known.values.filter { !listed.contains($0.generation) }
         for child in strangers.sorted(by: { $0.generation > $1.generation }) {
             if let place = layout.places[child.instance], !hasProcess(place, known) {
+                if let old = instances[place].process, known[old.generation] != nil {
+                    // It ended and was replaced after the snapshot; its exit is still to come.
+                    leftovers.append(
+                        Leftover(
+                            generation: old.generation, instance: child.instance, port: old.port,
+                            check: Instance.Check(at: .never)))
+                }
                 let process = Instance.Process(
                     generation: child.generation, port: child.port, pid: nil, beganAt: Instant(nanoseconds: 0),
                     replaces: false)
@@ -69,7 +76,7 @@ extension Application {
     }
 
     private func hasProcess(_ place: Int, _ known: [Generation: SurvivingChild]) -> Bool {
-        instances[place].process.map { known[$0.generation] != nil } ?? false
+        instances[place].process.flatMap { known[$0.generation] }.map { !$0.hasExited } ?? false
     }
 
     /// Takes up one instance where it is, with what the keeper knows of its process.

@@ -73,7 +73,7 @@ extension Application {
     mutating func settle(_ turn: inout Turn) {
         while let service = turn.nextUnsettled() {
             let old = facts[service]
-            let new = gatherFacts(service, old)
+            let new = gatherFacts(service)
             guard new != old else { continue }
             facts[service] = new
             if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), !manifest.services[service].listen.isEmpty {
@@ -159,7 +159,7 @@ extension Application {
     }
 
     /// Looks at all instances of a service.
-    private func gatherFacts(_ service: Int, _ old: ServiceFacts) -> ServiceFacts {
+    private func gatherFacts(_ service: Int) -> ServiceFacts {
         var facts = ServiceFacts()
         let settings = manifest.services[service]
         let isTask = settings.kind == .task
@@ -171,7 +171,9 @@ extension Application {
             var isPresent = true
             switch instance.state {
             case .down: isPresent = false
-            case .waiting: isStuck = isStuck || waitsInVain
+            case .waiting:
+                isStuck = isStuck || waitsInVain
+                if instance.waitsToReplace, instance.goal == .up { facts.holdUntil = .never }
             case .starting(let process, _, _):
                 if process.pid != nil { facts.started += 1 }
                 if process.replaces, instance.goal == .up {
@@ -251,7 +253,7 @@ extension Application {
         facts = Array(repeating: ServiceFacts(), count: manifest.services.count)
         blockers = Array(repeating: 0, count: manifest.services.count)
         // Dependencies first: what a service waits for in vain is a fact about them.
-        for service in dependencies.order { facts[service] = gatherFacts(service, facts[service]) }
+        for service in dependencies.order { facts[service] = gatherFacts(service) }
         for service in dependencies.order.reversed() where facts[service].isLeaving || blockers[service] > 0 {
             for edge in dependencies.needs[service] { blockers[edge.service] += 1 }
         }

@@ -1,42 +1,44 @@
-import Manifest
+package import Manifest
 
-/// The encoded form: what cannot be worked out anew. A commands' queue is kept, so that a restart of many instances goes
-/// on when the supervisor is lost in the middle of it.
-extension Application: Codable {
-    private enum CodingKeys: String, CodingKey {
-        case manifest, instances, nextGeneration, leftovers, operations, isShuttingDown
+extension Application {
+    /// What cannot be worked out anew when a supervisor takes over: all but the manifest, which is large, does not change
+    /// and is kept by itself. A command's queue is in it, so that a restart of many instances goes on when the supervisor
+    /// is lost in the middle of it. A copy costs nothing until either side changes.
+    package struct Snapshot: Codable, Sendable {
+        var instances: [Instance]
+        var nextGeneration: Generation
+        var leftovers: [Leftover]
+        var operations: [Operation]
+        var isShuttingDown: Bool
     }
 
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(manifest, forKey: .manifest)
-        try container.encode(instances, forKey: .instances)
-        try container.encode(nextGeneration, forKey: .nextGeneration)
-        try container.encode(leftovers, forKey: .leftovers)
-        try container.encode(operations, forKey: .operations)
-        try container.encode(isShuttingDown, forKey: .isShuttingDown)
+    /// Why a snapshot is of no use.
+    package struct SnapshotMismatch: Error, Sendable, Hashable, CustomStringConvertible {
+        package let description: String
     }
 
-    /// Throws if the parts do not fit together: a snapshot that would lead to nonsense is no better than none.
-    package init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: CodingKeys.self)
-        let manifest = try container.decode(Manifest.self, forKey: .manifest)
+    /// The application as it is now.
+    package var snapshot: Snapshot {
+        Snapshot(
+            instances: instances, nextGeneration: nextGeneration, leftovers: leftovers, operations: operations,
+            isShuttingDown: isShuttingDown)
+    }
+
+    /// The application as it was. Throws if the parts do not fit together: a snapshot that would lead to nonsense is no
+    /// better than none.
+    package init(manifest: Manifest, snapshot: Snapshot) throws(SnapshotMismatch) {
         let layout = Layout(of: manifest)
-        let instances = try container.decode([Instance].self, forKey: .instances)
-        guard instances.map(\.id) == layout.names else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .instances, in: container, debugDescription: "the instances are not those of the manifest")
+        guard snapshot.instances.map(\.id) == layout.names else {
+            throw SnapshotMismatch(description: "the instances are not those of the manifest")
+        }
+        guard snapshot.operations.allSatisfy({ $0.steps.allSatisfy { layout.names.indices.contains($0.place) } }) else {
+            throw SnapshotMismatch(description: "a command is about an unknown instance")
         }
         self.init(
-            manifest: manifest, layout: layout, instances: instances,
-            nextGeneration: try container.decode(Generation.self, forKey: .nextGeneration))
-        leftovers = try container.decode([Leftover].self, forKey: .leftovers)
-        operations = try container.decode([Operation].self, forKey: .operations)
-        guard operations.allSatisfy({ $0.steps.allSatisfy { layout.names.indices.contains($0.place) } }) else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .operations, in: container, debugDescription: "a command is about an unknown instance")
-        }
-        isShuttingDown = try container.decode(Bool.self, forKey: .isShuttingDown)
+            manifest: manifest, layout: layout, instances: snapshot.instances, nextGeneration: snapshot.nextGeneration)
+        leftovers = snapshot.leftovers
+        operations = snapshot.operations
+        isShuttingDown = snapshot.isShuttingDown
         assignPorts()
         rebuild()
     }

@@ -27,7 +27,8 @@ struct BalancerClient {
     var addresses: [String: [String]] { fronts.mapValues { $0.map(\.address) } }
 
     /// The next table.
-    mutating func table(_ routes: [Application.Route], settings: (String) -> PoolSettings?, loops: Int) -> RoutingTable {
+    mutating func table(_ routes: [Application.Route], settings: (String) -> PoolSettings?, loops: Int) -> RoutingTable
+    {
         revision += 1
         routesAreStale = false
         var pools: [RoutingTable.Pool] = []

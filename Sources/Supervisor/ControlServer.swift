@@ -79,7 +79,8 @@ package final class ControlServer {
     package func close() {
         guard !isClosed else { return }
         isClosed = true
-        if isAcceptingPaused { acceptSource.resume() }
+        // A source must not be cancelled while it is suspended.
+        resumeAccepting()
         acceptSource.cancel()
         timer.cancel()
         for connection in Array(connections.values) { connection.cut() }

@@ -13,7 +13,7 @@ final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Senda
     private let problem: (String) -> Void
     private var isClosed = false
 
-    /// More than this many messages waiting means that the other side is gone for good.
+    /// The keeper pauses reading when its own queue is full; beyond this many messages it is not coming back.
     private static var mostWaiting: Int { 100_000 }
 
     private let onWritable: @Sendable () -> Void
@@ -37,21 +37,28 @@ final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Senda
 
     deinit { close() }
 
-    /// Sends a message, now or as soon as the socket takes it.
-    func send(_ message: Outgoing, _ descriptors: [Descriptor] = []) {
-        guard !isClosed else { return }
+    /// Sends a message, now or as soon as the socket takes it; false if it will never be sent.
+    @discardableResult
+    func send(_ message: Outgoing, _ descriptors: [Descriptor] = []) -> Bool {
+        guard !isClosed else { return false }
         do throws(LinkError) {
             let encoded = try LinkCodec.encode(message)
             guard waiting.isEmpty else {
-                guard waiting.count < Self.mostWaiting else { return problem("the other side takes nothing any more") }
-                return waiting.append((encoded, descriptors))
+                guard waiting.count < Self.mostWaiting else {
+                    problem("it has taken nothing for a long time")
+                    return false
+                }
+                waiting.append((encoded, descriptors))
+                return true
             }
             if try connection.send(encoded: encoded, descriptors: descriptors) == .wouldBlock {
                 waiting.append((encoded, descriptors))
                 awaitWritable()
             }
+            return true
         } catch {
             problem(error.description)
+            return false
         }
     }
 

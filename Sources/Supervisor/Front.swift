@@ -60,14 +60,16 @@ struct Front {
         do throws(SystemError) {
             return Socket(id: id, descriptor: try listen(on: endpoint, backlog: backlog), isNew: true)
         } catch {
-            throw FrontFailure(text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))", code: error.code)
+            throw FrontFailure(
+                text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))", code: error.code)
         }
     }
 
     private static func advice(_ endpoint: ListenEndpoint, _ error: SystemError) -> String {
         switch error.code {
         case ErrorCode.addressInUse:
-            endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" } ?? "; another program listens there"
+            endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" }
+                ?? "; another program listens there"
         case ErrorCode.accessDenied where endpoint.port != nil:
             "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
         case ErrorCode.addressNotAvailable: "; no interface of this machine has that address"

@@ -2,9 +2,9 @@ import Manifest
 import Platform
 
 /// One limit that a user wants in a running instance: `nofile=4096`, `as=1G`, `nofile=100:200`, `core=unlimited`.
-struct LimitChange {
+struct LimitChange: Sendable {
     /// Why it is not done; complete sentences.
-    enum Failure: Error {
+    enum Failure: Error, Sendable {
         /// It cannot be understood.
         case usage(String)
         /// The kernel refused.
@@ -42,7 +42,8 @@ struct LimitChange {
                 changed.formUnion(outcome.changed)
                 if let failure = outcome.failures.first {
                     throw .failed(
-                        "cannot set \(change.name) of process \(failure.pid) (\(failure.name)): \(failure.error.reason)")
+                        "cannot set \(change.name) of process \(failure.pid) (\(failure.name)): \(failure.error.reason)"
+                    )
                 }
             }
         }

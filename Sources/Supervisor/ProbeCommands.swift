@@ -3,7 +3,8 @@ import Platform
 import Supervision
 
 /// Commands that probe an instance, run by the keeper like everything else. Their ids lie apart from generations.
-struct ProbeCommands {
+/// An object, because what is done with an outcome may come back here.
+final class ProbeCommands {
     private struct Running {
         var plan: SpawnPlan?
         var completion: ((Prober.CommandResult) -> Void)?
@@ -16,7 +17,7 @@ struct ProbeCommands {
     private var running: [UInt64: Running] = [:]
 
     /// A new id, with who waits for its outcome.
-    mutating func begin(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> UInt64 {
+    func begin(_ plan: SpawnPlan, _ completion: @escaping (Prober.CommandResult) -> Void) -> UInt64 {
         next += 1
         // A supervisor before this one may have given out the same number, but its commands were adopted, and ended.
         while running[next] != nil { next += 1 }
@@ -25,20 +26,20 @@ struct ProbeCommands {
     }
 
     /// A command of a supervisor before this one.
-    mutating func adopt(_ id: UInt64) {
+    func adopt(_ id: UInt64) {
         running[id] = Running()
         next = max(next, id)
     }
 
     /// It was started; false if the id is none of ours.
-    mutating func spawned(_ id: UInt64, output: [Descriptor]) -> Bool {
+    func spawned(_ id: UInt64, output: [Descriptor]) -> Bool {
         guard running[id] != nil else { return false }
         running[id]?.output = output
         return true
     }
 
     /// It was not started; false if the id is none of ours.
-    mutating func failed(_ id: UInt64, _ failure: SpawnFailure) -> Bool {
+    func failed(_ id: UInt64, _ failure: SpawnFailure) -> Bool {
         guard let command = running.removeValue(forKey: id) else { return false }
         let text = command.plan.map { StartFailureText.text(for: failure, of: $0) } ?? failure.stage.rawValue
         command.completion?(.notStarted(text))
@@ -46,7 +47,7 @@ struct ProbeCommands {
     }
 
     /// It ended; false if the id is none of ours.
-    mutating func exited(_ id: UInt64, _ exit: ChildExit) -> Bool {
+    func exited(_ id: UInt64, _ exit: ChildExit) -> Bool {
         guard let command = running.removeValue(forKey: id) else { return false }
         var output = ""
         for descriptor in command.output {

@@ -14,21 +14,18 @@ package struct SpawnPlanner: Sendable {
 
     private let scope: String
     private let ownEnvironment: [String: String]
-    private let originalNofile: LimitPair?
     private let instanceEnvironment: InstanceEnvironment
 
     /// Creates a planner.
     /// - Parameters:
     ///   - scope: the text of the keeper's welcome.
     ///   - ownEnvironment: supd's own variables, from which `inheritEnvironment` picks.
-    ///   - originalNofile: the limit on open files that supd was started with, which services get back; nil leaves it.
     package init(
-        scope: String, ownEnvironment: [String: String], originalNofile: LimitPair?,
+        scope: String, ownEnvironment: [String: String],
         instanceEnvironment: @escaping InstanceEnvironment
     ) {
         self.scope = scope
         self.ownEnvironment = ownEnvironment
-        self.originalNofile = originalNofile
         self.instanceEnvironment = instanceEnvironment
     }
 
@@ -128,11 +125,6 @@ package struct SpawnPlanner: Sendable {
     /// In the order of the manifest's list of names, but those of time last, so that they count the program and not us.
     private func limits(of service: Service) -> [SpawnPlan.Limit] {
         var limits: [SpawnPlan.Limit] = []
-        if let originalNofile, let number = ResourceLimits.number(of: "nofile"),
-            !service.limits.contains(where: { $0.resource == .nofile })
-        {
-            limits.append(SpawnPlan.Limit(resource: number, soft: originalNofile.soft, hard: originalNofile.hard))
-        }
         let late: Set<ResourceLimit.Resource> = [.cpu, .rttime]
         for resource in ResourceLimit.Resource.allCases.filter({ !late.contains($0) }) + [.cpu, .rttime] {
             guard let limit = service.limits.first(where: { $0.resource == resource }),

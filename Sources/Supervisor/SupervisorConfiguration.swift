@@ -10,20 +10,16 @@ package struct SupervisorConfiguration: Codable, Sendable {
     package var keeper: Int32
     /// When the keeper began, in nanoseconds of CLOCK_MONOTONIC.
     package var keeperBegan: Int64
-    /// RLIMIT_NOFILE, soft and hard, as supd itself was given it: children get it back.
-    package var originalNofile: [UInt64]
 
     /// Creates a configuration.
     package init(
-        manifestPath: String, runtimeDirectory: String, logDirectory: String, keeper: Int32, keeperBegan: Int64,
-        originalNofile: [UInt64]
+        manifestPath: String, runtimeDirectory: String, logDirectory: String, keeper: Int32, keeperBegan: Int64
     ) {
         self.manifestPath = manifestPath
         self.runtimeDirectory = runtimeDirectory
         self.logDirectory = logDirectory
         self.keeper = keeper
         self.keeperBegan = keeperBegan
-        self.originalNofile = originalNofile
     }
 
     /// The control socket's path.

@@ -47,7 +47,9 @@ extension SupervisorRole {
             case .message(let notice, _): received(notice)
             case .wouldBlock: return
             case .closed: return link.close()
-            case .malformed(let reason): log.write(.error, "the balancer sent what cannot be read: \(reason)")
+            case .malformed(let reason):
+                log.write(.error, "the balancer sent what cannot be read (\(reason)): starting anew")
+                exitProcess(1)
             }
         }
     }
@@ -88,7 +90,8 @@ extension SupervisorRole {
                 connectTimeout: balance.connectTimeout.wholeNanoseconds,
                 drainTimeout: balance.drainTimeout.wholeNanoseconds)
         }
-        let loops = application.manifest.supd.balancer.loops ?? min(4, max(1, ProcessInfo.processInfo.activeProcessorCount))
+        let loops =
+            application.manifest.supd.balancer.loops ?? min(4, max(1, ProcessInfo.processInfo.activeProcessorCount))
         let table = balancer.table(application.routes, settings: settings, loops: loops)
         balancer.link?.send(.table(table))
     }

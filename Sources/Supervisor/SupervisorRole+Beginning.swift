@@ -31,7 +31,8 @@ extension SupervisorRole {
             runApplication(manifest, inventory, welcome)
         } catch {
             for line in error.lines { log.write(.error, line) }
-            exitAll(1)
+            // With services running it is not the end: the keeper tries another supervisor, with growing pauses.
+            if inventory.held[Held.manifest] == nil { exitAll(1) } else { exitProcess(1) }
         }
     }
 
@@ -143,10 +144,8 @@ extension SupervisorRole {
 
     private func makeParts(for manifest: Manifest) {
         let addresses = ServiceAddresses(manifest)
-        let nofile = configuration.originalNofile
         planner = SpawnPlanner(
-            scope: scope, ownEnvironment: environment,
-            originalNofile: nofile.count == 2 ? LimitPair(soft: nofile[0], hard: nofile[1]) : nil
+            scope: scope, ownEnvironment: environment
         ) { _, service, instance, port in
             addresses.environment(of: service.name, instance: instance, port: port)
         }
@@ -174,7 +173,9 @@ extension SupervisorRole {
                 children.append(
                     Application.SurvivingChild(
                         generation: label.generation, instance: label.instance, port: label.port,
-                        pid: child.state == .spawning ? nil : child.pid))
+                        pid: child.state == .spawning ? nil : child.pid, hasExited: child.state == .exited))
+            } else if child.state == .exited {
+                keeper?.send(.release(id: child.id))
             } else {
                 // A probe: nobody waits for its answer any more.
                 probeCommands.adopt(child.id)
@@ -195,13 +196,16 @@ extension SupervisorRole {
         pump?.attachmentsComplete()
         if isFirst {
             progress.begin(at: now)
-            log.write(.info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")
+            log.write(
+                .info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")
             take(.started)
         } else {
-            log.write(.notice, "resumed with \(Amount.text(children.count, "process", "processes")); nothing was stopped")
+            log.write(
+                .notice, "resumed with \(Amount.text(children.count, "process", "processes")); nothing was stopped")
             let highest = ProbeCommands.highestGeneration(welcome.highestID, children.map(\.generation.number))
             let effects =
                 application?.resume(children: children, highestGeneration: Generation(highest), at: now) ?? []
+            isShuttingDown = application?.isShuttingDown ?? false
             balancer.routesAreStale = true
             performAll(effects)
         }
@@ -213,34 +217,11 @@ extension SupervisorRole {
         guard let held = inventory.held[Held.snapshot] else { return nil }
         do {
             let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
-            return try JSONDecoder().decode(Application.self, from: Data(bytes))
+            let snapshot = try JSONDecoder().decode(Application.Snapshot.self, from: Data(bytes))
+            return try Application(manifest: manifest, snapshot: snapshot)
         } catch {
             log.write(.warning, "cannot read the snapshot (\(error)): beginning from the processes themselves")
             return nil
         }
-    }
-
-    // MARK: Upkeep
-
-    /// What may lag behind by a tenth of a second: the snapshot, the status line, the progress of the start.
-    func doUpkeep() {
-        upkeep.began()
-        guard let application else { return }
-        do {
-            let data = try JSONEncoder().encode(application)
-            let file = try MemoryFile(name: Held.snapshot)
-            try file.write([UInt8](data), at: 0)
-            keeper?.send(.hold(name: Held.snapshot), [file.descriptor])
-        } catch {
-            log.write(.error, "cannot keep a snapshot: \(error)")
-        }
-        let views = application.views(at: now)
-        for line in progress.lines(views, fronts: balancer.addresses, at: now) { log.write(.info, line) }
-        let status = progress.statusLine(views, isShuttingDown: isShuttingDown)
-        if status != upkeep.lastStatus {
-            upkeep.lastStatus = status
-            keeper?.send(.status(status))
-        }
-        if isShuttingDown { keeper?.send(.stopping(microseconds: application.longestStop)) }
     }
 }

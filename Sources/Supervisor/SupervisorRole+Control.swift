@@ -25,7 +25,7 @@ extension SupervisorRole {
             setLimits(limits, of: targets, application, peer, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
-            waitFor(commands.begin(), options, responder)
+            waitFor(commands.begin(), options, responder, summary: nil)
             beginShutdown()
         }
     }
@@ -55,7 +55,8 @@ extension SupervisorRole {
         }
         log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer)")
         let command = commands.begin()
-        waitFor(command, options, responder)
+        waitFor(
+            command, options, responder, summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))")
         let what: Verb =
             switch verb {
             case .start: .start
@@ -63,14 +64,15 @@ extension SupervisorRole {
             case .restart: .restart
             }
         take(.commanded(command, what, targets: targets))
-        // What was asked for outlives this process from now on.
-        doUpkeep()
+        keepSnapshotNow()
     }
 
     /// Streams a command's progress to who waits for it, for as long as they want to wait.
-    private func waitFor(_ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder) {
+    private func waitFor(
+        _ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder, summary: String?
+    ) {
         guard options.wait else { return responder.finish(json: ProgressLine(result: "accepted")) }
-        commands.await(command, responder)
+        commands.await(command, responder, summary: summary)
         responder.begin()
         responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }
         guard let timeout = options.timeout else { return }
@@ -98,7 +100,8 @@ extension SupervisorRole {
             keeper?.send(.signal(id: process.generation.number, number: number, group: false))
         }
         responder.finish(
-            json: ProgressLine(result: "done", message: "sent to \(Amount.text(processes.count, "process", "processes"))"))
+            json: ProgressLine(
+                result: "done", message: "sent to \(Amount.text(processes.count, "process", "processes"))"))
     }
 
     private func setLimits(
@@ -116,16 +119,35 @@ extension SupervisorRole {
             let changes = try limits.sorted { $0.key < $1.key }.map { (key, value) throws(LimitChange.Failure) in
                 try LimitChange(name: key, value: value)
             }
-            let count = try LimitChange.apply(changes, to: processes, keeper: configuration.keeper)
+            // One look at all of /proc for each instance and limit: not on the queue that restarts things.
+            let number = statusRequests.begin(responder)
+            Self.sampling.async { [role = self, keeper = configuration.keeper] in
+                let outcome = Result { () throws(LimitChange.Failure) in
+                    try LimitChange.apply(changes, to: processes, keeper: keeper)
+                }
+                role.queue.async { role.assumeIsolated { $0.limitsAreSet(outcome, number) } }
+            }
+        } catch {
+            refuse(error, responder)
+        }
+    }
+
+    private func limitsAreSet(_ outcome: Result<Int, LimitChange.Failure>, _ request: UInt64) {
+        guard let responder = statusRequests.end(request) else { return }
+        switch outcome {
+        case .success(let count):
+            let processes = Amount.text(count, "process", "processes")
             responder.finish(
                 json: ProgressLine(
-                    result: "done",
-                    message: "changed in \(Amount.text(count, "process", "processes")); a restart goes back to the manifest's"))
-        } catch {
-            switch error {
-            case .usage(let text): responder.fail(400, code: "usage", text)
-            case .failed(let text): responder.fail(409, code: "failed", text)
-            }
+                    result: "done", message: "changed in \(processes); a restart goes back to the manifest's"))
+        case .failure(let failure): refuse(failure, responder)
+        }
+    }
+
+    private func refuse(_ failure: LimitChange.Failure, _ responder: ControlResponder) {
+        switch failure {
+        case .usage(let text): responder.fail(400, code: "usage", text)
+        case .failed(let text): responder.fail(409, code: "failed", text)
         }
     }
 

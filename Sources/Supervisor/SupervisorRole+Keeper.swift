@@ -15,7 +15,9 @@ extension SupervisorRole {
             case .wouldBlock: return
             case .closed: return keeperIsGone()
             case .malformed(let reason):
-                log.write(.error, "the keeper sent what cannot be read (\(reason)); is it another version?")
+                // A notice that is lost cannot be made good, but the inventory can: begin anew.
+                log.write(.error, "the keeper sent what cannot be read (\(reason)): starting anew")
+                exitProcess(1)
             }
         }
     }
@@ -57,18 +59,24 @@ extension SupervisorRole {
 
     /// Checks the port, makes the plan and asks the keeper.
     func spawn(_ generation: Generation, _ instance: InstanceID, port: UInt16) {
-        if let holder = PortCheck.holder(of: port) {
-            take(.portTaken(generation, holder: holder))
-            return
+        if (try? LoopbackPort.isFree(port)) == false {
+            // Looking for who has it takes a walk over all descriptors of the machine: only where it will be told.
+            let isFixed = application?.service(named: instance.service)?.port != nil
+            let holder = isFixed ? PortCheck.description(ofSocketsOn: port) : "another program"
+            return take(.portTaken(generation, holder: holder))
         }
-        guard let planner, let keeper, let application, let service = application.service(named: instance.service) else {
+        guard let planner, let keeper, let application, let service = application.service(named: instance.service)
+        else {
             return
         }
         do throws(StartFailure) {
             let plan = try planner.plan(
                 service, instance: instance.number, port: port, generation: generation, manifest: application.manifest)
             plansUnderWay[generation] = plan
-            keeper.send(.spawn(plan))
+            if !keeper.send(.spawn(plan)) {
+                plansUnderWay[generation] = nil
+                take(.spawnFailed(generation, StartFailure(text: "cannot ask the keeper for a process")))
+            }
         } catch {
             take(.spawnFailed(generation, error))
         }
@@ -105,6 +113,7 @@ extension SupervisorRole {
 
     private func exited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool) {
         if probeCommands.exited(id, exit) {
+            if !groupEmpty { keeper?.send(.signal(id: id, number: Signals.killNumber, group: true)) }
             keeper?.send(.release(id: id))
             return
         }
@@ -132,6 +141,9 @@ extension SupervisorRole {
 
     /// The keeper closes its read ends with the release, so the log takes what is still in the pipes first.
     func release(_ generation: Generation) {
+        for pid in orphans.pids(of: generation) {
+            keeper?.send(.signalOrphan(pid: pid, number: Signals.killNumber))
+        }
         orphans.forget(generation)
         guard let pump else {
             keeper?.send(.release(id: generation.number))
@@ -139,7 +151,7 @@ extension SupervisorRole {
         }
         pump.finish(generation: generation.number) { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { $0.keeper?.send(.release(id: generation.number)) } }
+            self.queue.async { self.assumeIsolated { _ = $0.keeper?.send(.release(id: generation.number)) } }
         }
     }
 
@@ -159,8 +171,9 @@ extension SupervisorRole {
     func beginShutdown() {
         guard !isShuttingDown else { return }
         isShuttingDown = true
-        upkeep.request()
         take(.shutdownRequested)
+        keepSnapshotNow()
+        doUpkeep()
     }
 
     /// The keeper was killed: its children die with it, their children are ended here, then this process.

@@ -8,7 +8,7 @@ import Supervision
 /// The answer to `GET /v1/status`: the application's view, the balancer's counters and what /proc says, put together.
 extension SupervisorRole {
     /// Looking at /proc for hundreds of processes takes milliseconds: not on the queue that restarts things.
-    private static let sampling = DispatchQueue(label: "supd.status", qos: .utility)
+    static let sampling = DispatchQueue(label: "supd.status", qos: .utility)
 
     func status(
         _ names: [String], withLimits: Bool, _ application: Application, _ responder: ControlResponder

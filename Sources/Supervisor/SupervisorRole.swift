@@ -45,13 +45,16 @@ actor SupervisorRole {
     /// Processes of an instance that left its group and were adopted by the keeper.
     var orphans = OrphanTable()
     /// Probe commands under way, by the keeper's id.
-    var probeCommands = ProbeCommands()
+    let probeCommands = ProbeCommands()
     /// Users' commands under way.
-    var commands = CommandTable()
+    let commands = CommandTable()
     var statusRequests = StatusRequests()
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
+    var isWritingSnapshot = false
+    /// Of the last snapshot begun.
+    var snapshotNumber: UInt64 = 0
     /// The keeper was told to exit: its end is no surprise.
     var isDone = false
 
@@ -85,6 +88,10 @@ actor SupervisorRole {
     /// Gives events to the core and does what it answers. Events that arise on the way wait for their turn.
     func take(_ event: Application.Event) {
         waitingEvents.append(event)
+        handleWaiting()
+    }
+
+    private func handleWaiting() {
         guard !isHandling, application != nil else { return }
         isHandling = true
         while !waitingEvents.isEmpty {
@@ -101,7 +108,7 @@ actor SupervisorRole {
         isHandling = true
         for effect in effects { perform(effect) }
         isHandling = false
-        if waitingEvents.isEmpty { turnEnded() } else { take(waitingEvents.removeFirst()) }
+        handleWaiting()
     }
 
     private func turnEnded() {

@@ -103,10 +103,9 @@ enum Supd {
     private static func keep(_ path: String, _ directories: Directories, _ environment: [String: String]) {
         let began = monotonicNanoseconds()
         let pid = ownProcessID()
-        let nofile = ResourceLimits.number(of: "nofile").flatMap { try? ResourceLimits.own($0) }
         let supervisor = SupervisorConfiguration(
             manifestPath: path, runtimeDirectory: directories.runtime, logDirectory: directories.logs, keeper: pid,
-            keeperBegan: began, originalNofile: nofile.map { [$0.soft, $0.hard] } ?? [])
+            keeperBegan: began)
         guard let encoded = try? JSONEncoder().encode(supervisor) else {
             fail("cannot write down the configuration; is a path not UTF-8?", code: 1)
         }

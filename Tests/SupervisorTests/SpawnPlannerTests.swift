@@ -10,14 +10,14 @@ import Testing
 @Suite struct SpawnPlannerTests {
     static let isRoot = Accounts.ownUser == 0
 
-    private func planner(own: [String: String] = [:], nofile: LimitPair? = nil) -> SpawnPlanner {
-        SpawnPlanner(scope: "/run/supd#n1", ownEnvironment: own, originalNofile: nofile) { _, service, number, port in
+    private func planner(own: [String: String] = [:]) -> SpawnPlanner {
+        SpawnPlanner(scope: "/run/supd#n1", ownEnvironment: own) { _, service, number, port in
             [("PORT", "\(port)"), ("INSTANCE", "\(number)"), ("SERVICE", service.name), ("DB_PORT", "5432")]
         }
     }
 
-    private func plan(_ service: Service, own: [String: String] = [:], nofile: LimitPair? = nil) throws -> SpawnPlan {
-        try planner(own: own, nofile: nofile).plan(
+    private func plan(_ service: Service, own: [String: String] = [:]) throws -> SpawnPlan {
+        try planner(own: own).plan(
             service, instance: 2, port: 20_001, generation: Generation(17), manifest: Manifest(services: [service]))
     }
 
@@ -132,27 +132,20 @@ import Testing
         #expect(try plan(service, own: ["PATH": "/usr/bin"]).candidates == ["/opt/bin/api"])
     }
 
-    @Test("limits come in a fixed order, those of time last, and nofile is put back where it is not set")
+    @Test("limits come in a fixed order, those of time last")
     func limits() throws {
         func number(_ name: String) throws -> Int32 { try #require(ResourceLimits.number(of: name)) }
-        var service = Service(
+        let service = Service(
             name: "api", command: literal("/bin/true"),
             limits: [
                 ResourceLimit(resource: .cpu, soft: 1, hard: 2), ResourceLimit(resource: .core, soft: 0, hard: nil),
                 ResourceLimit(resource: .as, soft: nil, hard: nil),
             ])
-        let original = LimitPair(soft: 1024, hard: 4096)
         #expect(
-            try plan(service, nofile: original).limits == [
-                SpawnPlan.Limit(resource: number("nofile"), soft: 1024, hard: 4096),
+            try plan(service).limits == [
                 SpawnPlan.Limit(resource: number("as"), soft: .max, hard: .max),
                 SpawnPlan.Limit(resource: number("core"), soft: 0, hard: .max),
                 SpawnPlan.Limit(resource: number("cpu"), soft: 1, hard: 2),
-            ])
-        service.limits = [ResourceLimit(resource: .nofile, soft: 10, hard: 20)]
-        #expect(
-            try plan(service, nofile: original).limits == [
-                SpawnPlan.Limit(resource: number("nofile"), soft: 10, hard: 20)
             ])
     }
 

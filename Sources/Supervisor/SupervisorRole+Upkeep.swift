@@ -1,0 +1,68 @@
+import Dispatch
+import FoundationEssentials
+import Links
+import Platform
+import Supervision
+
+/// What follows changes with some delay: the snapshot, the status line, the progress of the start.
+extension SupervisorRole {
+    /// Writing down hundreds of instances takes milliseconds: not on the queue that restarts things.
+    private static let writing = DispatchQueue(label: "supd.snapshot", qos: .utility)
+
+    /// What may lag behind by a tenth of a second: the snapshot, the status line, the progress of the start.
+    func doUpkeep() {
+        upkeep.began()
+        guard let application else { return }
+        keepSnapshotSoon(of: application)
+        let views = application.views(at: now)
+        for line in progress.lines(views, fronts: balancer.addresses, at: now) { log.write(.info, line) }
+        let status = progress.statusLine(views, isShuttingDown: isShuttingDown)
+        if status != upkeep.lastStatus {
+            upkeep.lastStatus = status
+            keeper?.send(.status(status))
+        }
+        if isShuttingDown { keeper?.send(.stopping(microseconds: application.longestStop)) }
+    }
+
+    /// Keeps a snapshot of now before anything else happens: what a user asked for is to outlive this process.
+    func keepSnapshotNow() {
+        guard let application else { return }
+        snapshotNumber += 1
+        keep(Self.write(application.snapshot), number: snapshotNumber)
+    }
+
+    /// One at a time; what changes meanwhile is for the next one.
+    private func keepSnapshotSoon(of application: Application) {
+        guard !isWritingSnapshot else { return upkeep.request() }
+        isWritingSnapshot = true
+        snapshotNumber += 1
+        let number = snapshotNumber
+        let snapshot = application.snapshot
+        Self.writing.async { [self] in
+            let outcome = Self.write(snapshot)
+            queue.async {
+                self.assumeIsolated {
+                    $0.isWritingSnapshot = false
+                    $0.keep(outcome, number: number)
+                }
+            }
+        }
+    }
+
+    private static func write(_ snapshot: Application.Snapshot) -> Result<Descriptor, any Error> {
+        Result {
+            let file = try MemoryFile(name: Held.snapshot)
+            try file.write([UInt8](JSONEncoder().encode(snapshot)), at: 0)
+            return file.descriptor
+        }
+    }
+
+    private func keep(_ outcome: Result<Descriptor, any Error>, number: UInt64) {
+        // A newer one is there already.
+        guard number == snapshotNumber else { return }
+        switch outcome {
+        case .success(let descriptor): keeper?.send(.hold(name: Held.snapshot), [descriptor])
+        case .failure(let error): log.write(.error, "cannot keep a snapshot: \(error)")
+        }
+    }
+}
