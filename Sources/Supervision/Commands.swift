@@ -151,7 +151,7 @@ extension Application {
     }
 
     /// Why an instance does not come up before somebody does something; nil: it may.
-    func hindrance(_ place: Int) -> String? {
+    func hindrance(_ place: Int, depth: Int = 3) -> String? {
         let instance = instances[place]
         if instance.goal == .down { return "\(instance.id) is stopped" }
         switch instance.state {
@@ -160,8 +160,8 @@ extension Application {
         case .waiting:
             let edges = dependencies.needs[layout.services[place]]
             if edges.contains(where: { isStuck($0) }) {
-                let missing = missing(layout.services[place]).joined(separator: " and ")
-                return "\(instance.id) waits for \(Wording.bounded(missing))"
+                guard depth > 0 else { return "\(instance.id) waits, too" }
+                return "\(instance.id) waits for \(missing(layout.services[place], depth: depth))"
             }
         case .down, .starting, .stopping, .backoff: break
         }
@@ -245,7 +245,7 @@ extension Application {
         switch instance.state {
         case .down: return "\(instance.id) is down"
         case .waiting:
-            return "\(instance.id) waits for \(missing(layout.services[place]).joined(separator: " and "))"
+            return "\(instance.id) waits for \(missing(layout.services[place]))"
         case .starting: return "\(instance.id) is starting"
         case .running:
             guard instance.goal == .down else { return "\(instance.id) is running" }

@@ -55,8 +55,12 @@ extension Instance {
             if until <= turn.now { terminate(process, stop, service, &turn) }
         case .terminating(let until, let check):
             if until <= turn.now {
-                let who = stop.leaderEnded ? "its leftover processes do" : "it does"
-                turn.report(id, .warning, "\(who) not end after SIG\(service.stop.signal); sending SIGKILL")
+                let signal = "SIG\(service.stop.signal)"
+                let text =
+                    stop.leaderEnded
+                    ? "processes that it has left behind did not end after \(signal)"
+                    : "did not end within \(Wording.time(service.stop.timeout)) of \(signal)"
+                turn.report(id, .warning, "\(text); sending SIGKILL")
                 kill(process, stop, Check(at: turn.now), &turn)
             } else if stop.leaderEnded, check.at <= turn.now {
                 var stop = stop

@@ -63,7 +63,7 @@ extension Application {
             turn.routesChanged = true
         }
         if !wasWaiting, instances[place].state == .waiting {
-            turn.report(instances[place].id, .info, "waits for \(missing(service).joined(separator: " and "))")
+            turn.report(instances[place].id, .info, "waits for \(missing(service))")
         }
         turn.note(place, of: service)
     }
@@ -139,15 +139,23 @@ extension Application {
         !isMet(edge) && facts[edge.service].isStuck(for: edge.condition, of: layout.instances[edge.service].count)
     }
 
-    /// What a service waits for, for people: `db to be ready`, `migrate to be completed (it has failed)`.
-    func missing(_ service: Int) -> [String] {
-        let missing = dependencies.needs[service].filter { !isMet($0) }.map { edge in
-            let name = manifest.services[edge.service].name
-            let why = isStuck(edge) ? layout.instances[edge.service].lazy.compactMap { hindrance($0) }.first : nil
-            let hint = why ?? (layout.instances[edge.service].isEmpty ? "it has no instances" : nil)
-            return "\(name) to be \(edge.condition)\(hint.map { " (\($0))" } ?? "")"
-        }
-        return missing.isEmpty ? ["processes of an earlier start to end"] : missing
+    /// What a service waits for, for people: `db to be ready`, `migrate to be completed (migrate/1 has failed: …)`.
+    /// `depth`: how many links of a chain of waiting services it goes down for the reason.
+    func missing(_ service: Int, depth: Int = 3) -> String {
+        let missing = dependencies.needs[service].filter { !isMet($0) }
+        // Its dependencies are there: it waits for leftovers.
+        guard !missing.isEmpty else { return "processes of an earlier start to end" }
+        let names = missing.map { "\(manifest.services[$0.service].name) to be \($0.condition)" }
+        let stuck = missing.first { isStuck($0) }
+        return Wording.list(names) + (stuck.map { " (\(reason($0, depth: depth)))" } ?? "")
+    }
+
+    /// Why a dependency will not be met before somebody does something.
+    private func reason(_ edge: Dependencies.Edge, depth: Int) -> String {
+        let instances = layout.instances[edge.service]
+        let name = manifest.services[edge.service].name
+        guard !instances.isEmpty else { return "\(name) has no instances" }
+        return instances.lazy.compactMap { self.hindrance($0, depth: depth - 1) }.first ?? "\(name) has completed"
     }
 
     /// Looks at all instances of a service.

@@ -32,10 +32,12 @@ enum Wording {
         return "\(bytes)"
     }
 
-    /// Names in a row, cut after the first few: `api, web and 3 more`.
-    static func list(_ names: [String], atMost limit: Int = 3) -> String {
-        let shown = names.prefix(limit).joined(separator: ", ")
-        return names.count > limit ? "\(shown) and \(names.count - limit) more" : shown
+    /// Names in a row, cut after the first few: `api, web and db`, `api, web, db and 3 more`.
+    static func list(_ names: [String]) -> String {
+        let shown = names.prefix(3)
+        if names.count > shown.count { return "\(shown.joined(separator: ", ")) and \(names.count - shown.count) more" }
+        guard let last = shown.last, shown.count > 1 else { return shown.first ?? "" }
+        return "\(shown.dropLast().joined(separator: ", ")) and \(last)"
     }
 
     /// Text from outside, cut to a length that every log line can bear.

@@ -90,7 +90,8 @@ import Testing
     @Test func `a command fails when what it waits for has failed`() {
         var story = Story(
             service("db", ready: .tcp, restart: RestartSettings(policy: .never)),
-            service("api", dependsOn: [Dependency(service: "db")]), service("web", dependsOn: [Dependency(service: "api")]))
+            service("api", dependsOn: [Dependency(service: "db")]),
+            service("web", dependsOn: [Dependency(service: "api")]))
         story.spawned(1)
         story.exited(1)
         story.command(1, .start, instance("web"))

@@ -46,7 +46,9 @@ import Testing
         let now = Instant(nanoseconds: 0)
         var effects = app.handle(.started, at: now)
         for generation in 1...UInt64(count) {
-            #expect(effects.contains(.spawn(Generation(generation), instance("s\(generation - 1)"), port: 19999 + UInt16(generation))))
+            #expect(
+                effects.contains(
+                    .spawn(Generation(generation), instance("s\(generation - 1)"), port: 19999 + UInt16(generation))))
             effects = app.handle(.spawned(Generation(generation), pid: 1), at: now)
         }
         effects = app.handle(.shutdownRequested, at: now)

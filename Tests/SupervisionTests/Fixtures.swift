@@ -50,7 +50,9 @@ struct Story {
         now = end
     }
 
-    mutating func spawned(_ generation: UInt64) { tell(.spawned(Generation(generation), pid: Int32(1000 + generation))) }
+    mutating func spawned(_ generation: UInt64) {
+        tell(.spawned(Generation(generation), pid: Int32(1000 + generation)))
+    }
     mutating func ready(_ generation: UInt64) { tell(.probed(Generation(generation), passed: true, detail: "")) }
     mutating func exited(_ generation: UInt64, _ status: Supervision.ExitStatus = .code(1), groupEmpty: Bool = true) {
         tell(.exited(Generation(generation), status, groupEmpty: groupEmpty))

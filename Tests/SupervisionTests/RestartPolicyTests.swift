@@ -12,7 +12,10 @@ import Testing
         var expected: Verdict
         var description: String { "\(kind) \(policy) succeeded: \(succeeded) healthy: \(healthy)" }
 
-        init(_ kind: Service.Kind, _ policy: RestartSettings.Policy, _ succeeded: Bool, _ healthy: Bool, _ verdict: Verdict) {
+        init(
+            _ kind: Service.Kind, _ policy: RestartSettings.Policy, _ succeeded: Bool, _ healthy: Bool,
+            _ verdict: Verdict
+        ) {
             self.kind = kind
             self.policy = policy
             self.succeeded = succeeded

@@ -68,7 +68,9 @@ import Testing
         let manifest = Manifest(services: [service("a")])
         var story = Story(
             resuming: Application(manifest: manifest),
-            children: [child(3, instance("a")), child(4, instance("a"), port: 20001), child(5, instance("gone"), port: 20002)])
+            children: [
+                child(3, instance("a")), child(4, instance("a"), port: 20001), child(5, instance("gone"), port: 20002),
+            ])
         #expect(story.acts.contains(.signal(Generation(3), "KILL")))
         #expect(story.acts.contains(.signal(Generation(5), "KILL")))
         #expect(!story.acts.contains(.signal(Generation(4), "KILL")))

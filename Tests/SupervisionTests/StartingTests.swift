@@ -106,7 +106,8 @@ import Testing
         story.spawned(2)
         story.exited(2)
         #expect(try story.view(instance("a")).state == "failed")
-        #expect(try story.view(instance("a")).detail == "exited with code 1 after 0 s; its limit is 2 starts within 60 s")
+        #expect(
+            try story.view(instance("a")).detail == "exited with code 1 after 0 s; its limit is 2 starts within 60 s")
         #expect(story.app.routes.first?.holds == false)
         story.command(1, .start, instance("a"))
         #expect(story.spawns == [3])
@@ -157,7 +158,8 @@ import Testing
     }
 
     @Test func `an exit with success under on-failure completes a service, which keeps nobody waiting`() throws {
-        var story = Story(service("a", front: 80, restart: RestartSettings(policy: .onFailure, successExitCodes: [0, 3])))
+        var story = Story(
+            service("a", front: 80, restart: RestartSettings(policy: .onFailure, successExitCodes: [0, 3])))
         story.spawned(1)
         story.exited(1, .code(3))
         #expect(try story.view(instance("a")).state == "completed")

@@ -19,7 +19,10 @@ import Testing
         let phases =
             [Instance.Phase.draining(until: now.adding(-1)), .draining(until: now.adding(1))]
             + checks.flatMap {
-                [.terminating(until: now.adding(-1), check: $0), .terminating(until: now.adding(2), check: $0), .killing($0)]
+                [
+                    .terminating(until: now.adding(-1), check: $0), .terminating(until: now.adding(2), check: $0),
+                    .killing($0),
+                ]
             }
         var states: [Instance.State] = [
             .down, .waiting, .running(process), .backoff(until: now.adding(-1)), .backoff(until: now.adding(1)),
@@ -27,7 +30,8 @@ import Testing
         ]
         for process in [process, unconfirmed] {
             states += [
-                .starting(process, until: now.adding(-1), probe: nil), .starting(process, until: now.adding(1), probe: "x"),
+                .starting(process, until: now.adding(-1), probe: nil),
+                .starting(process, until: now.adding(1), probe: "x"),
             ]
             for phase in phases {
                 for cause in [Instance.Cause.goal, .replacement, .ending(ending)] {
@@ -35,7 +39,8 @@ import Testing
                         states.append(
                             .stopping(
                                 process,
-                                Instance.Stop(cause: cause, phase: phase, leaderEnded: leaderEnded, wasEndpoint: !leaderEnded)))
+                                Instance.Stop(
+                                    cause: cause, phase: phase, leaderEnded: leaderEnded, wasEndpoint: !leaderEnded)))
                     }
                 }
             }
@@ -84,7 +89,8 @@ import Testing
     }
 
     private func problems(
-        _ before: Instance, _ event: Instance.Event, _ after: Instance, _ turn: Turn, _ surroundings: Instance.Surroundings
+        _ before: Instance, _ event: Instance.Event, _ after: Instance, _ turn: Turn,
+        _ surroundings: Instance.Surroundings
     ) -> [String] {
         var problems: [String] = []
         func expect(_ holds: Bool, _ text: String) { if !holds { problems.append(text) } }

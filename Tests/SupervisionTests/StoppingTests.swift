@@ -153,14 +153,15 @@ import Testing
         story.spawned(2)
         story.spawned(3)
         story.command(1, .stop, instance("db"))
-        #expect(story.progress == ["db/1 is stopping (api, web go on without it)"])
+        #expect(story.progress == ["db/1 is stopping (api and web go on without it)"])
         story.exited(1)
         #expect(try story.view(instance("api")).isReady)
         #expect(story.spawns == [])
     }
 
     @Test func `a shutdown stops all in reverse order, drains for five seconds at most, and says when it is over`() {
-        var story = Story(service("db"), service("api", front: 80, dependsOn: [Dependency(service: "db")]), service("x"))
+        var story = Story(
+            service("db"), service("api", front: 80, dependsOn: [Dependency(service: "db")]), service("x"))
         story.spawned(1)
         story.spawned(2)
         story.spawned(3)

@@ -28,9 +28,22 @@ extension World {
                 services.append(dependant.name)
                 for other in app.instances where other.id.service == dependant.name && other.goal == .down {
                     guard other.process == nil else {
-                        throw Violation(text: "\(app.instances[place].id) stops before \(other.id), which depends on it")
+                        throw Violation(
+                            text: "\(app.instances[place].id) stops before \(other.id), which depends on it")
                     }
                 }
+            }
+        }
+    }
+
+    /// A new supervisor ends nothing that could go on.
+    func checkResumed(_ effects: [Application.Effect], old: Application) throws(Violation) {
+        for case .signal(let generation, "KILL") in effects {
+            guard let child = children[generation], let place = app.layout.places[child.instance] else { continue }
+            let others = children.values.filter { $0.instance == child.instance && $0.generation != generation }
+            if case .stopping = app.instances[place].state { continue }
+            if !old.leftovers.contains(where: { $0.generation == generation }), others.isEmpty {
+                throw Violation(text: "\(child.instance) could have gone on and is ended")
             }
         }
     }
@@ -60,7 +73,9 @@ extension World {
             if app.operations.contains(where: { operation in
                 operation.verb == .restart
                     && operation.steps.contains { app.instances[$0.place].id.service == dependency.service }
-            }) { continue }
+            }) {
+                continue
+            }
             throw Violation(text: "\(instance) is started before \(dependency.service) is \(dependency.condition)")
         }
         // A restart reaches the instances one by one, and forgets what they did before.
@@ -70,7 +85,8 @@ extension World {
             badEndOf[instance] = nil
             startsOf[instance] = nil
         }
-        if let old = previous.first(where: { $0.id == instance }), case .stopping(_, let stop) = old.state, stop.isAsked {
+        if let old = previous.first(where: { $0.id == instance }), case .stopping(_, let stop) = old.state, stop.isAsked
+        {
             startsOf[instance] = nil
         }
         if let limit = service.restart.limit {
@@ -149,8 +165,17 @@ extension World {
             guard !toldExit.contains(process.generation) else {
                 throw Violation(text: "\(instance.id) is running although its exit was told")
             }
-        case .starting, .stopping:
+        case .starting:
             guard instance.deadline != nil else { throw Violation(text: "\(instance.id) may wait for ever") }
+            guard process.pid == nil || !isProbed(instance.id) || probing.contains(process.generation) else {
+                throw Violation(text: "\(instance.id) is not probed")
+            }
+        case .stopping(_, let stop):
+            guard instance.deadline != nil else { throw Violation(text: "\(instance.id) may wait for ever") }
+            if case .draining = stop.phase { break }
+            guard process.pid == nil || stop.leaderEnded || signalled.contains(process.generation) else {
+                throw Violation(text: "\(instance.id) is to end and was not told")
+            }
         case .down, .waiting, .backoff, .failed, .completed: break
         }
         if case .stopping(let process, let stop) = instance.state, case .draining(let until) = stop.phase {

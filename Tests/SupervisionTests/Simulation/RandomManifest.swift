@@ -10,7 +10,8 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
         var dependencies: [Dependency] = []
         for earlier in services.indices where random.oneIn(3) {
             let conditions: [Dependency.Condition] =
-                services[earlier].kind == .task ? [.completed, .completed, .ready, .started] : [.ready, .ready, .started]
+                services[earlier].kind == .task
+                ? [.completed, .completed, .ready, .started] : [.ready, .ready, .started]
             dependencies.append(Dependency(service: services[earlier].name, condition: random.pick(conditions)))
         }
         let policy: RestartSettings.Policy = random.pick([.always, .always, .always, .onFailure, .never])

@@ -6,7 +6,7 @@ import Testing
     @Test func `the invariants hold in every schedule`() {
         let environment = ProcessInfo.processInfo.environment
         let only = environment["SUPD_SIMULATION_SEED"].flatMap(UInt64.init)
-        let count = environment["SUPD_SIMULATION_COUNT"].flatMap(UInt64.init) ?? (only == nil ? 1000 : 1)
+        let count = environment["SUPD_SIMULATION_COUNT"].flatMap(UInt64.init) ?? (only == nil ? 800 : 1)
         let first = only ?? 1
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)

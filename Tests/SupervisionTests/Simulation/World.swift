@@ -18,6 +18,7 @@ struct World {
         var port: UInt16
         var pid: Int32?
         var isTask: Bool
+        var isStranger = false
         var leaderAlive = true
         /// Others of its group.
         var others = 0
@@ -72,6 +73,8 @@ struct World {
     var nextPid: Int32 = 100
     var strangers: Set<UInt16> = []
     var probing: Set<Generation> = []
+    /// Generations that were told to end.
+    var signalled: Set<Generation> = []
     /// Generations whose readiness, or exit, the present core was told of.
     var toldReady: Set<Generation> = []
     var toldExit: Set<Generation> = []
@@ -99,7 +102,9 @@ struct World {
         trace = traced ? [] : nil
         if traced {
             for service in manifest.services {
-                note("\(service.name): \(service.kind) ×\(service.replicas) \(service.restart) needs \(service.dependsOn)")
+                note(
+                    "\(service.name): \(service.kind) ×\(service.replicas) \(service.restart) needs \(service.dependsOn)"
+                )
             }
         }
     }
@@ -240,13 +245,17 @@ struct World {
         if random.oneIn(8) { addStranger() }
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
+        let old = app
         let effects = app.resume(
             children: survivors.map {
                 Application.SurvivingChild(
                     generation: $0.generation, instance: $0.instance, port: $0.port, pid: $0.pid)
             }, highestGeneration: highestGeneration, at: Instant(nanoseconds: now))
-        for child in survivors where child.pid != nil && !isProbed(child.instance) { toldReady.insert(child.generation) }
+        for child in survivors where child.pid != nil && !isProbed(child.instance) {
+            toldReady.insert(child.generation)
+        }
         for child in survivors where child.exit != nil { reportExit(child.generation) }
+        try checkResumed(effects, old: old)
         // A command that stopped the daemon is the keeper's: it asks again.
         let shutDownAgain = isShuttingDown
         try perform(effects, before: nil)
@@ -255,11 +264,14 @@ struct World {
 
     /// A child that no supervisor can explain: a second one of an instance, or one of a service that is no more.
     private mutating func addStranger() {
-        let instance = random.oneIn(3) ? InstanceID(service: "gone", number: 1) : random.pick(app.layout.names + [InstanceID(service: "gone", number: 2)])
+        let instance =
+            random.oneIn(3)
+            ? InstanceID(service: "gone", number: 1)
+            : random.pick(app.layout.names + [InstanceID(service: "gone", number: 2)])
         highestGeneration.number += 1
         children[highestGeneration] = Child(
             generation: highestGeneration, instance: instance, port: UInt16(random.pick(40000...49999)), pid: 99,
-            isTask: false, others: Int(random.pick(0...1)), readyAt: now)
+            isTask: false, isStranger: true, others: Int(random.pick(0...1)), readyAt: now)
         schedule(.leaderDies(highestGeneration, .code(0)), in: random.pick(0...60_000_000_000))
     }
 

@@ -92,7 +92,8 @@ extension World {
         }
         let service = app.manifest.services.first { $0.name == instance.service }
         var child = Child(
-            generation: generation, instance: instance, port: port, pid: nil, isTask: service?.kind == .task, readyAt: 0)
+            generation: generation, instance: instance, port: port, pid: nil, isTask: service?.kind == .task, readyAt: 0
+        )
         child.ignoresTerm = random.oneIn(8)
         children[generation] = child
         schedule(.executed(generation), in: isCalm || !random.oneIn(20) ? 500_000 : random.pick(0...8_000_000_000))
@@ -116,10 +117,11 @@ extension World {
     }
 
     mutating func signal(_ generation: Generation, _ name: String) {
+        signalled.insert(generation)
         guard let child = children[generation] else { return }
         if name == "KILL" {
             // One in a while cannot be killed for a time (state D).
-            let delay: Int64 = random.oneIn(40) ? 3_000_000_000 : 200_000
+            let delay: Int64 = random.oneIn(child.isStranger ? 2 : 40) ? 3_000_000_000 : 200_000
             schedule(.leaderDies(generation, .signal(9, coreDumped: false)), in: delay)
             schedule(.othersDie(generation), in: delay * 2)
         } else if !child.ignoresTerm {
