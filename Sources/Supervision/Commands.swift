@@ -185,8 +185,8 @@ extension Application {
         for operation in over { finish(operation, .failed("superseded by a later \(verb)"), &turn) }
     }
 
-    /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that is
-    /// down as a whole, or that must complete as a whole.
+    /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that
+    /// is down as a whole, or that must complete as a whole.
     private func dependenciesDown(of places: [Int]) -> [Int] {
         var seen = Set(places.map { layout.services[$0] })
         var services = seen.sorted()

@@ -47,8 +47,8 @@ extension Application {
         return finish(&turn)
     }
 
-    /// Children that neither an instance nor the list of leftovers knows: the newest of an instance that has no other is
-    /// taken on as its process; the rest are ended.
+    /// Children that neither an instance nor the list of leftovers knows: the newest of an instance that has no other
+    /// is taken on as its process; the rest are ended.
     private mutating func adoptStrangers(_ known: [Generation: SurvivingChild]) {
         let listed = Set(instances.compactMap { $0.process?.generation } + leftovers.map(\.generation))
         let strangers = known.values.filter { !listed.contains($0.generation) }

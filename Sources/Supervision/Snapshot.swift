@@ -1,7 +1,7 @@
 import Manifest
 
-/// The encoded form: what cannot be worked out anew. A commands' queue is kept, so that a restart of many instances goes
-/// on when the supervisor is lost in the middle of it.
+/// The encoded form: what cannot be worked out anew. A commands' queue is kept, so that a restart of many instances
+/// goes on when the supervisor is lost in the middle of it.
 extension Application: Codable {
     private enum CodingKeys: String, CodingKey {
         case manifest, instances, nextGeneration, leftovers, operations, isShuttingDown
