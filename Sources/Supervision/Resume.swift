@@ -43,7 +43,7 @@ extension Application {
             settle(&turn)
         }
         reconsiderAll(&turn)
-        turn.touched.append(contentsOf: operations.flatMap { $0.steps.map(\.place) })
+        turn.touched.append(contentsOf: operations.flatMap(\.open))
         return finish(&turn)
     }
 

@@ -1,43 +1,71 @@
-import Manifest
+package import Manifest
 
-/// The encoded form: what cannot be worked out anew. A commands' queue is kept, so that a restart of many instances
-/// goes on when the supervisor is lost in the middle of it.
+/// All of an application but its manifest and what follows from both: what a new supervisor needs beside the accepted
+/// manifest. A command's queue is part of it, so that a restart of many instances goes on when the supervisor is lost in
+/// the middle of it.
+package struct Snapshot: Sendable, Hashable, Codable {
+    let instances: [Instance]
+    let nextGeneration: Generation
+    let leftovers: [Leftover]
+    let operations: [Operation]
+    let isShuttingDown: Bool
+}
+
+/// A snapshot that does not belong to the manifest: one that would lead to nonsense is no better than none.
+package struct SnapshotMismatch: Error, Sendable, Hashable {
+    /// What does not fit.
+    package let text: String
+}
+
+extension Application {
+    /// What has changed since the beginning. The manifest, which is most of the encoded form, is not in it.
+    package var snapshot: Snapshot {
+        Snapshot(
+            instances: instances, nextGeneration: nextGeneration, leftovers: leftovers, operations: operations,
+            isShuttingDown: isShuttingDown)
+    }
+
+    /// The application as it was when the snapshot was taken; `resume` must follow.
+    package init(manifest: Manifest, snapshot: Snapshot) throws(SnapshotMismatch) {
+        let layout = Layout(of: manifest)
+        guard snapshot.instances.map(\.id) == layout.names else {
+            throw SnapshotMismatch(text: "the instances are not those of the manifest")
+        }
+        let places = layout.names.indices
+        guard snapshot.operations.allSatisfy({ $0.open.allSatisfy(places.contains) }) else {
+            throw SnapshotMismatch(text: "a command is about an instance that there is not")
+        }
+        self.init(
+            manifest: manifest, layout: layout, instances: snapshot.instances, nextGeneration: snapshot.nextGeneration)
+        leftovers = snapshot.leftovers
+        operations = snapshot.operations
+        isShuttingDown = snapshot.isShuttingDown
+        assignPorts()
+        rebuild()
+    }
+}
+
+/// Manifest and snapshot in one.
 extension Application: Codable {
     private enum CodingKeys: String, CodingKey {
-        case manifest, instances, nextGeneration, leftovers, operations, isShuttingDown
+        case manifest, snapshot
     }
 
     package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(manifest, forKey: .manifest)
-        try container.encode(instances, forKey: .instances)
-        try container.encode(nextGeneration, forKey: .nextGeneration)
-        try container.encode(leftovers, forKey: .leftovers)
-        try container.encode(operations, forKey: .operations)
-        try container.encode(isShuttingDown, forKey: .isShuttingDown)
+        try container.encode(snapshot, forKey: .snapshot)
     }
 
-    /// Throws if the parts do not fit together: a snapshot that would lead to nonsense is no better than none.
     package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         let manifest = try container.decode(Manifest.self, forKey: .manifest)
-        let layout = Layout(of: manifest)
-        let instances = try container.decode([Instance].self, forKey: .instances)
-        guard instances.map(\.id) == layout.names else {
+        let snapshot = try container.decode(Snapshot.self, forKey: .snapshot)
+        do {
+            try self.init(manifest: manifest, snapshot: snapshot)
+        } catch {
             throw DecodingError.dataCorruptedError(
-                forKey: .instances, in: container, debugDescription: "the instances are not those of the manifest")
+                forKey: .snapshot, in: container, debugDescription: error.text)
         }
-        self.init(
-            manifest: manifest, layout: layout, instances: instances,
-            nextGeneration: try container.decode(Generation.self, forKey: .nextGeneration))
-        leftovers = try container.decode([Leftover].self, forKey: .leftovers)
-        operations = try container.decode([Operation].self, forKey: .operations)
-        guard operations.allSatisfy({ $0.steps.allSatisfy { layout.names.indices.contains($0.place) } }) else {
-            throw DecodingError.dataCorruptedError(
-                forKey: .operations, in: container, debugDescription: "a command is about an unknown instance")
-        }
-        isShuttingDown = try container.decode(Bool.self, forKey: .isShuttingDown)
-        assignPorts()
-        rebuild()
     }
 }

@@ -158,6 +158,18 @@ import Testing
         #expect(try story.view(instance("api")).state == "waiting")
     }
 
+    @Test func `a snapshot without its manifest is read back with it, and only with it`() throws {
+        let manifest = Manifest(services: [service("a", replicas: 2)])
+        var story = Story(service("a", replicas: 2))
+        story.spawned(1)
+        let data = try JSONEncoder().encode(story.app.snapshot)
+        let snapshot = try JSONDecoder().decode(Snapshot.self, from: data)
+        #expect(try Application(manifest: manifest, snapshot: snapshot).instances == story.app.instances)
+        #expect(throws: SnapshotMismatch.self) {
+            try Application(manifest: Manifest(services: [service("b", replicas: 2)]), snapshot: snapshot)
+        }
+    }
+
     @Test func `a snapshot whose parts do not fit is refused`() throws {
         let app = Application(manifest: Manifest(services: [service("abcdef", replicas: 2)]))
         let text = try #require(String(data: JSONEncoder().encode(app), encoding: .utf8))
