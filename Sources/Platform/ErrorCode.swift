@@ -26,8 +26,6 @@ package enum ErrorCode {
     package static let exists = EEXIST
     /// ECANCELED.
     package static let canceled = ECANCELED
-    /// ENAMETOOLONG.
-    package static let nameTooLong = ENAMETOOLONG
     /// EACCES.
     package static let accessDenied = EACCES
     /// ENOTDIR.

@@ -1,8 +1,8 @@
 import Manifest
 
 /// The pause before the next start after a number of failures in a row: `initialDelay` × `factor` for each but the
-/// first, at most `maxDelay`, varied by `jitter` (drawn between -1 and 1) times the settings' share. Total: whatever the
-/// numbers, the answer is a duration from 10 ms, so that nothing is started in a loop, to twice `maxDelay`.
+/// first, at most `maxDelay`, varied by `jitter` (drawn between -1 and 1) times the settings' share. Total: whatever
+/// the numbers, the answer is a duration from 10 ms, so that nothing is started in a loop, to twice `maxDelay`.
 func backoff(afterFailures failures: Int, _ settings: RestartSettings, jitter: Double) -> Duration {
     let ceiling = Double(settings.maxDelay.wholeNanoseconds)
     let factor = settings.factor.isNaN ? 1 : max(1, settings.factor)

@@ -6,29 +6,31 @@ struct Operation: Sendable, Hashable, Codable {
     var command: CommandID?
     /// What was asked.
     let verb: Verb
-    /// One for every instance, in the order in which they are dealt with.
-    var steps: [Step]
+    /// How many instances it is about.
+    let total: Int
+    /// The places of those whose goal was not reached yet, in the order in which they are dealt with.
+    var open: [Int]
+    /// How far each of these is.
+    var statuses: [Int: Status]
+    /// The first restarts of each service were begun.
+    var hasBegun = false
     /// Services that go on without what is stopped here.
     var goOn: [String] = []
     /// What was said last.
     var progress: String?
 
-    /// What is done with one instance.
-    struct Step: Sendable, Hashable, Codable {
-        /// Its place.
-        let place: Int
-        /// How far it is.
-        var status: Status
-    }
-
-    /// How far a step is.
+    /// How far an instance is.
     enum Status: Sendable, Hashable, Codable {
         /// Its turn has not come.
         case queued
         /// It was begun; what has a later generation than this is its doing.
         case begun(after: Generation)
-        /// Its goal was reached.
-        case done
+    }
+
+    /// The goal of an instance was reached.
+    fileprivate mutating func close(_ place: Int) {
+        statuses[place] = nil
+        open.removeAll { $0 == place }
     }
 }
 
@@ -52,7 +54,8 @@ extension Application {
         let after = Generation(turn.nextGeneration.number &- 1)
         let status = verb == .restart ? Operation.Status.queued : .begun(after: after)
         var operation = Operation(
-            command: id, verb: verb, steps: places.map { Operation.Step(place: $0, status: status) })
+            command: id, verb: verb, total: places.count, open: places,
+            statuses: Dictionary(uniqueKeysWithValues: places.map { ($0, status) }))
         switch verb {
         case .stop:
             setGoal(.down, of: places, &turn)
@@ -71,16 +74,16 @@ extension Application {
     /// Takes the commands further after something has happened to these instances.
     mutating func advanceOperations(_ touched: [Int], _ turn: inout Turn) {
         guard !operations.isEmpty, !touched.isEmpty else { return }
-        let touched = Set(touched)
         var open: [Operation] = []
         // What is begun here may touch instances of other commands: they are looked at in the next round.
         for operation in operations {
-            guard operation.steps.contains(where: { touched.contains($0.place) }) else {
+            let places = touched.filter { operation.statuses[$0] != nil }
+            guard !places.isEmpty else {
                 open.append(operation)
                 continue
             }
             var operation = operation
-            if let outcome = advance(&operation, touched, &turn) {
+            if let outcome = advance(&operation, places, &turn) {
                 finish(operation, outcome, &turn)
             } else {
                 open.append(operation)
@@ -95,19 +98,22 @@ extension Application {
     }
 
     private mutating func advance(
-        _ operation: inout Operation, _ touched: Set<Int>, _ turn: inout Turn
+        _ operation: inout Operation, _ touched: [Int], _ turn: inout Turn
     ) -> CommandOutcome? {
-        for index in operation.steps.indices where touched.contains(operation.steps[index].place) {
-            let step = operation.steps[index]
-            guard case .begun(let after) = step.status else { continue }
-            if isReached(operation.verb, step.place, after: after) {
-                operation.steps[index].status = .done
-            } else if operation.verb != .stop, let hindrance = hindrance(step.place) {
+        let before = operation.open.count
+        for place in touched {
+            guard case .begun(let after) = operation.statuses[place] else { continue }
+            if isReached(operation.verb, place, after: after) {
+                operation.close(place)
+            } else if operation.verb != .stop, let hindrance = hindrance(place) {
                 return .failed(hindrance)
             }
         }
-        if operation.verb == .restart { beginNextRestarts(&operation, &turn) }
-        if operation.steps.allSatisfy({ $0.status == .done }) { return .done }
+        if operation.open.isEmpty { return .done }
+        if operation.verb == .restart, !operation.hasBegun || operation.open.count < before {
+            operation.hasBegun = true
+            beginNextRestarts(&operation, &turn)
+        }
         tellProgress(&operation, &turn)
         return nil
     }
@@ -115,14 +121,13 @@ extension Application {
     /// One instance of each service at a time; the services side by side.
     private mutating func beginNextRestarts(_ operation: inout Operation, _ turn: inout Turn) {
         var busy: Set<Int> = []
-        for step in operation.steps {
-            if case .begun = step.status { busy.insert(layout.services[step.place]) }
+        for place in operation.open {
+            if case .begun = operation.statuses[place] { busy.insert(layout.services[place]) }
         }
-        for index in operation.steps.indices where operation.steps[index].status == .queued {
-            let place = operation.steps[index].place
+        for place in operation.open where operation.statuses[place] == .queued {
             let service = layout.services[place]
             guard busy.insert(service).inserted else { continue }
-            operation.steps[index].status = .begun(after: Generation(turn.nextGeneration.number &- 1))
+            operation.statuses[place] = .begun(after: Generation(turn.nextGeneration.number &- 1))
             let leavesNone = !layout.instances[service].contains { other in
                 if case .running = instances[other].state { other != place } else { false }
             }
@@ -176,8 +181,8 @@ extension Application {
         let taken = Set(places)
         let needed = Set(implied)
         let (over, open) = operations.reduce(into: ([Operation](), [Operation]())) { parts, operation in
-            let isOver = operation.steps.contains { step in
-                taken.contains(step.place) || operation.verb == .stop && needed.contains(step.place)
+            let isOver = operation.open.contains {
+                taken.contains($0) || operation.verb == .stop && needed.contains($0)
             }
             if isOver { parts.0.append(operation) } else { parts.1.append(operation) }
         }
@@ -185,8 +190,8 @@ extension Application {
         for operation in over { finish(operation, .failed("superseded by a later \(verb)"), &turn) }
     }
 
-    /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that is
-    /// down as a whole, or that must complete as a whole.
+    /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that
+    /// is down as a whole, or that must complete as a whole.
     private func dependenciesDown(of places: [Int]) -> [Int] {
         var seen = Set(places.map { layout.services[$0] })
         var services = seen.sorted()
@@ -222,14 +227,10 @@ extension Application {
     /// Says what a command waits for, if that has changed.
     private func tellProgress(_ operation: inout Operation, _ turn: inout Turn) {
         guard let command = operation.command else { return }
-        var open = 0
-        var activities: [String] = []
-        for step in operation.steps where step.status != .done {
-            open += 1
-            if activities.count < 3, step.status != .queued { activities.append(activity(step.place)) }
-        }
-        var text = activities.joined(separator: "; ")
-        if operation.steps.count > 1 { text = "\(open) of \(operation.steps.count) to go: \(text)" }
+        // Of thousands it does not matter which ones are named.
+        let begun = operation.open.prefix(100).filter { operation.statuses[$0] != .queued }
+        var text = begun.prefix(3).map { activity($0) }.joined(separator: "; ")
+        if operation.total > 1 { text = "\(operation.open.count) of \(operation.total) to go: \(text)" }
         if !operation.goOn.isEmpty {
             let verb = operation.goOn.count == 1 ? "goes" : "go"
             text += " (\(Wording.list(operation.goOn)) \(verb) on without it)"

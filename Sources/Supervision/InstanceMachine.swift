@@ -2,21 +2,21 @@ import Manifest
 
 // The machine of one instance. A sentence for every state and each goal:
 //
-//              goal up                                               goal down
-// down         starts at once, or waits for its dependencies         rests
-// waiting      starts in the turn in which they are there            goes down at once
-// starting     becomes ready (running), or is stopped when           is stopped, without draining, and goes down; if its
-//              `ready.timeout` is over, or ends by itself; each       spawn was not confirmed yet, the signal follows as
-//              of the two counts as a failure                         soon as it is
-// running      serves; when it ends, the restart policy decides      is stopped once no dependant that is to go down too
-//                                                                    has a process: drained if it is an endpoint, then
-//                                                                    signalled, then killed
-// stopping     goes on to its end, then starts at once (stopped      goes on to its end, then down
-//              by a person) or as the policy decides (not ready,
-//              or ended by itself and has left processes behind)
-// backoff      starts when the pause is over                         goes down at once
-// failed       rests until a person asks for a start                 goes down at once
-// completed    rests until a person asks for a start                 goes down at once
+//            goal up                                                goal down
+// down       starts at once, or waits for its dependencies          rests
+// waiting    starts in the turn in which they are there             goes down at once
+// starting   becomes ready (running), or is stopped when            is stopped without draining; if its spawn was not
+//            `ready.timeout` is over, or ends by itself; the        confirmed yet, the signal follows once it is
+//            latter two count as failures
+// running    serves; when it ends, the restart policy decides       is stopped once no dependant that is to go down,
+//                                                                   too, has a process: drained if it is an endpoint,
+//                                                                   then signalled, then killed
+// stopping   goes on to its end, then starts at once (a person      goes on to its end, then down
+//            wanted it) or as the policy decides (not ready, or
+//            ended by itself and has left processes behind)
+// backoff    starts when the pause is over                          goes down at once
+// failed     rests until a person asks for a start                  goes down at once
+// completed  rests until a person asks for a start                  goes down at once
 //
 // "Ended" means: the leader's exit was seen *and* nothing of its process group is left. A generation is released then,
 // and never before; so there are never two at a time. What a crash leaves behind blocks the restart and gets little

@@ -7,8 +7,8 @@ extension Instance {
     /// How long what a crash has left behind may take to end after the stop signal: it blocks the restart.
     static let leftoverPatience: Int64 = 2_000_000_000
 
-    /// Begins to stop a ready process. An endpoint may finish its connections first: for `drainTimeout`, but for half of
-    /// `queueTimeout` if clients have no other endpoint and wait for the replacement.
+    /// Begins to stop a ready process. An endpoint may finish its connections first: for `drainTimeout`, but for half
+    /// of `queueTimeout` if clients have no other endpoint and wait for the replacement.
     mutating func drain(
         _ process: Process, cause: Cause, leavesNone: Bool = false, _ surroundings: Surroundings, _ service: Service,
         _ turn: inout Turn

@@ -1,5 +1,5 @@
-/// A process that no instance owns: the snapshot did not know it, or its instance has another one. It gets SIGKILL until
-/// nothing of its group is left; its instance starts nothing before.
+/// A process that no instance owns: the snapshot did not know it, or its instance has another one. It gets SIGKILL
+/// until nothing of its group is left; its instance starts nothing before.
 struct Leftover: Sendable, Hashable, Codable {
     /// Its generation.
     let generation: Generation

@@ -54,8 +54,8 @@ struct Ports: Sendable {
 
 /// Who has which port.
 extension Application {
-    /// Works out who has which port, from nothing: processes have theirs, instances keep theirs where nobody else runs on
-    /// it, the others get the next free one of the range.
+    /// Works out who has which port, from nothing: processes have theirs, instances keep theirs where nobody else runs
+    /// on it, the others get the next free one of the range.
     mutating func assignPorts() {
         ports = Ports(of: manifest)
         for leftover in leftovers { ports.take(leftover.port) }

@@ -43,12 +43,12 @@ extension Application {
             settle(&turn)
         }
         reconsiderAll(&turn)
-        turn.touched.append(contentsOf: operations.flatMap { $0.steps.map(\.place) })
+        turn.touched.append(contentsOf: operations.flatMap(\.open))
         return finish(&turn)
     }
 
-    /// Children that neither an instance nor the list of leftovers knows: the newest of an instance that has no other is
-    /// taken on as its process; the rest are ended.
+    /// Children that neither an instance nor the list of leftovers knows: the newest of an instance that has no other
+    /// is taken on as its process; the rest are ended.
     private mutating func adoptStrangers(_ known: [Generation: SurvivingChild]) {
         let listed = Set(instances.compactMap { $0.process?.generation } + leftovers.map(\.generation))
         let strangers = known.values.filter { !listed.contains($0.generation) }

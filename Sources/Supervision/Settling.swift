@@ -222,8 +222,8 @@ extension Application {
         }
     }
 
-    /// A service has begun, or ceased, to be on its way down: what it depends on must, or need not, wait for it. One that
-    /// waits makes others wait in turn, although it has no process that is leaving itself.
+    /// A service has begun, or ceased, to be on its way down: what it depends on must, or need not, wait for it. One
+    /// that waits makes others wait in turn, although it has no process that is leaving itself.
     private mutating func updateBlockers(from service: Int, _ turn: inout Turn) {
         // Before the change of `isLeaving`, it blocked others if its own blockers did.
         guard blockers[service] == 0 else { return }

@@ -1,38 +1,39 @@
 package import Manifest
 
+/// All of an application but its manifest and what follows from both: what a new supervisor needs beside the accepted
+/// manifest. A command's queue is part of it, so that a restart of many instances goes on when the supervisor is lost in
+/// the middle of it.
+package struct Snapshot: Sendable, Hashable, Codable {
+    let instances: [Instance]
+    let nextGeneration: Generation
+    let leftovers: [Leftover]
+    let operations: [Operation]
+    let isShuttingDown: Bool
+}
+
+/// A snapshot that does not belong to the manifest: one that would lead to nonsense is no better than none.
+package struct SnapshotMismatch: Error, Sendable, Hashable {
+    /// What does not fit.
+    package let text: String
+}
+
 extension Application {
-    /// What cannot be worked out anew when a supervisor takes over: all but the manifest, which is large, does not change
-    /// and is kept by itself. A command's queue is in it, so that a restart of many instances goes on when the supervisor
-    /// is lost in the middle of it. A copy costs nothing until either side changes.
-    package struct Snapshot: Codable, Sendable {
-        var instances: [Instance]
-        var nextGeneration: Generation
-        var leftovers: [Leftover]
-        var operations: [Operation]
-        var isShuttingDown: Bool
-    }
-
-    /// Why a snapshot is of no use.
-    package struct SnapshotMismatch: Error, Sendable, Hashable, CustomStringConvertible {
-        package let description: String
-    }
-
-    /// The application as it is now.
+    /// What has changed since the beginning. The manifest, which is most of the encoded form, is not in it.
     package var snapshot: Snapshot {
         Snapshot(
             instances: instances, nextGeneration: nextGeneration, leftovers: leftovers, operations: operations,
             isShuttingDown: isShuttingDown)
     }
 
-    /// The application as it was. Throws if the parts do not fit together: a snapshot that would lead to nonsense is no
-    /// better than none.
+    /// The application as it was when the snapshot was taken; `resume` must follow.
     package init(manifest: Manifest, snapshot: Snapshot) throws(SnapshotMismatch) {
         let layout = Layout(of: manifest)
         guard snapshot.instances.map(\.id) == layout.names else {
-            throw SnapshotMismatch(description: "the instances are not those of the manifest")
+            throw SnapshotMismatch(text: "the instances are not those of the manifest")
         }
-        guard snapshot.operations.allSatisfy({ $0.steps.allSatisfy { layout.names.indices.contains($0.place) } }) else {
-            throw SnapshotMismatch(description: "a command is about an unknown instance")
+        let places = layout.names.indices
+        guard snapshot.operations.allSatisfy({ $0.open.allSatisfy(places.contains) }) else {
+            throw SnapshotMismatch(text: "a command is about an instance that there is not")
         }
         self.init(
             manifest: manifest, layout: layout, instances: snapshot.instances, nextGeneration: snapshot.nextGeneration)
@@ -41,5 +42,30 @@ extension Application {
         isShuttingDown = snapshot.isShuttingDown
         assignPorts()
         rebuild()
+    }
+}
+
+/// Manifest and snapshot in one.
+extension Application: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case manifest, snapshot
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(manifest, forKey: .manifest)
+        try container.encode(snapshot, forKey: .snapshot)
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let manifest = try container.decode(Manifest.self, forKey: .manifest)
+        let snapshot = try container.decode(Snapshot.self, forKey: .snapshot)
+        do {
+            try self.init(manifest: manifest, snapshot: snapshot)
+        } catch {
+            throw DecodingError.dataCorruptedError(
+                forKey: .snapshot, in: container, debugDescription: error.text)
+        }
     }
 }

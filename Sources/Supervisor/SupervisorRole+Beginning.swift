@@ -217,7 +217,7 @@ extension SupervisorRole {
         guard let held = inventory.held[Held.snapshot] else { return nil }
         do {
             let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
-            let snapshot = try JSONDecoder().decode(Application.Snapshot.self, from: Data(bytes))
+            let snapshot = try JSONDecoder().decode(Snapshot.self, from: Data(bytes))
             return try Application(manifest: manifest, snapshot: snapshot)
         } catch {
             log.write(.warning, "cannot read the snapshot (\(error)): beginning from the processes themselves")

@@ -49,7 +49,7 @@ extension SupervisorRole {
         }
     }
 
-    private static func write(_ snapshot: Application.Snapshot) -> Result<Descriptor, any Error> {
+    private static func write(_ snapshot: Snapshot) -> Result<Descriptor, any Error> {
         Result {
             let file = try MemoryFile(name: Held.snapshot)
             try file.write([UInt8](JSONEncoder().encode(snapshot)), at: 0)

@@ -12,9 +12,7 @@ import Testing
     }
 
     private func reread(_ app: Application) throws -> Application {
-        try Application(
-            manifest: app.manifest,
-            snapshot: JSONDecoder().decode(Application.Snapshot.self, from: JSONEncoder().encode(app.snapshot)))
+        try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(app))
     }
 
     @Test func `running instances go on, endpoints included`() throws {
@@ -160,10 +158,25 @@ import Testing
         #expect(try story.view(instance("api")).state == "waiting")
     }
 
+    @Test func `a snapshot without its manifest is read back with it, and only with it`() throws {
+        let manifest = Manifest(services: [service("a", replicas: 2)])
+        var story = Story(service("a", replicas: 2))
+        story.spawned(1)
+        let data = try JSONEncoder().encode(story.app.snapshot)
+        let snapshot = try JSONDecoder().decode(Snapshot.self, from: data)
+        #expect(try Application(manifest: manifest, snapshot: snapshot).instances == story.app.instances)
+        #expect(throws: SnapshotMismatch.self) {
+            try Application(manifest: Manifest(services: [service("b", replicas: 2)]), snapshot: snapshot)
+        }
+    }
+
     @Test func `a snapshot whose parts do not fit is refused`() throws {
         let app = Application(manifest: Manifest(services: [service("abcdef", replicas: 2)]))
-        #expect(throws: Application.SnapshotMismatch.self) {
-            try Application(manifest: Manifest(services: [service("abcdef", replicas: 3)]), snapshot: app.snapshot)
+        let text = try #require(String(data: JSONEncoder().encode(app), encoding: .utf8))
+        let other = text.replacingOccurrences(of: "\"replicas\":2", with: "\"replicas\":3")
+        #expect(other != text)
+        #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(Application.self, from: Data(other.utf8))
         }
     }
 }

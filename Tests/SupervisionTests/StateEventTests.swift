@@ -3,8 +3,8 @@ import Testing
 
 @testable import Supervision
 
-/// Every state with every event: that no pair traps is the compiler's and this suite's; that each leaves an instance that
-/// makes sense is this suite's.
+/// Every state with every event: that no pair traps is the compiler's and this suite's; that each leaves an instance
+/// that makes sense is this suite's.
 @Suite struct StateEventTests {
     static let now = Instant(nanoseconds: 1_000_000_000_000)
     static let process = Instance.Process(

@@ -72,7 +72,7 @@ extension World {
             // It was for a moment, until the same turn took a restart on to its next instance.
             if app.operations.contains(where: { operation in
                 operation.verb == .restart
-                    && operation.steps.contains { app.instances[$0.place].id.service == dependency.service }
+                    && operation.open.contains { app.instances[$0].id.service == dependency.service }
             }) {
                 continue
             }
@@ -80,7 +80,7 @@ extension World {
         }
         // A restart reaches the instances one by one, and forgets what they did before.
         if let place = app.layout.places[instance],
-            app.operations.contains(where: { $0.verb == .restart && $0.steps.contains { $0.place == place } })
+            app.operations.contains(where: { $0.verb == .restart && $0.open.contains(place) })
         {
             badEndOf[instance] = nil
             startsOf[instance] = nil
@@ -124,9 +124,9 @@ extension World {
         for route in published { try check(route) }
         for operation in app.operations where operation.verb == .restart {
             var busy: Set<Int> = []
-            for step in operation.steps {
-                guard case .begun = step.status else { continue }
-                guard busy.insert(app.layout.services[step.place]).inserted else {
+            for place in operation.open {
+                guard case .begun = operation.statuses[place] else { continue }
+                guard busy.insert(app.layout.services[place]).inserted else {
                     throw Violation(text: "two instances of a service are restarted at a time")
                 }
             }

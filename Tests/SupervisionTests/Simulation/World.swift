@@ -8,8 +8,8 @@ struct Violation: Error {
     var text: String
 }
 
-/// A world for the core: a keeper with processes, a balancer, a user, a clock, and a supervisor's shell that can be lost
-/// at any point. Everything follows from the seed.
+/// A world for the core: a keeper with processes, a balancer, a user, a clock, and a supervisor's shell that can be
+/// lost at any point. Everything follows from the seed.
 struct World {
     /// A process as the keeper knows it.
     struct Child {
@@ -103,7 +103,7 @@ struct World {
         if traced {
             for service in manifest.services {
                 note(
-                    "\(service.name): \(service.kind) ×\(service.replicas) \(service.restart) needs \(service.dependsOn)"
+                    "\(service.name): \(service.kind) ×\(service.replicas), \(service.restart), \(service.dependsOn)"
                 )
             }
         }
@@ -225,8 +225,8 @@ struct World {
         schedule(.deadline(epoch: epoch), in: max(0, due - now))
     }
 
-    /// The supervisor dies; what was on its way to it is lost. The next one has the last snapshot that was stored, which
-    /// may be a little old, or none at all.
+    /// The supervisor dies; what was on its way to it is lost. The next one has the last snapshot that was stored,
+    /// which may be a little old, or none at all.
     mutating func loseSupervisor() throws(Violation) {
         note("supervisor lost")
         epoch += 1
@@ -277,9 +277,7 @@ struct World {
 
     private func decoded(_ old: Application) throws(Violation) -> Application {
         do {
-            let new = try Application(
-                manifest: old.manifest,
-                snapshot: JSONDecoder().decode(Application.Snapshot.self, from: JSONEncoder().encode(old.snapshot)))
+            let new = try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(old))
             guard new.instances == old.instances, new.facts == old.facts, new.blockers == old.blockers,
                 new.operations == old.operations, new.leftovers == old.leftovers, new.owners == old.owners
             else { throw Violation(text: "a snapshot that is read back differs") }

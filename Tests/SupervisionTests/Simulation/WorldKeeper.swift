@@ -120,8 +120,9 @@ extension World {
         signalled.insert(generation)
         guard let child = children[generation] else { return }
         if name == "KILL" {
-            // One in a while cannot be killed for a time (state D).
-            let delay: Int64 = random.oneIn(child.isStranger ? 2 : 40) ? 3_000_000_000 : 200_000
+            // One in a while cannot be killed for a time (state D); of the strangers every other one.
+            let isStuck = child.isStranger ? generation.number % 2 == 0 : random.oneIn(40)
+            let delay: Int64 = isStuck ? 4_000_000_000 : 200_000
             schedule(.leaderDies(generation, .signal(9, coreDumped: false)), in: delay)
             schedule(.othersDie(generation), in: delay * 2)
         } else if !child.ignoresTerm {
