@@ -66,3 +66,8 @@ package func signalProcessGroup(_ group: Int32, _ number: Int32) throws(SystemEr
     guard group > 1 else { throw SystemError(call: "kill", code: EINVAL, subject: "\(group)") }
     try systemCall("kill", "group \(group)") { kill(-group, number) }
 }
+
+/// Makes this process the parent of descendants whose own parents end, by prctl(PR_SET_CHILD_SUBREAPER).
+package func becomeSubreaper() throws(SystemError) {
+    try systemCall("prctl", "PR_SET_CHILD_SUBREAPER") { supd_become_subreaper() }
+}
