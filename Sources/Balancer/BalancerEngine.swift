@@ -28,6 +28,7 @@ package final class BalancerEngine: Sendable {
         var tableNumber: UInt64 = 0
         var compiler = TableCompiler(loops: 1)
         var progress = TableProgress(loops: 1)
+        var lastProgress: [LoopProgress] = []
         var stoppedLoops = 0
         var stopped: (@Sendable () -> Void)?
     }
@@ -40,7 +41,8 @@ package final class BalancerEngine: Sendable {
 
     /// Creates an engine that has no table yet. `notify` is called from any thread, one call at a time, in order; it must
     /// not call back.
-    package init(_ configuration: Configuration = Configuration(), notify: @escaping @Sendable (BalancerNotice) -> Void) {
+    package init(_ configuration: Configuration = Configuration(), notify: @escaping @Sendable (BalancerNotice) -> Void)
+    {
         self.configuration = configuration
         self.notify = notify
         supd_ignore_sigpipe()
@@ -62,6 +64,8 @@ package final class BalancerEngine: Sendable {
             case .listener(let id): take(listener: id, descriptors.first, &state)
             case .table(let table): take(table, &state)
             case .queryCounters(let query):
+                // Connections that were in the way of forgetting at the last table may have ended since.
+                if state.progress.isSettled { state.compiler.forget(except: state.table) }
                 let pauses = state.loops.reduce(0) { $0 + $1.mailbox.acceptPauses.load(ordering: .relaxed) }
                 notify(.counters(query: query, state.compiler.counters(state.table, acceptPauses: pauses)))
             }
@@ -142,6 +146,16 @@ package final class BalancerEngine: Sendable {
                 for notice in state.progress.emptied(loop: loop, endpoint: endpoint) { notify(notice) }
             case .log(let level, let text): notify(.log(level: level, text: text))
             }
+        }
+    }
+
+    /// Whether a loop has not moved since this was asked before although it has work; ask some seconds apart.
+    package func isStuck() -> Bool {
+        state.withLock { state in
+            let progress = state.loops.map(\.mailbox.progress)
+            let before = state.lastProgress
+            state.lastProgress = progress
+            return zip(before, progress).contains { $0 == $1 && $1.hasWork }
         }
     }
 

@@ -51,6 +51,8 @@ final class LoopMailbox: Sendable {
     let acceptPauses = Atomic<UInt64>(0)
     /// How often the loop has come back from a wait.
     let wakeUps = Atomic<UInt64>(0)
+    /// Whether the loop is in a turn: it comes back from a wait every few milliseconds then.
+    let isInTurn = Atomic<Bool>(false)
     private let commands = Mutex<[LoopCommand]>([])
 
     init() throws(SystemError) {
@@ -64,6 +66,13 @@ final class LoopMailbox: Sendable {
         supd_wake(wakeup.raw)
     }
 
+    /// How far the loop is, to be compared with a later look: without waking a loop that is asleep.
+    var progress: LoopProgress {
+        LoopProgress(
+            wakeUps: wakeUps.load(ordering: .relaxed),
+            hasWork: isInTurn.load(ordering: .relaxed) || commands.withLock { !$0.isEmpty })
+    }
+
     /// Clears the eventfd, then takes what was sent.
     func take() -> [LoopCommand] {
         var count: UInt64 = 0
@@ -73,6 +82,12 @@ final class LoopMailbox: Sendable {
             return pending
         }
     }
+}
+
+/// What is seen of a loop from outside. Equal twice, seconds apart, and with work: the loop is stuck.
+struct LoopProgress: Equatable, Sendable {
+    let wakeUps: UInt64
+    let hasWork: Bool
 }
 
 /// A serial queue, an epoll set, and one Dispatch source on the epoll descriptor.
@@ -92,11 +107,14 @@ final class Loop: @unchecked Sendable {
             number: number, limits: limits, ephemeralPorts: ephemeralPorts, mailbox: mailbox, report: report)
         core = .allocate(capacity: 1)
         core.initialize(to: fresh)
-        queue = DispatchQueue(label: "supd.balancer.\(number)", qos: .userInteractive)
+        queue = DispatchQueue(label: "supd.balancer.\(number)")
         source = DispatchSource.makeReadSource(fileDescriptor: core.pointee.set.descriptor.raw, queue: queue)
         let state = CorePointer(core)
         source.setEventHandler { [source] in
+            let mailbox = state.core.pointee.mailbox
+            mailbox.isInTurn.store(true, ordering: .relaxed)
             state.core.pointee.run()
+            mailbox.isInTurn.store(false, ordering: .relaxed)
             if state.core.pointee.isStopped { source.cancel() }
         }
         source.setCancelHandler {

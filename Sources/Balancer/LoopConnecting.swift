@@ -26,7 +26,7 @@ extension LoopCore {
 
     /// Finds an endpoint for a connection that belongs to no list and has none, or lets it wait, or turns it away.
     ///
-    /// `after`: the counters of the endpoint that has just failed it.
+    /// `after`: the counters of the endpoint that has just failed it, which the caller keeps in use.
     mutating func assign(_ connection: ConnectionReference, after failed: UnsafeMutablePointer<CounterBlock>?) {
         let head = connection.head
         var failed = failed
@@ -179,7 +179,7 @@ extension LoopCore {
     ) {
         if side == .client {
             // Bytes of the client wait until there is someone to give them to. A reset ends it all.
-            if !seen.isDisjoint(with: [.error, .hangUp]) { close(connection, reset: true) }
+            if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) { close(connection, reset: true) }
             return
         }
         let endpoint = connection.side(.endpoint)
@@ -210,13 +210,15 @@ extension LoopCore {
     /// An endpoint has refused, or has not answered in time: the next one.
     mutating func connectFailed(_ connection: ConnectionReference) {
         leaveConnecting(connection)
-        let counters = endpoints[connection.head.pointee.endpoint - 1].pointee.counters
+        let number = connection.head.pointee.endpoint - 1
+        let counters = endpoints[number].pointee.counters
         counters.pointee.connectErrors.add()
         connection.head.pointee.front.pointee.connectErrors.add()
         connection.head.pointee.phase = .assigning
         closeSocket(connection.side(.endpoint), reset: true)
-        leaveEndpoint(connection)
+        connection.head.pointee.endpoint = 0
         assign(connection, after: counters)
+        giveUpClaim(number)
     }
 
     /// Takes the connection off its pool's list of connects.
@@ -230,6 +232,11 @@ extension LoopCore {
         guard connection.head.pointee.endpoint > 0 else { return }
         let number = connection.head.pointee.endpoint - 1
         connection.head.pointee.endpoint = 0
+        giveUpClaim(number)
+    }
+
+    /// Takes one connection off an endpoint's count. Its counters may be gone afterwards.
+    private mutating func giveUpClaim(_ number: UInt32) {
         let endpoint = endpoints[number]
         endpoint.pointee.current -= 1
         endpoint.pointee.counters.pointee.current.drop()

@@ -191,8 +191,9 @@ struct LoopCore {
             if state.pointee.flags.contains(.readable) {
                 guard pump(connection, from: side) else { return }
             }
-            if !seen.isDisjoint(with: .output), connection.flow(from: side.other).pointee.holdsBytes
-                || connection.side(side.other).pointee.flags.contains(.readable)
+            if !seen.isDisjoint(with: .output),
+                connection.flow(from: side.other).pointee.holdsBytes
+                    || connection.side(side.other).pointee.flags.contains(.readable)
             {
                 _ = pump(connection, from: side.other)
             }

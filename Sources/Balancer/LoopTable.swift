@@ -40,15 +40,17 @@ extension LoopCore {
     }
 
     private mutating func take(_ endpoint: Routing.Endpoint, _ pool: Routing.Pool) {
+        let counters = endpoint.counters.block(loop: self.number)
         let number: UInt32
-        if let known = endpointNumbers[endpoint.id] {
+        if let known = endpointNumbers[endpoint.id], endpoints[known].pointee.counters == counters {
             number = known
         } else {
+            // An id that now belongs to another instance is another endpoint; the older one ends with its connections.
             number = endpoints.insert(
                 EndpointSlot(
                     id: endpoint.id, port: endpoint.port,
                     mayMeetItself: ephemeralPorts.contains(Int(endpoint.port)),
-                    counters: endpoint.counters.block(loop: self.number)))
+                    counters: counters))
             endpointNumbers[endpoint.id] = number
         }
         let slot = endpoints[number]
@@ -143,11 +145,16 @@ extension LoopCore {
 
     /// Forgets endpoints that left the table once they have no connection.
     private mutating func forgetEndpoints() {
-        for (id, number) in endpointNumbers
+        for number in endpoints.numbers
         where endpoints[number].pointee.isGone && endpoints[number].pointee.current == 0 {
-            endpoints.remove(number)
-            endpointNumbers[id] = nil
+            forgetEndpoint(number)
         }
+    }
+
+    private mutating func forgetEndpoint(_ number: UInt32) {
+        let id = endpoints[number].pointee.id
+        if endpointNumbers[id] == number { endpointNumbers[id] = nil }
+        endpoints.remove(number)
     }
 
     /// Endpoints that take nothing new and still have connections here.
@@ -160,10 +167,7 @@ extension LoopCore {
     /// The last connection of an endpoint that takes nothing new has ended.
     mutating func endpointEmptied(_ number: UInt32) {
         let id = endpoints[number].pointee.id
-        if endpoints[number].pointee.isGone {
-            endpoints.remove(number)
-            endpointNumbers[id] = nil
-        }
+        if endpoints[number].pointee.isGone { forgetEndpoint(number) }
         report(.emptied(loop: self.number, endpoint: id))
     }
 

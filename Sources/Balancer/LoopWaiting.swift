@@ -61,7 +61,14 @@ extension LoopCore {
     /// An event of a client that waits. An end of its input is no reason to go: it may have sent its request and wait
     /// for the answer.
     mutating func waitingEvent(_ seen: EpollSet.Interest, _ connection: ConnectionReference) {
-        if !seen.isDisjoint(with: [.error, .hangUp]) { close(connection, reset: false) }
+        if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) { close(connection, reset: false) }
+    }
+
+    /// Whether a client whose socket hangs up has left nothing to deliver. A TCP client was reset then; a Unix client
+    /// may have sent its message and closed, as TCP clients do without a hang-up.
+    func clientVanished(_ connection: ConnectionReference) -> Bool {
+        guard connection.head.pointee.isUnixFront else { return true }
+        return supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) <= 0
     }
 
     /// Assigns all that wait in a pool's queue now.

@@ -25,27 +25,13 @@ package struct BalancerConfiguration: Sendable {
 /// starts another one, which takes the listeners over from the supervisor.
 package func runBalancer(_ configuration: BalancerConfiguration = BalancerConfiguration()) -> Never {
     if !configuration.isDumpable { _ = supd_forbid_dumps() }
-    let control = DispatchQueue(label: "supd.balancer.control")
-    let supervisor = LinkChannel(LinkConnection(Descriptor(owning: configuration.supervisorLink)), on: control)
-    let keeper = LinkChannel(LinkConnection(Descriptor(owning: configuration.keeperLink)), on: control)
-    let engine = BalancerEngine(configuration.engine) { notice in
-        control.async { supervisor.send(notice) }
+    let role = BalancerRole(
+        keeper: LinkConnection(Descriptor(owning: configuration.keeperLink)),
+        supervisor: LinkConnection(Descriptor(owning: configuration.supervisorLink)),
+        engine: configuration.engine
+    ) { code in
+        _exit(code)
     }
-    control.async {
-        supervisor.start(BalancerRequest.self) { request, descriptors in
-            // What was meant for an earlier supervisor must not reach this one after the answer to its hello.
-            if case .hello = request { supervisor.forgetUnsent() }
-            engine.receive(request, descriptors)
-        } ended: { isBroken in
-            // The keeper holds the other end, so this end closes only when the keeper is going.
-            if isBroken { _exit(1) }
-        }
-        keeper.start(KeeperNotice.self) { notice, _ in
-            if case .ping = notice { keeper.send(KeeperRequest.pong) }
-        } ended: { isBroken in
-            _exit(isBroken ? 1 : 0)
-        }
-        keeper.send(KeeperRequest.hello(version: linkVersion))
-    }
+    role.start()
     dispatchMain()
 }

@@ -43,20 +43,25 @@ struct Slab {
     init?(slotSize: Int, capacity: Int, slotsPerChunk: Int, spareChunks: Int) {
         let chunkCount = (capacity + slotsPerChunk - 1) / slotsPerChunk
         guard let base = supd_reserve(chunkCount * slotsPerChunk * slotSize) else { return nil }
+        // A chunk that was never used is all zeros, so this takes no room either.
+        let bookkeeping = chunkCount * MemoryLayout<Chunk>.stride
+        guard let chunks = supd_reserve(bookkeeping) else {
+            supd_unreserve(base, chunkCount * slotsPerChunk * slotSize)
+            return nil
+        }
         self.slotSize = slotSize
         self.slotsPerChunk = slotsPerChunk
         self.chunkCount = chunkCount
         self.capacity = capacity
         self.base = base
         spareLimit = spareChunks
-        chunks = .allocate(capacity: chunkCount)
-        chunks.initialize(repeating: Chunk(), count: chunkCount)
+        self.chunks = chunks.bindMemory(to: Chunk.self, capacity: chunkCount)
     }
 
     /// Gives all memory back; the slab must not be used afterwards.
     func destroy() {
         supd_unreserve(base, chunkCount * slotSize * slotsPerChunk)
-        chunks.deallocate()
+        supd_unreserve(chunks, chunkCount * MemoryLayout<Chunk>.stride)
     }
 
     /// The memory of a slot.

@@ -32,11 +32,13 @@ struct TableCompiler {
     ) -> Routing {
         var pools: [Routing.Pool] = []
         var services: Set<String> = []
+        var taken: Set<String> = []
         for pool in table.pools.prefix(Self.poolLimit) where services.insert(pool.service).inserted {
             var sockets: [Routing.Listener] = []
             for front in pool.fronts {
                 let counters = counters(FrontKey(service: pool.service, address: front.address))
-                for name in front.listeners {
+                // A socket belongs to one front, whatever the table says.
+                for name in front.listeners where taken.insert(name).inserted {
                     if let socket = listeners[name] {
                         sockets.append(Routing.Listener(socket: socket, counters: counters))
                     } else {
@@ -85,7 +87,12 @@ struct TableCompiler {
             })
         cursors = cursors.filter { services.contains($0.key) }
         fronts = fronts.filter { addresses.contains($0.key) || $0.value.isInUse }
-        instances = instances.filter { services.contains($0.value.service) || $0.value.counters.isInUse }
+        // What a table names is never forgotten, even if it names an instance under a service that is not its own: once
+        // a loop could begin to use counters that only its table keeps, they would go with the table.
+        let named = Set(table.pools.flatMap { $0.endpoints.map(\.instance) })
+        instances = instances.filter { name, instance in
+            named.contains(name) || services.contains(instance.service) || instance.counters.isInUse
+        }
     }
 
     /// All counters, in the order of a table; instances that it does not name at the moment come after those it does.

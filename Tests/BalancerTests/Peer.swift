@@ -21,7 +21,8 @@ final class Peer: @unchecked Sendable {
 
     /// Connects to a port of 127.0.0.1 from an address 127.0.0.x. `receiveBuffer`: SO_RCVBUF in bytes.
     static func connect(port: UInt16, from host: UInt8 = 1, receiveBuffer: Int32? = nil) throws -> Peer {
-        let peer = Peer(try systemCall("socket") { socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
+        let peer = Peer(
+            try systemCall("socket") { socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
         if var receiveBuffer {
             setsockopt(peer.raw, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
         }
@@ -33,14 +34,18 @@ final class Peer: @unchecked Sendable {
 
     /// Connects to a port of ::1.
     static func connect6(port: UInt16) throws -> Peer {
-        let peer = Peer(try systemCall("socket") { socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
+        let peer = Peer(
+            try systemCall("socket") { socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) }
+        )
         var address = sockaddr_in6()
         address.sin6_family = sa_family_t(AF_INET6)
         address.sin6_port = port.bigEndian
         address.sin6_addr = in6addr_loopback
         _ = try withUnsafePointer(to: &address) { pointer in
             try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                try systemCall("connect") { Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_in6>.size)) }
+                try systemCall("connect") {
+                    Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_in6>.size))
+                }
             }
         }
         return peer
@@ -48,13 +53,16 @@ final class Peer: @unchecked Sendable {
 
     /// Connects to a path.
     static func connect(path: String) throws -> Peer {
-        let peer = Peer(try systemCall("socket") { socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
+        let peer = Peer(
+            try systemCall("socket") { socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0) })
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
         _ = try withUnsafePointer(to: &address) { pointer in
             try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                try systemCall("connect") { Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+                try systemCall("connect") {
+                    Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
             }
         }
         return peer
@@ -129,6 +137,11 @@ final class Peer: @unchecked Sendable {
     func isReadable(within milliseconds: Int32) -> Bool {
         var entry = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
         return poll(&entry, 1, milliseconds) > 0
+    }
+
+    /// Whether what comes first is this text.
+    func receiveToEndOrText(_ text: String) -> Bool {
+        (try? receive(text.utf8.count)) == Array(text.utf8)
     }
 
     func finishWriting() { _ = shutdown(raw, Int32(SHUT_WR)) }

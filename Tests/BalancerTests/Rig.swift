@@ -58,6 +58,7 @@ final class Rig: Sendable {
     private let notices: Notices
     private let numbers = Mutex<(revision: UInt64, query: UInt64)>((0, 0))
     let port: UInt16
+    let frontSocket: Descriptor
     let loops: Int
 
     /// Starts an engine with one TCP front, named `front`.
@@ -70,6 +71,7 @@ final class Rig: Sendable {
         engine = BalancerEngine(configuration) { notices.add($0) }
         self.loops = loops
         let socket = try listen(on: .ipv4("127.0.0.1", port: 0))
+        frontSocket = socket
         port = try SocketAddress.local(of: socket).port ?? 0
         engine.receive(.listener(id: "front"), [socket])
     }
@@ -104,11 +106,13 @@ final class Rig: Sendable {
 
     /// Puts a table in force, and waits until it is.
     @discardableResult
-    func apply(_ pools: [RoutingTable.Pool]) throws -> UInt64 {
-        let revision = numbers.withLock { numbers in
-            numbers.revision += 1
-            return numbers.revision
-        }
+    func apply(_ pools: [RoutingTable.Pool], revision: UInt64? = nil) throws -> UInt64 {
+        let revision =
+            revision
+            ?? numbers.withLock { numbers in
+                numbers.revision += 1
+                return numbers.revision
+            }
         engine.receive(.table(RoutingTable(revision: revision, loops: loops, pools: pools)))
         _ = try notices.wait("applied \(revision)") { all, _ in
             all.contains(.applied(revision: revision)) ? true : nil

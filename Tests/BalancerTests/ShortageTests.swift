@@ -10,7 +10,9 @@ import Testing
 struct ShortageTests {
     @Test("when all places are taken accepting pauses, and goes on when a connection closes")
     func placesTaken() throws {
-        try Rig.run { configuration in configuration.connectionsPerLoop = 4 } _: { rig in
+        try Rig.run { configuration in
+            configuration.connectionsPerLoop = 4
+        } _: { rig in
             let backend = try Backend()
             try rig.serve([backend])
             let clients = try (0..<7).map { number in

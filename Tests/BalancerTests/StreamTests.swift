@@ -40,7 +40,8 @@ struct StreamTests {
         }
     }
 
-    @Test("bulk without pipes and with no buffer for what the reader does not take", arguments: [(0, 4), (8, 1), (0, 1)])
+    @Test(
+        "bulk without pipes and with no buffer for what the reader does not take", arguments: [(0, 4), (8, 1), (0, 1)])
     func scarcity(_ limits: (pipes: Int, buffers: Int)) throws {
         try Rig.run { configuration in
             configuration.pipesPerLoop = limits.pipes
@@ -124,7 +125,11 @@ struct StreamTests {
             // Until nothing moves any more: the socket has not become writable for a second.
             var entry = pollfd(fd: server.raw, events: Int16(POLLOUT), revents: 0)
             while sent < size, poll(&entry, 1, 1000) > 0 {
-                sent += max(0, bytes[sent...].withUnsafeBytes { send(server.raw, $0.baseAddress, min($0.count, 1 << 16), Int32(MSG_NOSIGNAL)) })
+                sent += max(
+                    0,
+                    bytes[sent...].withUnsafeBytes {
+                        send(server.raw, $0.baseAddress, min($0.count, 1 << 16), Int32(MSG_NOSIGNAL))
+                    })
             }
             // Three socket buffers of the kernel's at most, and one pipe of ours.
             #expect(sent < 40 << 20)
@@ -161,6 +166,26 @@ struct StreamTests {
             #expect(try server.receiveToEnd() == [])
             server.close()
             #expect(try client.receiveToEnd() == [])
+        }
+    }
+
+    @Test("a Unix client that sends and closes at once has its message delivered, also when it had to wait")
+    func fireAndForget() throws {
+        let directory = try TemporaryDirectory()
+        try Rig.run { rig in
+            let path = directory.file("front.sock")
+            rig.engine.receive(.listener(id: "unix"), [try listen(on: .unix(path))])
+            try rig.apply([Rig.pool([], listeners: ["unix"])])
+            let client = try Peer.connect(path: path)
+            try client.send("message")
+            client.close()
+            let silent = try Peer.connect(path: path)
+            _ = try eventually("both wait") { try rig.front.queued == 2 ? true : nil }
+            silent.close()
+            _ = try eventually("the one that has said nothing is gone") { try rig.front.queued == 1 ? true : nil }
+            let backend = try Backend()
+            try rig.apply([Rig.pool([backend.endpoint(1)], listeners: ["unix"])])
+            #expect(try backend.accept().receiveToEnd() == Array("message".utf8))
         }
     }
 
