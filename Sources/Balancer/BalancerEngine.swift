@@ -112,7 +112,7 @@ package final class BalancerEngine: Sendable {
 
     private func start(_ wanted: Int, _ state: inout State) throws(SystemError) {
         let count = min(max(wanted, 1), 64)
-        let descriptors = configuration.descriptors ?? supd_raise_descriptor_limit()
+        let descriptors = configuration.descriptors ?? descriptorLimit()
         var limits = LoopLimits(descriptors: descriptors, loops: count)
         limits.connections = configuration.connectionsPerLoop ?? limits.connections
         limits.buffers = configuration.buffersPerLoop ?? limits.buffers
@@ -195,6 +195,15 @@ package final class BalancerEngine: Sendable {
             state.loops[loop].mailbox.send(.failAccepts(count: count, code: code))
         }
     }
+}
+
+/// RLIMIT_NOFILE, after the soft limit was raised to the hard one.
+private func descriptorLimit() -> Int64 {
+    _ = raiseOpenFileLimit()
+    guard let number = ResourceLimits.number(of: "nofile"), let limit = try? ResourceLimits.own(number) else {
+        return 1024
+    }
+    return Int64(clamping: limit.soft)
 }
 
 /// The ports that the kernel gives to clients: net.ipv4.ip_local_port_range.

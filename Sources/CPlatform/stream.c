@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -14,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -205,20 +203,6 @@ int supd_splice_pipe(int ends[2], int capacity) {
     (void)fcntl(ends[1], F_SETPIPE_SZ, capacity);
     int size = fcntl(ends[1], F_GETPIPE_SZ);
     return size < 0 ? 0 : size;
-}
-
-int64_t supd_raise_descriptor_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return -errno;
-    }
-    if (limit.rlim_cur != limit.rlim_max) {
-        struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
-            limit = raised;
-        }
-    }
-    return limit.rlim_cur > INT_MAX ? INT_MAX : (int64_t)limit.rlim_cur;
 }
 
 int supd_forbid_dumps(void) { return (int)RESULT(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); }

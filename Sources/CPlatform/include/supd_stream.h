@@ -97,8 +97,6 @@ int supd_local_port(int socket);
 /// has in the end.
 int supd_splice_pipe(int ends[2], int capacity);
 
-/// setrlimit(2): raises the soft RLIMIT_NOFILE to the hard one. Returns the limit in force.
-int64_t supd_raise_descriptor_limit(void);
 /// prctl(2) PR_SET_DUMPABLE 0: no core dumps, no tracing by others of the same user.
 int supd_forbid_dumps(void);
 /// signal(2): SIGPIPE is ignored; splice(2) has no flag against it.
