@@ -195,10 +195,12 @@ extension SupervisorRole {
         pump?.attachmentsComplete()
         if isFirst {
             progress.begin(at: now)
-            log.write(.info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")
+            log.write(
+                .info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")
             take(.started)
         } else {
-            log.write(.notice, "resumed with \(Amount.text(children.count, "process", "processes")); nothing was stopped")
+            log.write(
+                .notice, "resumed with \(Amount.text(children.count, "process", "processes")); nothing was stopped")
             let highest = ProbeCommands.highestGeneration(welcome.highestID, children.map(\.generation.number))
             let effects =
                 application?.resume(children: children, highestGeneration: Generation(highest), at: now) ?? []
@@ -235,7 +237,11 @@ extension SupervisorRole {
             log.write(.error, "cannot keep a snapshot: \(error)")
         }
         let views = application.views(at: now)
-        for line in progress.lines(views, fronts: balancer.addresses, at: now) { log.write(.info, line) }
+        let addresses = Dictionary(
+            application.manifest.services.map { service in
+                (service.name, (balancer.fronts[service.name] ?? []).map { service.opened($0.address) })
+            }, uniquingKeysWith: +)
+        for line in progress.lines(views, addresses: addresses, at: now) { log.write(.info, line) }
         let status = progress.statusLine(views, isShuttingDown: isShuttingDown)
         if status != upkeep.lastStatus {
             upkeep.lastStatus = status
