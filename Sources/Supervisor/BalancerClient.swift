@@ -23,9 +23,6 @@ struct BalancerClient {
     /// The last query's number.
     var lastQuery: UInt64 = 0
 
-    /// The addresses of every service's fronts.
-    var addresses: [String: [String]] { fronts.mapValues { $0.map(\.address) } }
-
     /// The next table.
     mutating func table(_ routes: [Application.Route], settings: (String) -> PoolSettings?, loops: Int) -> RoutingTable
     {

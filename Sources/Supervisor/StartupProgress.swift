@@ -1,3 +1,4 @@
+import Manifest
 import Supervision
 
 /// What is told of the start: each service once it is up, with its addresses, and when all are. Values in, lines out.
@@ -8,13 +9,14 @@ struct StartupProgress {
     /// The start begins.
     mutating func begin(at now: Instant) { began = now }
 
-    /// The lines that are new; none once everything was up.
-    mutating func lines(_ views: [Application.ServiceView], fronts: [String: [String]], at now: Instant) -> [String] {
+    /// The lines that are new; none once everything was up. `addresses` are those to open, by service.
+    mutating func lines(_ views: [Application.ServiceView], addresses: [String: [String]], at now: Instant) -> [String]
+    {
         guard let began else { return [] }
         var lines: [String] = []
         for view in views where !told.contains(view.name) && Self.isUp(view) {
             told.insert(view.name)
-            lines.append("\(view.name): \(Self.words(view))\(Self.places(fronts[view.name] ?? []))")
+            lines.append("\(view.name): \(Self.words(view))\(Self.places(addresses[view.name] ?? []))")
         }
         if told.count == views.count {
             let seconds = Double(now.nanoseconds &- began.nanoseconds) / 1e9
@@ -33,6 +35,7 @@ struct StartupProgress {
             let left = views.flatMap(\.instances).count { $0.pid != nil }
             return "stopping: \(Amount.text(left, "process", "processes")) left"
         }
+        if views.isEmpty { return "no services" }
         let lacking = views.filter { !Self.isUp($0) && $0.goal == .up }.map { "\($0.name) \($0.state)" }
         let shown = lacking.prefix(5).joined(separator: ", ") + (lacking.count > 5 ? ", …" : "")
         return "\(up) of \(Amount.text(views.count, "service")) up" + (lacking.isEmpty ? "" : "; \(shown)")
@@ -49,7 +52,15 @@ struct StartupProgress {
 
     private static func places(_ addresses: [String]) -> String {
         guard !addresses.isEmpty else { return "" }
-        return " at " + addresses.map { $0.hasPrefix("unix:") ? $0 : "http://\($0)" }.joined(separator: ", ")
+        return " at " + addresses.joined(separator: ", ")
+    }
+}
+
+extension Service {
+    /// How people write an address of this service: as a URL if it is known to speak HTTP. Only its readiness check says.
+    func opened(_ address: String) -> String {
+        guard case .http = ready, !address.hasPrefix("unix:") else { return address }
+        return "http://\(address)"
     }
 }
 

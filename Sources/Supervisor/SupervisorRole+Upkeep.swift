@@ -1,6 +1,7 @@
 import Dispatch
 import FoundationEssentials
 import Links
+import Manifest
 import Platform
 import Supervision
 
@@ -15,7 +16,11 @@ extension SupervisorRole {
         guard let application else { return }
         keepSnapshotSoon(of: application)
         let views = application.views(at: now)
-        for line in progress.lines(views, fronts: balancer.addresses, at: now) { log.write(.info, line) }
+        let addresses = Dictionary(
+            application.manifest.services.map { service in
+                (service.name, (balancer.fronts[service.name] ?? []).map { service.opened($0.address) })
+            }, uniquingKeysWith: +)
+        for line in progress.lines(views, addresses: addresses, at: now) { log.write(.info, line) }
         let status = progress.statusLine(views, isShuttingDown: isShuttingDown)
         if status != upkeep.lastStatus {
             upkeep.lastStatus = status
