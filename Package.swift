@@ -56,11 +56,13 @@ let package = Package(
         .executableTarget(
             name: "KeeperHarness", dependencies: ["Keeper", "Platform"], path: "Tests/KeeperHarness",
             swiftSettings: common),
-        .testTarget(name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
         .testTarget(name: "SupervisionTests", dependencies: ["Supervision", "Manifest"], swiftSettings: common),
         .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
-        .testTarget(name: "ControlAPITests", dependencies: ["ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
+        .testTarget(
+            name: "ControlAPITests", dependencies: ["ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "LogsTests", dependencies: ["Logs", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "KeeperTests", dependencies: ["Keeper", "KeeperHarness", "Links", "Platform", "TestSupport"],

@@ -129,7 +129,9 @@ extension Instance {
         _ turn: inout Turn
     ) {
         // Requests are answered in order: a process that nobody has confirmed, of an empty group, was never started.
-        if empty && (stop.leaderEnded || process.pid == nil) { return stopEnded(process, stop, service, surroundings, &turn) }
+        if empty && (stop.leaderEnded || process.pid == nil) {
+            return stopEnded(process, stop, service, surroundings, &turn)
+        }
         var stop = stop
         switch stop.phase {
         case .draining: return

@@ -1,6 +1,6 @@
 package import Links
 package import Manifest
-package import Platform
+import Platform
 package import Supervision
 
 /// Turns an instance of a service into all that the keeper needs to start it. It looks up users and reads environment

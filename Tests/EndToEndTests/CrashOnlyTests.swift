@@ -93,8 +93,10 @@ struct CrashOnlyTests {
         let daemon = try Daemon("{ services: { a: { command: [\"/bin/sleep\", \"1000\"] } } }")
         let second = try Program(
             Daemon.supd,
-            [daemon.directory.file("supd.json5"), "--runtime-directory", daemon.directory.file("run"),
-             "--log-directory", daemon.directory.file("log"), "--state-directory", daemon.directory.file("state")])
+            [
+                daemon.directory.file("supd.json5"), "--runtime-directory", daemon.directory.file("run"),
+                "--log-directory", daemon.directory.file("log"), "--state-directory", daemon.directory.file("state"),
+            ])
         let result = try second.wait()
         #expect(result.code == 1)
         #expect(result.output.contains("\(daemon.keeper.pid)"))

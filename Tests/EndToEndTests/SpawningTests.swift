@@ -54,7 +54,9 @@ struct SpawningTests {
                 service: "command: ['/bin/sleep', '1'], directory: '/srv/nonexistent'",
                 words: "cannot change directory to /srv/nonexistent: No such file or directory"),
             Failure(service: "command: ['/bin/sleep', '1'], user: 'nosuchuser'", words: "nosuchuser"),
-            Failure(service: "command: ['/bin/sleep', '1'], environmentFiles: ['/nonexistent/env']", words: "/nonexistent/env"),
+            Failure(
+                service: "command: ['/bin/sleep', '1'], environmentFiles: ['/nonexistent/env']",
+                words: "/nonexistent/env"),
             Failure(service: "command: ['./script-without-interpreter']", words: "/nonexistent/interpreter"),
             Failure(service: "command: ['./text']", words: "script-less"),
             Failure(service: "command: ['./other-machine']", words: "MIPS"),

@@ -65,11 +65,12 @@ private func warnings(_ services: String, facts: HostFacts = testFacts) -> [Stri
     }
 
     @Test func aManifestWithoutServicesIsValidButWarnedOf() {
-        #expect(checkReport(load("{ services: {} }")) == """
-            t.json5:1:13: warning: services: found no service: supd will have nothing to do
-            t.json5: 0 services, 0 instances: OK, 1 warning
+        #expect(
+            checkReport(load("{ services: {} }")) == """
+                t.json5:1:13: warning: services: found no service: supd will have nothing to do
+                t.json5: 0 services, 0 instances: OK, 1 warning
 
-            """)
+                """)
     }
 
     @Test func theBalancersUserHasNoEffectWithoutRoot() {
