@@ -35,7 +35,7 @@ package final class BalancerEngine: Sendable {
 
     private let configuration: Configuration
     private let notify: @Sendable (BalancerNotice) -> Void
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Where the loops' reports are taken, in the order they were made.
     private let reports = DispatchQueue(label: "supd.balancer.reports")
 

@@ -53,7 +53,7 @@ final class LoopMailbox: Sendable {
     let wakeUps = Atomic<UInt64>(0)
     /// Whether the loop is in a turn: it comes back from a wait every few milliseconds then.
     let isInTurn = Atomic<Bool>(false)
-    private let commands = Mutex<[LoopCommand]>([])
+    private let commands = Lock<[LoopCommand]>([])
 
     init() throws(SystemError) {
         let raw = supd_eventfd_create()

@@ -15,7 +15,7 @@ final class HTTPServer: Sendable {
 
     private let listener: BlockingListener
     private let answer: @Sendable (HTTPRequest) -> HTTPResponse
-    private let open = Mutex<[ObjectIdentifier: BlockingStream]>([:])
+    private let open = Lock<[ObjectIdentifier: BlockingStream]>([:])
     private let isStopping = Atomic(false)
     private let threads = DispatchGroup()
 

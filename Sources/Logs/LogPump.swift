@@ -1,6 +1,5 @@
 import Dispatch
 package import Platform
-import Synchronization
 
 /// Runs the log writer: a serial queue of its own, and one Dispatch source on an epoll set over the pipes of all
 /// instances. However much the services write, the queue on which the supervisor decides never waits for it; and a
@@ -13,8 +12,8 @@ package final class LogPump: Sendable {
     package let journal: Descriptor
 
     private let queue = DispatchQueue(label: "supd.logs")
-    private let state: Mutex<State>
-    private let source = Mutex<(any DispatchSourceRead)?>(nil)
+    private let state: Lock<State>
+    private let source = Lock<(any DispatchSourceRead)?>(nil)
 
     private struct State {
         var writer: LogWriter
@@ -38,7 +37,7 @@ package final class LogPump: Sendable {
         let writer = try LogWriter(directory: directory, journal: journal, report: report)
         self.journal = writer.journalDescriptor
         let readiness = writer.readinessDescriptor
-        state = Mutex(State(writer: writer))
+        state = Lock(State(writer: writer))
         source.withLock { [queue] kept in
             let source = DispatchSource.makeReadSource(fileDescriptor: readiness.raw, queue: queue)
             source.setEventHandler { [weak self] in self?.takeTurn() }

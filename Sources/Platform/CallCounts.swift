@@ -1,8 +1,6 @@
-import Synchronization
-
 /// How often each name was counted, behind a lock.
 final class CallCounts: Sendable {
-    private let counts = Mutex<[String: Int]>([:])
+    private let counts = Lock<[String: Int]>([:])
 
     /// Adds one to a name's count and returns it.
     func increment(_ name: String) -> Int {

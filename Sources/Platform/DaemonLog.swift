@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// supd's own messages on standard error. Never waits: a line that stderr has no room for is dropped and counted.
 package final class DaemonLog: Sendable {
@@ -47,7 +46,7 @@ package final class DaemonLog: Sendable {
     /// Owns `number`, if it is a descriptor of our own.
     private let reopened: Descriptor?
     private let way: Way
-    private let dropped = Mutex(0)
+    private let dropped = Lock(0)
 
     /// Writes to a descriptor that stays open. `journalStream` is the value of JOURNAL_STREAM: `device:inode` of the
     /// stream that the journal reads; systemd.exec(5).

@@ -1,11 +1,10 @@
 import Platform
 import Supervision
-import Synchronization
 
 /// What instances use, and their limits in force; keeps what it found out from one look to the next. May be used from
 /// any thread.
 final class ProcessSampler: Sendable {
-    private let processes = Mutex<InstanceProcesses?>(nil)
+    private let processes = Lock<InstanceProcesses?>(nil)
 
     /// What each instance uses now; one pass over /proc.
     func sample(_ instances: [InstanceProcesses.Instance], keeper: Int32) -> [Generation: InstanceProcesses.Usage] {

@@ -2,7 +2,6 @@ import Balancer
 import Glibc
 import Links
 import Platform
-import Synchronization
 import TestSupport
 
 /// A balancer's engine with fronts and backends of a test.
@@ -56,7 +55,7 @@ final class Rig: Sendable {
 
     let engine: BalancerEngine
     private let notices: Notices
-    private let numbers = Mutex<(revision: UInt64, query: UInt64)>((0, 0))
+    private let numbers = Lock<(revision: UInt64, query: UInt64)>((0, 0))
     let port: UInt16
     let frontSocket: Descriptor
     let loops: Int

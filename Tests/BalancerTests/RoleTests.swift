@@ -2,7 +2,6 @@ import CPlatform
 import Glibc
 import Links
 import Platform
-import Synchronization
 import TestSupport
 import Testing
 
@@ -15,7 +14,7 @@ struct RoleTests {
         let keeper: LinkConnection
         let supervisor: LinkConnection
         let role: BalancerRole
-        private let code = Mutex<Int32?>(nil)
+        private let code = Lock<Int32?>(nil)
 
         init() throws {
             let (keeper, keeperEnd) = try LinkConnection.pair()
@@ -61,13 +60,13 @@ struct RoleTests {
     }
 
     private final class ExitBox: Sendable {
-        private let value = Mutex<Int32?>(nil)
+        private let value = Lock<Int32?>(nil)
         var code: Int32? { value.withLock { $0 } }
         func set(_ code: Int32) { value.withLock { $0 = $0 ?? code } }
     }
 
     private final class DoneBox: Sendable {
-        private let value = Mutex(false)
+        private let value = Lock(false)
         var isSet: Bool { value.withLock { $0 } }
         func set() { value.withLock { $0 = true } }
     }

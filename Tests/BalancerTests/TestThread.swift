@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import Platform
 import TestSupport
 
 /// A thread of its own: bodies that wait for each other must not share the pool of a machine with few cores.
@@ -32,7 +32,7 @@ final class TestThread: @unchecked Sendable {
 
 /// The first error of several threads.
 final class FailureBox: Sendable {
-    private let failure = Mutex<(any Error)?>(nil)
+    private let failure = Lock<(any Error)?>(nil)
 
     var first: (any Error)? { failure.withLock { $0 } }
 

@@ -1,7 +1,6 @@
 import FoundationEssentials
 import Glibc
 import Platform
-import Synchronization
 import TestSupport
 
 @testable import Logs
@@ -68,8 +67,8 @@ final class Notices: Sendable {
 
 /// A value behind a lock.
 final class Locked<Value: Sendable>: Sendable {
-    private let mutex: Mutex<Value>
-    init(_ value: Value) { mutex = Mutex(value) }
+    private let mutex: Lock<Value>
+    init(_ value: Value) { mutex = Lock(value) }
     var value: Value { mutex.withLock { $0 } }
     func update(_ body: (inout Value) -> Void) { mutex.withLock { body(&$0) } }
 }

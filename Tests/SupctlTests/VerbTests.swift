@@ -1,6 +1,5 @@
 import ControlAPI
 import Platform
-import Synchronization
 import TestSupport
 import Testing
 
@@ -230,8 +229,8 @@ func runWithSocket(_ path: String, _ arguments: [String]) -> Outcome {
 }
 
 private final class Written: Sendable {
-    let output = Mutex<[UInt8]>([])
-    let errors = Mutex("")
+    let output = Lock<[UInt8]>([])
+    let errors = Lock("")
 }
 
 extension ScriptedServer.Reply {

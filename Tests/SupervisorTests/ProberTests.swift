@@ -3,7 +3,6 @@ import Glibc
 import Links
 import Platform
 import Supervision
-import Synchronization
 import TestSupport
 import Testing
 
@@ -18,7 +17,7 @@ private final class Harness: @unchecked Sendable {
     }
 
     let queue = DispatchQueue(label: "prober")
-    private let reports = Mutex<[Report]>([])
+    private let reports = Lock<[Report]>([])
     private let arrived = DispatchSemaphore(value: 0)
     // Only used on the queue.
     private var prober: Prober?
@@ -71,8 +70,8 @@ private final class Harness: @unchecked Sendable {
 private final class CannedServer: Sendable {
     let port: UInt16
     private let listener: Descriptor
-    private let heads = Mutex<[String]>([])
-    private let cleanEnds = Mutex(0)
+    private let heads = Lock<[String]>([])
+    private let cleanEnds = Lock(0)
 
     init(_ pieces: [String]) throws {
         (port, listener) = try testListener()
@@ -252,7 +251,7 @@ private final class CannedServer: Sendable {
             var started = 0
             var cancelled = 0
         }
-        let state = Mutex(State())
+        let state = Lock(State())
         // Only used on the prober's queue.
         nonisolated(unsafe) var completions: [(Prober.CommandResult) -> Void] = []
 

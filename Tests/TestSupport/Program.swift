@@ -1,7 +1,6 @@
 import FoundationEssentials
 package import Glibc
 import Platform
-import Synchronization
 
 /// A program that a test runs: its output is collected by a thread, its end is waited for, and it is killed when the
 /// test lets go of it.
@@ -9,7 +8,7 @@ package final class Program: Sendable {
     /// Its process id; meaningful until `wait` has returned.
     package let pid: pid_t
     private let collected = Collected()
-    private let status = Mutex<Int32?>(nil)
+    private let status = Lock<Int32?>(nil)
 
     /// What a program left when it ended.
     package struct Result: Sendable {
@@ -118,7 +117,7 @@ package final class Program: Sendable {
 
 /// What a program has written, collected by a thread.
 private final class Collected: Sendable {
-    private let state = Mutex<(bytes: [UInt8], isAtEnd: Bool)>(([], false))
+    private let state = Lock<(bytes: [UInt8], isAtEnd: Bool)>(([], false))
 
     var text: String { state.withLock { String(decoding: $0.bytes, as: UTF8.self) } }
     var isAtEnd: Bool { state.withLock { $0.isAtEnd } }

@@ -1,9 +1,8 @@
 import Glibc
 package import Platform
-import Synchronization
 
 /// Held from the making of a pipe to the end of a spawn: a child of another test must not inherit its ends meanwhile.
-private let spawning = Mutex(())
+private let spawning = Lock(())
 
 /// A real process of a test's own, in a session of its own; killed with its descendants when the last reference is gone.
 package final class TestChild: @unchecked Sendable {
