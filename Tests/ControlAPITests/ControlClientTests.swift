@@ -4,7 +4,7 @@ import Testing
 
 @testable import ControlAPI
 
-@Suite("The client of the control socket", .timeLimit(.minutes(1)))
+@Suite("The client of the control socket", .timeLimit(.minutes(15)))
 struct ControlClientTests {
     let directory: TemporaryDirectory
     let path: String

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The promises of the process model: what the death of each role costs, and what it does not.
-@Suite("Crash-only", .timeLimit(.minutes(3)))
+@Suite("Crash-only", .timeLimit(.minutes(15)))
 struct CrashOnlyTests {
     private static func manifest(port: UInt16) -> String {
         """

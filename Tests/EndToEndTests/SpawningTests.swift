@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What a process finds when it starts, and what is said when it cannot.
-@Suite("Spawning", .timeLimit(.minutes(3)))
+@Suite("Spawning", .timeLimit(.minutes(15)))
 struct SpawningTests {
     @Test("A process finds clean descriptors, signals, a session of its own, and its environment")
     func cleanStart() throws {

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Restarts, stops, dependencies and readiness, with real processes.
-@Suite("Supervision", .timeLimit(.minutes(3)))
+@Suite("Supervision", .timeLimit(.minutes(15)))
 struct SupervisionTests {
     @Test("A killed instance is restarted, and its last exit is told")
     func restart() throws {

@@ -31,7 +31,7 @@ import Testing
         return count
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(15)))
     func aLogPumpThatIsKilledAgainAndAgainLosesAndDoublesNoLine() async throws {
         let directory = try TemporaryDirectory()
         let logs = directory.file("logs")

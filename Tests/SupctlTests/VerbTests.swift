@@ -5,7 +5,7 @@ import Testing
 
 @testable import supctl
 
-@Suite("The verbs, against a daemon of the test's", .timeLimit(.minutes(1)))
+@Suite("The verbs, against a daemon of the test's", .timeLimit(.minutes(15)))
 struct VerbTests {
     let directory: TemporaryDirectory
     let path: String

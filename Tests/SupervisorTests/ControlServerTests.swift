@@ -6,7 +6,7 @@ import Supervisor
 import TestSupport
 import Testing
 
-@Suite("The server on the control socket", .timeLimit(.minutes(1)))
+@Suite("The server on the control socket", .timeLimit(.minutes(15)))
 struct ControlServerTests {
     @Test("A request is answered, and the next on the same connection too")
     func keepAlive() throws {
