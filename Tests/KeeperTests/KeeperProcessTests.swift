@@ -260,7 +260,7 @@ import Testing
 
     @Test("refuses starts when descriptors run out, but can still replace the supervisor")
     func descriptorShortage() throws {
-        let keeper = try RealKeeper(["nofile:64"])
+        let keeper = try RealKeeper(["nofile:128"])
         let (first, _) = try keeper.supervisor()
         var id: UInt64 = 0
         var failure: SpawnFailure?

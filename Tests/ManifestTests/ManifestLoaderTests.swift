@@ -334,7 +334,7 @@ import Testing
             ])
         let replicas = (0..<11).map { "s\($0): { command: 'x', replicas: 1000 }" }.joined(separator: ",")
         let found = load("{ supd: { portRange: '1000-65535' }, services: { \(replicas) } }").errors.map(\.message)
-        #expect(found == ["found 11000 instances in all, expected at most 10000"])
+        #expect(found == ["found 11000 instances in all, expected at most 4000"])
     }
 
     @Test func environmentHasALimit() {

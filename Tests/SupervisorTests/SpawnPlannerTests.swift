@@ -104,7 +104,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let path = try directory.write("e", "A=1\nB\n")
         let service = Service(name: "api", command: literal("/bin/true"), environmentFiles: [path])
-        #expect(try failure(service) == "environment file \(path):2: there is no '='; expected NAME=value")
+        #expect(try failure(service).hasPrefix("environment file \(path):2: "))
     }
 
     @Test(
