@@ -15,12 +15,6 @@ package func makePipe(nonblockingRead: Bool = false) throws(SystemError) -> (rea
     return pipe
 }
 
-/// Makes a description nonblocking (for everybody who shares it), by fcntl(F_SETFL).
-package func setNonblocking(_ descriptor: Descriptor) throws(SystemError) {
-    let flags = try systemCall("fcntl", "F_GETFL") { fcntl(descriptor.raw, F_GETFL) }
-    try systemCall("fcntl", "F_SETFL") { fcntl(descriptor.raw, F_SETFL, flags | O_NONBLOCK) }
-}
-
 /// Gives a file to a user, by fchown(2): who may open a pipe by the name /dev/stdout.
 package func changeOwner(of descriptor: Descriptor, user: UInt32, group: UInt32) throws(SystemError) {
     try systemCall("fchown") { fchown(descriptor.raw, user, group) }

@@ -12,6 +12,8 @@ final class RealKeeper {
     let scope: String
     private let listener: Descriptor
     private var waiting: [FakeRole] = []
+    /// Roles live as long as the keeper, unless they are killed: letting go of one ends it.
+    private var given: [FakeRole] = []
 
     init(_ options: [String] = [], environment: [String: String] = [:]) throws {
         directory = try TemporaryDirectory()
@@ -41,7 +43,10 @@ final class RealKeeper {
     /// Waits for the next start of a role.
     func role(_ name: String) throws -> FakeRole {
         while true {
-            if let index = waiting.firstIndex(where: { $0.name == name }) { return waiting.remove(at: index) }
+            if let index = waiting.firstIndex(where: { $0.name == name }) {
+                given.append(waiting.remove(at: index))
+                return given[given.count - 1]
+            }
             _ = try eventually("a \(name) to connect; the keeper said: \(program.output)") {
                 if program.ended() { throw TestFailure("the keeper has ended; it said: \(program.output)") }
                 return try isReadable(listener, within: 0.1) ? true : nil
@@ -61,9 +66,15 @@ final class RealKeeper {
         return (role, inventory)
     }
 
-    /// How many descriptors the keeper has open.
-    func openDescriptors() throws -> Int {
-        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(program.pid)/fd").count
+    /// Ends all roles that were given out.
+    func endRoles() { given = [] }
+
+    /// What the keeper has open, in order.
+    func openDescriptors() throws -> [String] {
+        let directory = "/proc/\(program.pid)/fd"
+        return try FileManager.default.contentsOfDirectory(atPath: directory).compactMap { name in
+            try? "\(name) \(FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)"))"
+        }.sorted()
     }
 }
 
