@@ -123,12 +123,15 @@ enum Supd {
     /// The manifest's absolute path: the argument, else ./supd.json5, else /etc/supd/supd.json5.
     private static func manifestPath(_ options: Options) -> String {
         if let path = options.manifest { return absolutePath(path) }
-        let here = absolutePath("supd.json5")
-        return (try? Files.status(here)) == nil ? "/etc/supd/supd.json5" : here
+        let usual = [absolutePath("supd.json5"), "/etc/supd/supd.json5"]
+        guard let path = usual.first(where: { (try? Files.status($0)) != nil }) else {
+            fail("there is no manifest: neither \(usual[0]) nor \(usual[1]); name one, as in supd MANIFEST", code: 2)
+        }
+        return path
     }
 
     private static func fail(_ text: String, code: Int32) -> Never {
-        DaemonLog.error(text)
+        for line in text.split(separator: "\n") { DaemonLog.error(String(line)) }
         exitProcess(code)
     }
 }
