@@ -1,5 +1,4 @@
 import Links
-import Platform
 import Supervision
 
 extension ExitStatus {
@@ -8,14 +7,6 @@ extension ExitStatus {
         switch exit {
         case .code(let code): self = .code(code)
         case .signal(let number, let coreDumped): self = .signal(number, coreDumped: coreDumped)
-        }
-    }
-
-    /// For people: `exit code 1`, `SIGKILL`.
-    var text: String {
-        switch self {
-        case .code(let code): "exit code \(code)"
-        case .signal(let number, _): Signals.name(of: number) ?? "signal \(number)"
         }
     }
 }

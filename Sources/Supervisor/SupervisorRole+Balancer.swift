@@ -29,8 +29,9 @@ extension SupervisorRole {
     }
 
     /// With the balancer all connections are gone; the keeper starts another one.
-    func balancerExited(_ exit: ChildExit) {
-        log.write(.error, "the balancer ended (\(ExitStatus(exit).text)); a new one takes over its listeners")
+    func balancerExited() {
+        // How it ended the keeper has said.
+        log.write(.notice, "connections through the balancer are cut; the next one takes over its listeners")
         balancer.link?.close()
         balancer.link = nil
         balancer.pid = nil

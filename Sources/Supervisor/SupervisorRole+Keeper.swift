@@ -50,7 +50,7 @@ extension SupervisorRole {
             log.write(.info, "\(Signals.name(of: number) ?? "signal \(number)"): stopping everything in order")
             beginShutdown()
         case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
-        case .balancerExited(let exit): balancerExited(exit)
+        case .balancerExited: balancerExited()
         case .ping: keeper?.send(.pong)
         }
     }
