@@ -5,7 +5,9 @@ package import Platform
 import Synchronization
 
 /// The balancer without its links: takes the supervisor's requests, runs the loops, gives back notices.
-package final class BalancerEngine: Sendable {
+///
+/// An actor on a queue of its own. The loops report to it and never wait for it, for it may be busy with a large table.
+package actor BalancerEngine {
     /// What differs between the real thing and a test.
     package struct Configuration: Sendable {
         /// The most descriptors to use; nil: RLIMIT_NOFILE, whose soft limit is raised to the hard one.
@@ -21,26 +23,22 @@ package final class BalancerEngine: Sendable {
         package init() {}
     }
 
-    private struct State {
-        var loops: [Loop] = []
-        var listeners: [String: Descriptor] = [:]
-        var table = RoutingTable(revision: 0, loops: 1, pools: [])
-        var tableNumber: UInt64 = 0
-        var compiler = TableCompiler(loops: 1)
-        var progress = TableProgress(loops: 1)
-        var lastProgress: [LoopProgress] = []
-        var stoppedLoops = 0
-        var stopped: (@Sendable () -> Void)?
-    }
-
     private let configuration: Configuration
     private let notify: @Sendable (BalancerNotice) -> Void
-    private let state = Lock(State())
-    /// Where the loops' reports are taken, in the order they were made.
-    private let reports = DispatchQueue(label: "supd.balancer.reports")
+    private nonisolated let executor = QueueExecutor(label: "supd.balancer.engine")
+    private var loops: [Loop] = []
+    private var listeners: [String: Descriptor] = [:]
+    private var table = RoutingTable(revision: 0, loops: 1, pools: [])
+    private var tableNumber: UInt64 = 0
+    private var compiler = TableCompiler(loops: 1)
+    private var progress = TableProgress(loops: 1)
+    private var lastProgress: [LoopProgress] = []
+    private var runningLoops = 0
+    private var stopped: (@Sendable () -> Void)?
 
-    /// Creates an engine that has no table yet. `notify` is called from any thread, one call at a time, in order; it must
-    /// not call back.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// Creates an engine that has no table yet. `notify` is called on the engine's queue, in order.
     package init(_ configuration: Configuration = Configuration(), notify: @escaping @Sendable (BalancerNotice) -> Void)
     {
         self.configuration = configuration
@@ -48,151 +46,157 @@ package final class BalancerEngine: Sendable {
         supd_ignore_sigpipe()
     }
 
-    /// Does what the supervisor asks; `descriptors` came beside the request.
-    package func receive(_ request: BalancerRequest, _ descriptors: [Descriptor] = []) {
-        state.withLock { state in
-            switch request {
-            case .hello(let version):
-                if version != linkVersion {
-                    notify(.log(level: 4, text: "supervisor speaks version \(version), balancer \(linkVersion)"))
-                }
-                state.progress.supervisorArrived()
-                notify(
-                    .hello(
-                        version: linkVersion, listeners: state.listeners.keys.sorted(),
-                        revision: state.progress.revision))
-            case .listener(let id): take(listener: id, descriptors.first, &state)
-            case .table(let table): take(table, &state)
-            case .queryCounters(let query):
-                // Connections that were in the way of forgetting at the last table may have ended since.
-                if state.progress.isSettled { state.compiler.forget(except: state.table) }
-                let pauses = state.loops.reduce(0) { $0 + $1.mailbox.acceptPauses.load(ordering: .relaxed) }
-                notify(.counters(query: query, state.compiler.counters(state.table, acceptPauses: pauses)))
+    /// Runs a body on the engine's queue, after what was given to it before.
+    private nonisolated func perform(_ body: @escaping @Sendable (isolated BalancerEngine) -> Void) {
+        executor.queue.async { self.assumeIsolated(body) }
+    }
+
+    // MARK: Requests
+
+    /// Does what the supervisor asks; `descriptors` came beside the request. Requests are done in order.
+    package nonisolated func receive(_ request: BalancerRequest, _ descriptors: [Descriptor] = []) {
+        perform { $0.handle(request, descriptors) }
+    }
+
+    private func handle(_ request: BalancerRequest, _ descriptors: [Descriptor]) {
+        switch request {
+        case .hello(let version):
+            if version != linkVersion {
+                notify(.log(level: 4, text: "supervisor speaks version \(version), balancer \(linkVersion)"))
             }
+            progress.supervisorArrived()
+            notify(
+                .hello(version: linkVersion, listeners: listeners.keys.sorted(), revision: progress.revision))
+        case .listener(let id): take(listener: id, descriptors.first)
+        case .table(let table): take(table)
+        case .queryCounters(let query):
+            // Connections that were in the way of forgetting at the last table may have ended since.
+            if progress.isSettled { compiler.forget(except: table) }
+            let pauses = loops.reduce(0) { $0 + $1.mailbox.acceptPauses.load(ordering: .relaxed) }
+            notify(.counters(query: query, compiler.counters(table, acceptPauses: pauses)))
         }
     }
 
-    private func take(listener id: String, _ socket: Descriptor?, _ state: inout State) {
-        if state.listeners[id] != nil { return }
+    private func take(listener id: String, _ socket: Descriptor?) {
+        if listeners[id] != nil { return }
         guard let socket else { return complain("listener \(id) came without its socket") }
-        guard state.listeners.count < TableCompiler.listenerLimit else {
-            return complain("cannot take listener \(id): there are \(state.listeners.count) already")
+        guard listeners.count < TableCompiler.listenerLimit else {
+            return complain("cannot take listener \(id): there are \(listeners.count) already")
         }
         guard supd_prepare_listener(socket.raw) == 0 else {
             return complain("listener \(id) is not a listening stream socket")
         }
-        state.listeners[id] = socket
+        listeners[id] = socket
     }
 
-    private func take(_ table: RoutingTable, _ state: inout State) {
-        if state.loops.isEmpty {
+    private func take(_ table: RoutingTable) {
+        if loops.isEmpty {
             do throws(SystemError) {
-                try start(table.loops, &state)
+                try start(table.loops)
             } catch {
                 return complain("cannot start: \(error)")
             }
         }
         let named = Set(table.pools.flatMap { $0.fronts.flatMap(\.listeners) })
-        state.listeners = state.listeners.filter { named.contains($0.key) }
-        state.tableNumber += 1
+        listeners = listeners.filter { named.contains($0.key) }
+        tableNumber += 1
         var missing: [String] = []
-        let routing = state.compiler.compile(
-            table, number: state.tableNumber, listeners: state.listeners, missing: &missing)
+        let routing = compiler.compile(table, number: tableNumber, listeners: listeners, missing: &missing)
         for name in missing { complain("table \(table.revision) names listener \(name), which never came") }
-        state.table = table
+        self.table = table
         var active: Set<UInt64> = []
         var draining: Set<UInt64> = []
         for endpoint in table.pools.flatMap(\.endpoints) {
             if endpoint.state == .active { active.insert(endpoint.id) } else { draining.insert(endpoint.id) }
         }
-        state.progress.sent(
-            number: state.tableNumber, revision: table.revision, active: active, draining: draining)
-        for loop in state.loops { loop.mailbox.send(.routing(routing)) }
+        progress.sent(number: tableNumber, revision: table.revision, active: active, draining: draining)
+        for loop in loops { loop.mailbox.send(.routing(routing)) }
     }
 
-    private func start(_ wanted: Int, _ state: inout State) throws(SystemError) {
+    private func complain(_ text: String) { notify(.log(level: 3, text: text)) }
+
+    // MARK: Loops
+
+    private func start(_ wanted: Int) throws(SystemError) {
         let count = min(max(wanted, 1), 64)
-        let descriptors = configuration.descriptors ?? descriptorLimit()
-        var limits = LoopLimits(descriptors: descriptors, loops: count)
+        var limits = LoopLimits(descriptors: configuration.descriptors ?? descriptorLimit(), loops: count)
         limits.connections = configuration.connectionsPerLoop ?? limits.connections
         limits.buffers = configuration.buffersPerLoop ?? limits.buffers
         limits.pipes = configuration.pipesPerLoop ?? limits.pipes
         let ports = ephemeralPorts()
-        state.compiler = TableCompiler(loops: count)
-        state.progress = TableProgress(loops: count)
+        compiler = TableCompiler(loops: count)
+        progress = TableProgress(loops: count)
         do throws(SystemError) {
             for number in 0..<count {
-                state.loops.append(
+                loops.append(
                     try Loop(
                         number: number, limits: limits, ephemeralPorts: ports,
-                        // A loop never waits for the control plane, which may be busy with a large message.
-                        report: { [weak self, reports] report in reports.async { [weak self] in self?.take(report) } },
-                        stopped: { [weak self, reports] in reports.async { [weak self] in self?.loopStopped() } }))
+                        report: { [weak self] report in self?.perform { $0.take(report) } },
+                        stopped: { [weak self] in self?.perform { $0.loopStopped() } }))
+                runningLoops += 1
             }
         } catch {
-            for loop in state.loops { loop.mailbox.send(.stop) }
-            state.loops = []
+            for loop in loops { loop.mailbox.send(.stop) }
+            loops = []
             throw error
         }
     }
 
     private func take(_ report: LoopReport) {
-        state.withLock { state in
-            switch report {
-            case .applied(let loop, let number, let busy):
-                for notice in state.progress.applied(loop: loop, number: number, busy: busy) { notify(notice) }
-                if state.progress.isSettled { state.compiler.forget(except: state.table) }
-            case .emptied(let loop, let endpoint):
-                for notice in state.progress.emptied(loop: loop, endpoint: endpoint) { notify(notice) }
-            case .log(let level, let text): notify(.log(level: level, text: text))
-            }
+        switch report {
+        case .applied(let loop, let number, let busy):
+            for notice in progress.applied(loop: loop, number: number, busy: busy) { notify(notice) }
+            if progress.isSettled { compiler.forget(except: table) }
+        case .emptied(let loop, let endpoint):
+            for notice in progress.emptied(loop: loop, endpoint: endpoint) { notify(notice) }
+        case .log(let level, let text): notify(.log(level: level, text: text))
         }
     }
 
-    /// Whether a loop has not moved since this was asked before although it has work; ask some seconds apart.
-    package func isStuck() -> Bool {
-        state.withLock { state in
-            let progress = state.loops.map(\.mailbox.progress)
-            let before = state.lastProgress
-            state.lastProgress = progress
-            return zip(before, progress).contains { $0 == $1 && $1.hasWork }
-        }
+    /// Whether a loop has not moved since this was asked before although it has work; ask some seconds apart. Waits for
+    /// the engine's queue, and so finds out too whether that is stuck.
+    package nonisolated func isStuck() -> Bool {
+        executor.queue.sync { self.assumeIsolated { $0.loopIsStuck() } }
     }
 
-    private func complain(_ text: String) { notify(.log(level: 3, text: text)) }
+    private func loopIsStuck() -> Bool {
+        let before = lastProgress
+        lastProgress = loops.map(\.mailbox.progress)
+        return zip(before, lastProgress).contains { $0 == $1 && $1.hasWork }
+    }
+
+    // MARK: For tests
 
     /// Cuts all connections and ends the loops; `done` is called when nothing of them is left. For tests: the role just
     /// exits.
-    package func stop(_ done: @escaping @Sendable () -> Void) {
-        let isDone = state.withLock { state in
-            state.stopped = done
-            for loop in state.loops { loop.mailbox.send(.stop) }
-            return state.loops.isEmpty
+    package nonisolated func stop(_ done: @escaping @Sendable () -> Void) {
+        perform { engine in
+            engine.stopped = done
+            for loop in engine.loops { loop.mailbox.send(.stop) }
+            if engine.runningLoops == 0 { done() }
         }
-        if isDone { done() }
     }
 
     private func loopStopped() {
-        let done: (@Sendable () -> Void)? = state.withLock { state in
-            state.stoppedLoops += 1
-            guard state.stoppedLoops == state.loops.count, let stopped = state.stopped else { return nil }
-            state.loops = []
-            state.listeners = [:]
-            return stopped
-        }
-        done?()
+        runningLoops -= 1
+        guard runningLoops == 0, let stopped else { return }
+        loops = []
+        listeners = [:]
+        stopped()
     }
 
     /// For tests: how often all loops together have come back from the kernel.
-    package var wakeUps: UInt64 {
-        state.withLock { $0.loops.reduce(0) { $0 + $1.mailbox.wakeUps.load(ordering: .relaxed) } }
+    package nonisolated var wakeUps: UInt64 {
+        executor.queue.sync {
+            self.assumeIsolated { $0.loops.reduce(0) { $0 + $1.mailbox.wakeUps.load(ordering: .relaxed) } }
+        }
     }
 
     /// For tests: so many accepts of a loop fail with this errno.
-    package func failAccepts(loop: Int, count: Int, code: Int32) {
-        state.withLock { state in
-            guard state.loops.indices.contains(loop) else { return }
-            state.loops[loop].mailbox.send(.failAccepts(count: count, code: code))
+    package nonisolated func failAccepts(loop: Int, count: Int, code: Int32) {
+        perform { engine in
+            guard engine.loops.indices.contains(loop) else { return }
+            engine.loops[loop].mailbox.send(.failAccepts(count: count, code: code))
         }
     }
 }

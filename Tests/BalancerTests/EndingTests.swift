@@ -73,7 +73,7 @@ struct EndingTests {
                     var pattern = Pattern(seed: 1)
                     for _ in 0..<1024 {
                         usleep(200)
-                        guard try client.receive(size / 1024) == pattern.next(size / 1024) else {
+                        guard areEqual(try client.receive(size / 1024), pattern.next(size / 1024)) else {
                             throw TestFailure("wrong bytes")
                         }
                     }

@@ -39,6 +39,8 @@ struct ShortageTests {
             let backend = try Backend()
             try rig.serve([backend])
             rig.engine.failAccepts(loop: 0, count: 3, code: code)
+            // Behind it in every loop's mailbox.
+            try rig.serve([backend])
             let client = try rig.connect()
             try client.send("x")
             #expect(try backend.accept().receiveText(1) == "x")
@@ -54,6 +56,8 @@ struct ShortageTests {
             let backend = try Backend()
             try rig.serve([backend])
             rig.engine.failAccepts(loop: 0, count: 5, code: ECONNABORTED)
+            // Behind it in every loop's mailbox.
+            try rig.serve([backend])
             let client = try rig.connect()
             try client.send("x")
             #expect(try backend.accept().receiveText(1) == "x")
