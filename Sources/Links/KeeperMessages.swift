@@ -66,7 +66,7 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case balancerStarted(pid: Int32)
     /// The balancer ended; the keeper starts another one.
     case balancerExited(exit: ChildExit)
-    /// Answer `pong` within four seconds: a role that was silent for ten is replaced.
+    /// Answer `pong` within four seconds: a role that does not is replaced.
     case ping
 }
 

@@ -131,11 +131,11 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.pass().contains(.spawnRole(.supervisor, nil)))
     }
 
-    @Test("pings roles every six seconds, and kills one that says nothing for ten")
+    @Test("pings roles every nine seconds, and kills one that does not answer within four")
     func heartbeat() {
         var world = World.greeted()
         world.balancer()
-        #expect(world.untilDeadline == 6)
+        #expect(world.untilDeadline == 9)
         #expect(world.pass() == [.send(.supervisor, .ping, []), .send(.balancer, .ping, [])])
         world.handle(.received(.balancer, .pong, descriptors: 0))
         let actions = world.pass(4)
@@ -159,7 +159,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         var world = World()
         world.handle(.started)
         world.handle(.roleSpawned(.supervisor, pid: 100))
-        for _ in 0..<3 { #expect(world.pass(6) == []) }
+        for _ in 0..<2 { #expect(world.pass(9) == []) }
         #expect(world.untilDeadline == 2)
         #expect(world.pass().contains(.killRole(.supervisor)))
     }
@@ -194,7 +194,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
             }
             turns += 1
         }
-        #expect(turns == 13)
+        #expect(turns == 8)
     }
 
     @Test(
@@ -435,7 +435,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.core.children.isEmpty)
     }
 
-    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 6.0), (0.001, 0.1)])
+    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 9.0), (0.001, 0.1)])
     func watchdog(limit: Double, tick: Double) {
         var world = World.greeted(watchdog: Int64(limit * 1e9))
         #expect(world.untilDeadline == tick)

@@ -1,9 +1,28 @@
 """What all roles cost while 100 services do nothing."""
 
+import contextlib
+import os
 import time
 
 import bench_supd
 import bench_tools
+
+
+def threads(pid):
+    """CPU time in seconds and voluntary switches of each thread of a live process."""
+    found = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            cpu = int(open(f"/proc/{pid}/task/{task}/schedstat").read().split()[0]) / 1e9
+            lines = open(f"/proc/{pid}/task/{task}/status").read().splitlines()
+            found[task] = cpu, next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return found
+
+
+def since(before, after):
+    """What threads have used between two looks; one that is new counts in whole."""
+    pairs = [(value, before.get(task, (0.0, 0))) for task, value in after.items()]
+    return sum(now[0] - then[0] for now, then in pairs), sum(now[1] - then[1] for now, then in pairs)
 
 
 def run(workspace):
@@ -14,13 +33,12 @@ def run(workspace):
     supd = bench_supd.Supd(workspace, services)
     supd.wait_ready()
     roles = supd.roles()
-    time.sleep(5)  # whatever starting has left to do
-    before = {role: (bench_tools.cpu_seconds([pid]), bench_tools.context_switches([pid])) for role, pid in roles.items()}
+    time.sleep(15)  # whatever starting has left to do; idle worker threads end after some seconds
+    before = {role: threads(pid) for role, pid in roles.items()}
     time.sleep(seconds)
     rows, wakes, cpu = [], 0, 0.0
     for role, pid in roles.items():
-        used = bench_tools.cpu_seconds([pid]) - before[role][0]
-        voluntary = bench_tools.context_switches([pid])[0] - before[role][1][0]
+        used, voluntary = since(before[role], threads(pid))
         wakes += voluntary
         cpu += used
         rows.append([role, f"{used * 1000:.2f} ms", voluntary])
