@@ -33,7 +33,7 @@ struct MixedTests {
             upPiece = max(pieces[next(pieces.count)], upBytes / 500)
             downPiece = max(pieces[next(pieces.count)], downBytes / 500)
             pauseEvery = [0, 0, 50, 7][next(4)]
-            receiveBuffer = [nil, nil, 4096, 65536][next(4)]
+            receiveBuffer = [nil, nil, 128 << 10, 512 << 10][next(4)]
             serverFirst = next(2) == 0
             self.seed = seed
         }

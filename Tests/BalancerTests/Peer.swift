@@ -216,26 +216,28 @@ func areEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
 }
 
 /// A repeatable stream of bytes: one block again and again, of a prime length, so that no shift by a buffer's size goes
-/// unseen.
+/// unseen. The seed says where in the block it begins.
 struct Pattern {
-    private let block: [UInt8]
-    private var position = 0
-
-    init(seed: UInt64) {
-        var state = seed &* 2 &+ 1
-        block = (0..<65_521).map { _ in
+    private static let block: [UInt8] = [UInt8](unsafeUninitializedCapacity: 65_521) { buffer, count in
+        var state: UInt64 = 1
+        for index in 0..<65_521 {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return UInt8(truncatingIfNeeded: state >> 33)
+            buffer[index] = UInt8(truncatingIfNeeded: state >> 33)
         }
+        count = 65_521
     }
+
+    private var position: Int
+
+    init(seed: UInt64) { position = Int(seed &* 7919 % 65_521) }
 
     mutating func next(_ count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count)
         while bytes.count < count {
-            let size = min(count - bytes.count, block.count - position)
-            bytes += block[position..<position + size]
-            position = (position + size) % block.count
+            let size = min(count - bytes.count, Self.block.count - position)
+            bytes += Self.block[position..<position + size]
+            position = (position + size) % Self.block.count
         }
         return bytes
     }
