@@ -11,6 +11,9 @@ package enum BalancerRequest: Codable, Sendable, Equatable {
     case table(RoutingTable)
     /// Answered by `counters` with the same number.
     case queryCounters(query: UInt64)
+    /// The writing end of a pipe, which comes beside this message, for the session lines of a service (see
+    /// `RoutingTable.Pool.logsSessions`); takes the place of the one before.
+    case sessionLog(service: String)
 }
 
 /// What the balancer says to the supervisor.
@@ -53,6 +56,27 @@ package struct RoutingTable: Codable, Sendable, Equatable {
             case refuse
         }
 
+        /// How an endpoint is chosen among the active ones; the words of the manifest.
+        package enum Algorithm: String, Codable, Sendable, Equatable, CaseIterable {
+            /// In turn, exactly, over all fronts and loops.
+            case roundrobin
+            /// The one with the fewest connections in all loops; among equals in turn.
+            case leastconn
+            /// The one with fewer connections of two drawn at random.
+            case random2
+            /// By the client's address, by rendezvous hashing over the instances' names: an instance more or less moves
+            /// only its own share. Clients of a Unix front have no address; they go in turn.
+            case source
+        }
+
+        /// What is said to an endpoint before the client's first byte.
+        package enum ProxyProtocol: String, Codable, Sendable, Equatable, CaseIterable {
+            /// The line of text.
+            case v1
+            /// The binary header.
+            case v2
+        }
+
         /// The service's name.
         package var service: String
         /// Its fronts.
@@ -71,8 +95,24 @@ package struct RoutingTable: Codable, Sendable, Equatable {
         package var connectTimeout: Int64
         /// How long connections of a draining endpoint live on.
         package var drainTimeout: Int64
+        /// After how long without a byte either way a connection is closed; nil: never.
+        package var idleTimeout: Int64?
+        /// How long a connection lives on without a byte when one direction has ended.
+        package var finTimeout: Int64 = 30_000_000_000
+        /// How an endpoint is chosen.
+        package var algorithm = Algorithm.roundrobin
+        /// For how long the share of an endpoint that became active ramps up; 0: not at all.
+        package var slowStart: Int64 = 0
+        /// The most connections of one endpoint, over all loops; beyond it they queue. nil: no limit.
+        package var maxConnections: UInt32?
+        /// The most connections that wait, over all loops; beyond it they are turned away. nil: no limit but the loops' own.
+        package var maxQueue: UInt32?
+        /// What is said to endpoints first.
+        package var proxyProtocol: ProxyProtocol?
+        /// Whether a line is written for every session that ends.
+        package var logsSessions = false
 
-        /// Creates a pool.
+        /// Creates a pool; what is not given has its default and is set afterwards.
         package init(
             service: String, fronts: [Front], endpoints: [Endpoint], emptiness: Emptiness, queueTimeout: Int64,
             holdUntil: Int64? = nil, connectTimeout: Int64, drainTimeout: Int64
@@ -94,11 +134,53 @@ package struct RoutingTable: Codable, Sendable, Equatable {
         package var address: String
         /// The ids of its listening sockets: one, or two for a loopback front.
         package var listeners: [String]
+        /// The most connections of this front, waiting ones included, over all loops; beyond it they wait in the kernel's
+        /// queue. nil: no limit.
+        package var maxConnections: UInt32?
+        /// The most connections of one client address over all loops; beyond it they are reset. nil: no limit.
+        package var maxConnectionsPerAddress: UInt32?
+        /// The peers that may connect; others are reset. nil: all. A Unix front has no addresses, and no such list.
+        package var allow: [AddressRange]?
+        /// Whether every connection begins with a header of the PROXY protocol, version 1 or 2, which says who the client
+        /// is. Without a valid one within three seconds it is closed.
+        package var acceptsProxyProtocol = false
+        /// The TCP options of its sockets; without effect on a Unix front, but for the backlog.
+        package var options = SocketOptions()
 
         /// Creates a front.
         package init(address: String, listeners: [String]) {
             self.address = address
             self.listeners = listeners
+        }
+    }
+
+    /// Options of a front's sockets, see tcp(7).
+    package struct SocketOptions: Codable, Sendable, Equatable {
+        /// SO_KEEPALIVE: a client silent for this many seconds is probed (TCP_KEEPIDLE; four probes follow at a quarter of
+        /// it, at least a second apart); nil: never.
+        package var keepAliveSeconds: UInt32? = 60
+        /// TCP_USER_TIMEOUT: how many milliseconds sent bytes may stay without acknowledgement; nil: the kernel's 15 minutes.
+        package var userTimeoutMilliseconds: UInt32?
+        /// The backlog of listen(2), which the kernel cuts to net.core.somaxconn.
+        package var backlog: UInt32 = 4096
+        /// TCP_DEFER_ACCEPT: a connection is accepted with its first bytes, or after this many seconds; nil: at once.
+        package var deferAcceptSeconds: UInt32?
+
+        /// Creates the default options.
+        package init() {}
+    }
+
+    /// A range of addresses in CIDR notation, read by the supervisor.
+    package struct AddressRange: Codable, Sendable, Hashable {
+        /// The address in network byte order: 4 bytes for IPv4, 16 for IPv6. Bits beyond the prefix are 0.
+        package var bytes: [UInt8]
+        /// How many leading bits must agree: 0 to 32, or to 128. An IPv4 range also takes IPv4 clients of an IPv6 socket.
+        package var prefix: UInt8
+
+        /// Creates a range.
+        package init(bytes: [UInt8], prefix: UInt8) {
+            self.bytes = bytes
+            self.prefix = prefix
         }
     }
 
@@ -110,6 +192,8 @@ package struct RoutingTable: Codable, Sendable, Equatable {
             case active
             /// It does not; those open go on, for at most `drainTimeout` from the table that said so, and are then cut.
             case draining
+            /// It does not, by `supctl drain`; those open go on without a limit. Its `drained` is reported like the others'.
+            case parked
         }
 
         /// The generation's number; unique for the keeper's lifetime.
@@ -151,6 +235,30 @@ package struct BalancerCounters: Codable, Sendable, Equatable {
         package var queued: UInt64 = 0
         /// Connections closed or reset without having reached any endpoint; 0 for endpoints.
         package var turnedAway: UInt64 = 0
+        /// The most connections open at the same time. With several loops, the sum of the loops' own maxima at most.
+        package var maximum: UInt64 = 0
+        /// The most that waited at the same time; 0 for endpoints. As above.
+        package var maximumQueued: UInt64 = 0
+        /// New connections in the last whole second.
+        package var rate: UInt64 = 0
+        /// The most new connections in one second.
+        package var maximumRate: UInt64 = 0
+        /// Of `retries`, those that went to another endpoint than the one that had failed.
+        package var redispatches: UInt64 = 0
+        /// Of `turnedAway`: not in `allow`, or without a valid PROXY header.
+        package var denied: UInt64 = 0
+        /// Of `turnedAway`: beyond `maxConnectionsPerAddress`, or `maxQueue`.
+        package var limited: UInt64 = 0
+        /// How often the endpoint was set aside for connects that failed; 0 for fronts.
+        package var setAside: UInt64 = 0
+        /// Connects done, their times in nanoseconds in all, and the longest.
+        package var connects: UInt64 = 0
+        /// In nanoseconds, in all.
+        package var connectTime: UInt64 = 0
+        /// In nanoseconds.
+        package var maximumConnectTime: UInt64 = 0
+        /// Ended sessions by their two-letter end state, see `EndState` of the balancer; absent is 0.
+        package var ends: [String: UInt64] = [:]
 
         /// Creates counters, all 0.
         package init() {}
@@ -179,6 +287,8 @@ package struct BalancerCounters: Codable, Sendable, Equatable {
         package var instance: String
         /// The counters.
         package var counts: Counts
+        /// While it is set aside: for how many nanoseconds still.
+        package var setAsideFor: Int64?
 
         /// Creates an entry.
         package init(instance: String, counts: Counts) {
