@@ -23,7 +23,7 @@ final class LinkChannel: @unchecked Sendable {
     }
 
     /// Begins to receive. `ended` is called once, when no more can come; `isBroken`: not because the other end closed.
-    func start<Message: Decodable & Sendable>(
+    func start<Message: LinkMessage>(
         _ type: Message.Type, received: @escaping @Sendable (Message, [Descriptor]) -> Void,
         ended: @escaping @Sendable (_ isBroken: Bool) -> Void
     ) {
@@ -56,7 +56,7 @@ final class LinkChannel: @unchecked Sendable {
     }
 
     /// Sends a message, now or when the other end takes it; in order.
-    func send(_ message: some Encodable) {
+    func send(_ message: some LinkMessage) {
         guard !isClosed, unsent.count < Self.unsentLimit, let encoded = try? LinkCodec.encode(message) else { return }
         unsent.append(encoded)
         if writing == nil { sendUnsent() }

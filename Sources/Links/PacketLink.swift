@@ -27,8 +27,9 @@ package struct EncodedMessage: Sendable {
     package var file: MemoryFile?
 }
 
-/// Turns messages into packets and back. A packet is the message's JSON; or, if that is larger than `inlineLimit`, `@`
-/// and the JSON's length in decimal digits, and the JSON itself is in a memfd, the last descriptor beside the packet.
+/// Turns messages into packets and back. A packet is the message's binary form, if it has one, or its JSON; or, if that
+/// is larger than `inlineLimit`, `@` and the JSON's length in decimal digits, and the JSON itself is in a memfd, the last
+/// descriptor beside the packet.
 package enum LinkCodec {
     /// The largest JSON text sent inside a packet, in bytes; well under the 212,992 of a default send buffer.
     package static let inlineLimit = 150_000
@@ -38,7 +39,8 @@ package enum LinkCodec {
     private static let marker = UInt8(ascii: "@")
 
     /// Encodes a message.
-    package static func encode(_ message: some Encodable) throws(LinkError) -> EncodedMessage {
+    package static func encode(_ message: some LinkMessage) throws(LinkError) -> EncodedMessage {
+        if let packet = message.compactForm, packet.count <= inlineLimit { return EncodedMessage(packet: packet) }
         let json: [UInt8]
         do {
             let encoder = JSONEncoder()
@@ -59,9 +61,15 @@ package enum LinkCodec {
     }
 
     /// Decodes a packet; answers the descriptors that belong to the message itself beside it.
-    package static func decode<Message: Decodable>(
+    package static func decode<Message: LinkMessage>(
         _ type: Message.Type, packet: [UInt8], descriptors: [Descriptor]
     ) throws(LinkError) -> (message: Message, descriptors: [Descriptor]) {
+        if packet.first == compactMarker {
+            guard let message = Message(compactForm: packet) else {
+                throw .malformed("its binary form is none of ours")
+            }
+            return (message, descriptors)
+        }
         var json = packet
         var descriptors = descriptors
         if packet.first == marker {
@@ -105,7 +113,7 @@ package struct LinkConnection: Sendable {
 
     /// Sends a message. To try again after `wouldBlock` without encoding anew, use `LinkCodec.encode` and `send(encoded:)`.
     package func send(
-        _ message: some Encodable, descriptors: [Descriptor] = []
+        _ message: some LinkMessage, descriptors: [Descriptor] = []
     ) throws(LinkError) -> PacketSocket.SendResult {
         try send(encoded: LinkCodec.encode(message), descriptors: descriptors)
     }
@@ -135,7 +143,7 @@ package struct LinkConnection: Sendable {
     }
 
     /// Receives one message of a type.
-    package func receive<Message: Decodable & Sendable>(_ type: Message.Type) -> Receipt<Message> {
+    package func receive<Message: LinkMessage>(_ type: Message.Type) -> Receipt<Message> {
         do throws(PacketSocket.ReceiveError) {
             switch try socket.receive(limit: LinkCodec.inlineLimit) {
             case .wouldBlock: return .wouldBlock

@@ -2,12 +2,12 @@ import Dispatch
 import Links
 import Platform
 
-/// A link to another role on a dispatch queue: reads by a source, keeps in order what the socket does not take at once.
-/// Belongs to one queue; never used from another.
-final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Sendable> {
+/// A link to another role on a dispatch queue: reads by a source or a thread, keeps in order what the socket does not
+/// take at once. Belongs to one queue; never used from another.
+final class DispatchLink<Outgoing: LinkMessage, Incoming: LinkMessage> {
     private let connection: LinkConnection
     private let queue: DispatchQueue
-    private let readable: any DispatchSourceRead
+    private let readable: InputWatch
     private var writable: (any DispatchSourceWrite)?
     private var waiting: [(message: EncodedMessage, descriptors: [Descriptor])] = []
     private let problem: (String) -> Void
@@ -21,18 +21,15 @@ final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Senda
     /// Takes over a connection. Both handlers are called on the queue: `onReadable` must `receive` until nothing is
     /// left, `onWritable` must `flush`. `problem` is told what could not be sent.
     init(
-        _ connection: LinkConnection, queue: DispatchQueue, onReadable: @escaping @Sendable () -> Void,
-        onWritable: @escaping @Sendable () -> Void, problem: @escaping (String) -> Void
+        _ connection: LinkConnection, queue: DispatchQueue, reading: InputWatch.Manner = .bySource,
+        onReadable: @escaping @Sendable () -> Void, onWritable: @escaping @Sendable () -> Void,
+        problem: @escaping (String) -> Void
     ) {
         self.problem = problem
         self.connection = connection
         self.queue = queue
         self.onWritable = onWritable
-        readable = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor.raw, queue: queue)
-        readable.setEventHandler(handler: onReadable)
-        let kept = connection.descriptor
-        readable.setCancelHandler { withExtendedLifetime(kept) {} }
-        readable.activate()
+        readable = .begin(connection.descriptor, reading, on: queue, onReadable)
     }
 
     deinit { close() }
@@ -71,7 +68,7 @@ final class DispatchLink<Outgoing: Codable & Sendable, Incoming: Codable & Senda
     func close() {
         guard !isClosed else { return }
         isClosed = true
-        readable.cancel()
+        readable.end()
         writable?.cancel()
         writable = nil
         waiting = []

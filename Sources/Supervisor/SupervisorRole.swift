@@ -72,7 +72,7 @@ actor SupervisorRole {
         deadlineTimer.activate()
         upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
-            LinkConnection(Descriptor(owning: 3)), queue: queue,
+            LinkConnection(Descriptor(owning: 3)), queue: queue, reading: .byThread,
             onReadable: { [weak self] in self?.assumeIsolated { $0.keeperIsReadable() } },
             onWritable: { [weak self] in self?.assumeIsolated { $0.keeper?.flush() } },
             problem: { [log] in log.write(.error, "cannot tell the keeper: \($0)") })
@@ -97,7 +97,9 @@ actor SupervisorRole {
         while !waitingEvents.isEmpty {
             let next = waitingEvents.removeFirst()
             let effects = application?.handle(next, at: now, jitter: Double.random(in: -1...1)) ?? []
-            for effect in effects { perform(effect) }
+            // Starts first: nothing else of a turn is waited for, and a start never depends on it.
+            for effect in effects where effect.isSpawn { perform(effect) }
+            for effect in effects where !effect.isSpawn { perform(effect) }
         }
         isHandling = false
         turnEnded()
@@ -174,5 +176,11 @@ actor SupervisorRole {
     func exitAll(_ code: Int32) {
         isDone = true
         keeper?.send(.exit(code: code))
+    }
+}
+
+extension Application.Effect {
+    fileprivate var isSpawn: Bool {
+        if case .spawn = self { true } else { false }
     }
 }

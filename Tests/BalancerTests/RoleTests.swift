@@ -45,7 +45,7 @@ struct RoleTests {
             }
         }
 
-        func next<Message: Decodable & Sendable>(_ type: Message.Type, _ link: LinkConnection) throws -> Message {
+        func next<Message: LinkMessage>(_ type: Message.Type, _ link: LinkConnection) throws -> Message {
             var entry = pollfd(fd: link.descriptor.raw, events: Int16(POLLIN), revents: 0)
             guard poll(&entry, 1, 30_000) == 1 else { throw TestFailure("no message") }
             guard case .message(let message, _) = link.receive(type) else { throw TestFailure("no message but an end") }

@@ -54,6 +54,38 @@ import Testing
         #expect(decoded.descriptors.map(\.raw) == [other.raw])
     }
 
+    @Test(
+        "sends what a restart takes in a binary form, and understands it as JSON too",
+        arguments: [
+            KeeperRequest.spawn(plan), .release(id: 7),
+        ])
+    func binaryForms(request: KeeperRequest) throws {
+        #expect(try LinkCodec.encode(request).packet.first == UInt8(ascii: "#"))
+        let json = [UInt8](try JSONEncoder().encode(request))
+        #expect(try LinkCodec.decode(KeeperRequest.self, packet: json, descriptors: []).message == request)
+    }
+
+    @Test("puts a plan that is too long for a packet into a file")
+    func longPlans() throws {
+        var plan = Self.plan
+        plan.environment = Array(repeating: "NAME=" + String(repeating: "v", count: 1000), count: 200)
+        let encoded = try LinkCodec.encode(KeeperRequest.spawn(plan))
+        let file = try #require(encoded.file)
+        let decoded = try LinkCodec.decode(
+            KeeperRequest.self, packet: encoded.packet, descriptors: [file.descriptor])
+        #expect(decoded.message == .spawn(plan))
+    }
+
+    @Test("refuses every truncation of a notice, and bytes after its end", arguments: notices)
+    func truncatedNotices(notice: KeeperNotice) throws {
+        let packet = try LinkCodec.encode(notice).packet
+        for changed in (0..<packet.count).map({ Array(packet.prefix($0)) }) + [packet + [0]] {
+            #expect(throws: LinkError.self) {
+                try LinkCodec.decode(KeeperNotice.self, packet: changed, descriptors: [])
+            }
+        }
+    }
+
     @Test("refuses every truncation of a message", arguments: requests)
     func truncations(request: KeeperRequest) throws {
         let packet = try LinkCodec.encode(request).packet
@@ -67,7 +99,8 @@ import Testing
     @Test(
         "refuses what is no message of the protocol",
         arguments: [
-            "", " ", "{}", "[]", "0", "null", "true", "\"pong\"", #"{"nothing":{}}"#, #"{"pong":{},"ready":{}}"#,
+            "", " ", "#", "#\u{1}", "#\u{2}1234567", "#\u{2}123456789", "#\u{7F}", "{}", "[]", "0", "null", "true",
+            "\"pong\"", #"{"nothing":{}}"#, #"{"pong":{},"ready":{}}"#,
             #"{"hello":{}}"#, #"{"hello":{"version":"1"}}"#, #"{"hello":{"version":1e99}}"#,
             #"{"hello":{"version":9223372036854775808}}"#, #"{"release":{"id":-1}}"#,
             #"{"release":{"id":18446744073709551616}}"#, #"{"signal":{"id":1,"number":4294967296,"group":true}}"#,
