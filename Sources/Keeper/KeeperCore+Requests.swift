@@ -9,12 +9,16 @@ extension KeeperCore {
         switch (role, request) {
         case (_, .hello):
             self[role].greeted()
-            if role == .supervisor { sendInventory(at: now) }
+            if role == .supervisor { supervisorArrived(at: now) }
         case (_, .pong): break
         // Whoever takes over the balancer must not become us: it can say hello and pong, nothing else.
         case (.balancer, _): linkBroken(role, "the balancer may not ask the keeper for anything")
         case (.supervisor, _) where !process.isGreeted: linkBroken(role, "a request came before hello")
         case (.supervisor, .spawn(let plan)): spawn(plan)
+        case (.supervisor, .standby(let id, let port, let plan)):
+            guard case .running? = children[id]?.state, refusal(of: plan) == nil else { return }
+            children[id]?.standby = Standby(port: port, plan: plan)
+        case (.supervisor, .standDown(let id)): children[id]?.standby = nil
         case (.supervisor, .signal(let id, let number, let group)):
             if children[id] != nil { act(.signal(id, number: number, group: group)) }
         case (.supervisor, .signalOrphan(let pid, let number)):
@@ -40,6 +44,12 @@ extension KeeperCore {
             act(.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(microseconds)"))
         case (.supervisor, .exit(let code)): end(code: code, farewell: true, at: now)
         }
+    }
+
+    /// The numbers in standing orders are of the supervisor that gave them; this one may give them to others.
+    private mutating func supervisorArrived(at now: Int64) {
+        for id in children.keys { children[id]?.standby = nil }
+        sendInventory(at: now)
     }
 
     private mutating func sendInventory(at now: Int64) {
@@ -72,13 +82,18 @@ extension KeeperCore {
             tell(.spawnFailed(id: plan.id, failure: SpawnFailure(stage: .prepare, code: refusal)))
             return
         }
+        start(plan)
+    }
+
+    /// Starts what is not refused.
+    mutating func start(_ plan: SpawnPlan) {
         highestID = max(highestID, plan.id)
-        children[plan.id] = Child(label: plan.label, pid: 0, state: .spawning)
+        children[plan.id] = Child(label: plan.label, pid: 0, state: .spawning, mark: plan.mark)
         act(.spawn(plan))
     }
 
     /// Why a plan is not tried at all, as an errno value.
-    private func refusal(of plan: SpawnPlan) -> Int32? {
+    func refusal(of plan: SpawnPlan) -> Int32? {
         if !phase.replacesRoles { return ErrorCode.canceled }
         if children[plan.id] != nil { return ErrorCode.exists }
         if children.count >= Self.tableLimit { return ErrorCode.tryAgain }
@@ -104,5 +119,13 @@ extension KeeperCore {
         balancerCredentials = credentials
         if hasChanged { kill(.balancer, wanted: true) }
         balancer.want(at: now)
+    }
+}
+
+extension SpawnPlan {
+    /// What the process's environment marks it with.
+    var mark: String? {
+        let prefix = ProcessScope.variable + "="
+        return environment.lazy.first { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
     }
 }

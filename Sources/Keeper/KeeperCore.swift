@@ -39,10 +39,20 @@ struct KeeperCore {
         var label: String
         var pid: Int32
         var state: State
+        /// What its environment marks it, and its orphans, with.
+        var mark: String?
+        /// What is started when it ends.
+        var standby: Standby?
 
         var hasExited: Bool {
             if case .exited = state { true } else { false }
         }
+    }
+
+    /// A standing order of the supervisor.
+    struct Standby: Equatable {
+        var port: UInt16
+        var plan: SpawnPlan
     }
 
     enum Phase: Equatable {
@@ -111,7 +121,8 @@ struct KeeperCore {
         case .childForked(let id, let pid): children[id]?.pid = pid
         case .childFailed(let id, let failure): childFailed(id, failure)
         case .childExecuted(let id): childExecuted(id)
-        case .childExited(let id, let exit, let groupEmpty): childExited(id, exit, groupEmpty: groupEmpty)
+        case .childExited(let id, let exit, let groupEmpty, let portIsFree):
+            childExited(id, exit, groupEmpty: groupEmpty, portIsFree: portIsFree)
         case .groupChecked(let id, let empty): tell(.group(id: id, empty: empty))
         case .orphanFound(let pid, let scope): orphanFound(pid, scope)
         case .orphanExited(let pid):
@@ -162,10 +173,22 @@ extension KeeperCore {
         tell(.spawned(id: id, pid: child.pid), [.output(child: id)])
     }
 
-    private mutating func childExited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool) {
-        guard children[id] != nil else { return }
+    private mutating func childExited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool, portIsFree: Bool) {
+        guard let child = children[id] else { return }
+        children[id]?.standby = nil
         children[id]?.state = .exited(exit, groupEmpty: groupEmpty)
-        tell(.exited(id: id, exit: exit, groupEmpty: groupEmpty))
+        // First of all: this is what clients wait for.
+        let heir = groupEmpty && portIsFree ? startHeir(of: child) : nil
+        tell(.exited(id: id, exit: exit, groupEmpty: groupEmpty, heir: heir))
+    }
+
+    /// Follows the standing order, if there is one and nothing of the child is left.
+    private mutating func startHeir(of child: Child) -> UInt64? {
+        guard case .running = phase, case .running = child.state, let plan = child.standby?.plan,
+            !orphans.values.contains(where: { $0 == child.mark && $0 != nil }), refusal(of: plan) == nil
+        else { return nil }
+        start(plan)
+        return plan.id
     }
 
     private mutating func orphanFound(_ pid: Int32, _ scope: String?) {

@@ -36,11 +36,6 @@ extension KeeperLoop {
         }
     }
 
-    private static func mark(of plan: SpawnPlan) -> String? {
-        let prefix = ProcessScope.variable + "="
-        return plan.environment.lazy.first { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
-    }
-
     private func fork(_ plan: SpawnPlan) throws(SpawnError) -> Int32 {
         var spawn = Spawn(candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
         spawn.directory = plan.directory
@@ -78,7 +73,7 @@ extension KeeperLoop {
                 let statusToken = try watch(forked.status, .childStatus(plan.id))
                 children[plan.id] = ChildResources(
                     pid: forked.pid, process: forked.process, output: output, exitToken: exitToken,
-                    status: (forked.status, statusToken), mark: Self.mark(of: plan))
+                    status: (forked.status, statusToken), mark: plan.mark)
             } catch {
                 abandon(forked)
                 throw error
@@ -138,7 +133,10 @@ extension KeeperLoop {
         } else {
             // Its own children are ours now; the supervisor must know of them before it takes the child for gone.
             findOrphans(of: id)
-            tell(.childExited(id, exit, groupEmpty: isGroupEmpty(id)))
+            // Only an heir asks for a port, and only on the way to its start.
+            let port = core.children[id]?.standby?.port
+            let portIsFree = port.map { (try? LoopbackPort.isFree($0)) ?? true } ?? true
+            tell(.childExited(id, exit, groupEmpty: isGroupEmpty(id), portIsFree: portIsFree))
         }
     }
 

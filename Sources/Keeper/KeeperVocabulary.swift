@@ -42,8 +42,8 @@ enum KeeperEvent: Equatable {
     case childFailed(UInt64, SpawnFailure)
     /// A child has executed its program.
     case childExecuted(UInt64)
-    /// A child has ended.
-    case childExited(UInt64, ChildExit, groupEmpty: Bool)
+    /// A child has ended. `portIsFree`: that of its heir, if there is one.
+    case childExited(UInt64, ChildExit, groupEmpty: Bool, portIsFree: Bool = true)
     /// The answer to `checkGroup`.
     case groupChecked(UInt64, empty: Bool)
 

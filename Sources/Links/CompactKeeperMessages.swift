@@ -4,12 +4,19 @@ extension KeeperRequest: LinkMessage {
     private enum Tag {
         static let spawn: UInt8 = 1
         static let release: UInt8 = 2
+        static let standby: UInt8 = 3
     }
 
     package var compactForm: [UInt8]? {
         switch self {
         case .spawn(let plan):
             var writer = CompactWriter(tag: Tag.spawn)
+            plan.write(to: &writer)
+            return writer.bytes
+        case .standby(let id, let port, let plan):
+            var writer = CompactWriter(tag: Tag.standby)
+            writer.write(id)
+            writer.write(port)
             plan.write(to: &writer)
             return writer.bytes
         case .release(let id):
@@ -23,6 +30,10 @@ extension KeeperRequest: LinkMessage {
     package init?(compactForm bytes: [UInt8]) {
         if var reader = CompactReader(bytes, tag: Tag.spawn), let plan = SpawnPlan(from: &reader), reader.isAtEnd {
             self = .spawn(plan)
+        } else if var reader = CompactReader(bytes, tag: Tag.standby), let id = reader.number(UInt64.self),
+            let port = reader.number(UInt16.self), let plan = SpawnPlan(from: &reader), reader.isAtEnd
+        {
+            self = .standby(for: id, port: port, plan)
         } else if var reader = CompactReader(bytes, tag: Tag.release), let id = reader.number(UInt64.self),
             reader.isAtEnd
         {
@@ -46,11 +57,13 @@ extension KeeperNotice: LinkMessage {
             writer.write(id)
             writer.write(pid)
             return writer.bytes
-        case .exited(let id, let exit, let groupEmpty):
+        case .exited(let id, let exit, let groupEmpty, let heir):
             var writer = CompactWriter(tag: Tag.exited)
             writer.write(id)
             exit.write(to: &writer)
             writer.write(groupEmpty)
+            writer.write(heir != nil)
+            if let heir { writer.write(heir) }
             return writer.bytes
         default: return nil
         }
@@ -62,9 +75,11 @@ extension KeeperNotice: LinkMessage {
         {
             self = .spawned(id: id, pid: pid)
         } else if var reader = CompactReader(bytes, tag: Tag.exited), let id = reader.number(UInt64.self),
-            let exit = ChildExit(from: &reader), let groupEmpty = reader.flag(), reader.isAtEnd
+            let exit = ChildExit(from: &reader), let groupEmpty = reader.flag(), let hasHeir = reader.flag()
         {
-            self = .exited(id: id, exit: exit, groupEmpty: groupEmpty)
+            let heir = hasHeir ? reader.number(UInt64.self) : nil
+            guard reader.isAtEnd, (heir != nil) == hasHeir else { return nil }
+            self = .exited(id: id, exit: exit, groupEmpty: groupEmpty, heir: heir)
         } else {
             return nil
         }

@@ -1,7 +1,7 @@
 import Platform
 
 /// The version of all links; a hello carries it. Raise it with every change of a message's meaning.
-package let linkVersion = 1
+package let linkVersion = 2
 
 /// What the supervisor (and, for hello and pong, any role) says to the keeper.
 package enum KeeperRequest: Codable, Sendable, Equatable {
@@ -17,6 +17,12 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
     case signalOrphan(pid: Int32, number: Int32)
     /// Answered by `group`.
     case queryGroup(id: UInt64)
+    /// When this child ends, start another at once, without asking: if nothing of its group and no orphan of it is left,
+    /// and the port is free then. Takes the place of an earlier order; forgotten at the hello of another supervisor and
+    /// when everything stops. The exit is told with `heir`, the start is answered like that of `spawn`.
+    case standby(for: UInt64, port: UInt16, SpawnPlan)
+    /// Withdraw that order. What is sent afterwards, a signal for one, finds none.
+    case standDown(id: UInt64)
     /// The exit was dealt with: forget the child, close its output pipes. Ignored while it runs.
     case release(id: UInt64)
     /// Keep the one descriptor that comes beside this message under a name, in place of an older one.
@@ -51,8 +57,9 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case spawned(id: UInt64, pid: Int32)
     /// The child was not started; nothing is left of it.
     case spawnFailed(id: UInt64, failure: SpawnFailure)
-    /// The child has ended. `groupEmpty`: no other process of its group is left.
-    case exited(id: UInt64, exit: ChildExit, groupEmpty: Bool)
+    /// The child has ended. `groupEmpty`: no other process of its group is left. `heir`: the id of the child that was
+    /// started in its place, by a standing order.
+    case exited(id: UInt64, exit: ChildExit, groupEmpty: Bool, heir: UInt64? = nil)
     /// The answer to `queryGroup`; true too for an unknown id.
     case group(id: UInt64, empty: Bool)
     /// The keeper, being a subreaper, has become the parent of a process that it did not start. `scope` is that

@@ -105,8 +105,8 @@ extension Application {
         case .spawned(let generation, let pid): pass(.spawned(pid: pid), of: generation, &turn)
         case .spawnFailed(let generation, let failure): pass(.spawnFailed(failure), of: generation, &turn)
         case .portTaken(let generation, let holder): portTaken(generation, holder: holder, &turn)
-        case .exited(let generation, let status, let groupEmpty):
-            pass(.exited(status, groupEmpty: groupEmpty), of: generation, &turn)
+        case .exited(let generation, let status, let groupEmpty, let heir):
+            exited(generation, status, groupEmpty: groupEmpty, heir: heir, &turn)
         case .groupChecked(let generation, let empty): pass(.groupChecked(empty: empty), of: generation, &turn)
         case .probed(let generation, let passed, let detail):
             pass(.probed(passed: passed, detail: detail), of: generation, &turn)
@@ -144,6 +144,20 @@ extension Application {
         } else if !leftovers.isEmpty {
             passToLeftover(event, of: generation, &turn)
         }
+    }
+
+    /// An exit, and the heir of the process that has ended: it is the instance's next process if there is to be one now,
+    /// else it is ended like everything that nobody owns.
+    private mutating func exited(
+        _ generation: Generation, _ status: ExitStatus, groupEmpty: Bool, heir: Heir?, _ turn: inout Turn
+    ) {
+        turn.heir = heir
+        pass(.exited(status, groupEmpty: groupEmpty), of: generation, &turn)
+        turn.heir = nil
+        guard let heir, owners[heir.generation] == nil else { return }
+        let leftover = Leftover(
+            generation: heir.generation, instance: heir.instance, port: heir.port, check: Instance.Check(at: .never))
+        leftovers.append(end(leftover, &turn))
     }
 
     private mutating func deadlineReached(_ turn: inout Turn) {

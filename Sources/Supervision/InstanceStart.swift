@@ -34,12 +34,14 @@ extension Instance {
     }
 
     private mutating func spawn(replacing: Bool, _ service: Service, _ turn: inout Turn) {
+        let heir = turn.heir.flatMap { $0.instance == id && $0.port == port ? $0 : nil }
         let process = Process(
-            generation: turn.newGeneration(), port: port, pid: nil, beganAt: turn.now, replaces: replacing)
+            generation: heir?.generation ?? turn.newGeneration(), port: port, pid: nil, beganAt: turn.now,
+            replaces: replacing)
         latest = process.generation
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).
         state = .starting(process, until: turn.now + service.readyTimeout, probe: nil)
-        turn.effects.append(.spawn(process.generation, id, port: port))
+        if heir == nil { turn.effects.append(.spawn(process.generation, id, port: port)) }
     }
 
     /// The process is there: it is probed, or ready at once.

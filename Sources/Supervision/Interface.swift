@@ -12,8 +12,9 @@ extension Application {
         /// Before the spawn: the port is in use by somebody else ("pid 123 (nginx)"). A port of the range is exchanged
         /// for the next free one; a fixed one is a failed start.
         case portTaken(Generation, holder: String)
-        /// The leader has ended; `groupEmpty`: nothing else of its process group is left.
-        case exited(Generation, ExitStatus, groupEmpty: Bool)
+        /// The leader has ended; `groupEmpty`: nothing else of its process group is left. `heir`: what the keeper has started
+        /// in its place already, see `heirCandidates`.
+        case exited(Generation, ExitStatus, groupEmpty: Bool, heir: Heir? = nil)
         /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
         case groupChecked(Generation, empty: Bool)
         /// A readiness probe has ended.
@@ -24,6 +25,23 @@ extension Application {
         case commanded(CommandID, Verb, targets: [InstanceID])
         /// Stop everything in order.
         case shutdownRequested
+    }
+
+    /// A process that was started by a standing order, as its predecessor ended.
+    package struct Heir: Sendable, Hashable {
+        /// Its generation, from `reserveGeneration`.
+        package var generation: Generation
+        /// Its instance.
+        package var instance: InstanceID
+        /// Its port.
+        package var port: UInt16
+
+        /// Creates an heir.
+        package init(generation: Generation, instance: InstanceID, port: UInt16) {
+            self.generation = generation
+            self.instance = instance
+            self.port = port
+        }
     }
 
     /// What to do.

@@ -45,7 +45,8 @@ extension Application {
                 leftovers[position] = end(leftovers[position], &turn)
             }
         case .groupChecked(let empty):
-            if empty && leftovers[position].leaderEnded {
+            // Requests are answered in order: what the keeper does not know any more has ended, or was never started.
+            if empty {
                 leftoverEnded(position, &turn)
             } else {
                 leftovers[position].check = leftovers[position].check.notYet(at: turn.now)

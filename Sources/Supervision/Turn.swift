@@ -13,6 +13,8 @@ struct Turn {
     /// The places of services whose facts may have changed; those before `settled` were dealt with.
     private var unsettled: [Int] = []
     private var settled = 0
+    /// A process that is there already for the next start of the instance whose exit is being handled.
+    var heir: Application.Heir?
     /// Whether the balancer must hear of it.
     var routesChanged = false
 

@@ -42,7 +42,7 @@ extension SupervisorRole {
             }
         case .spawned(let id, let pid): spawned(id, pid: pid, output: descriptors)
         case .spawnFailed(let id, let failure): spawnFailed(id, failure)
-        case .exited(let id, let exit, let groupEmpty): exited(id, exit, groupEmpty: groupEmpty)
+        case .exited(let id, let exit, let groupEmpty, let heir): exited(id, exit, groupEmpty: groupEmpty, heir: heir)
         case .group(let id, let empty): groupWasChecked(Generation(id), empty: empty)
         case .adopted(let pid, let scope): adopted(pid, scope: scope)
         case .orphanExited(let pid): orphans.remove(pid: pid)
@@ -101,7 +101,7 @@ extension SupervisorRole {
     private func spawnFailed(_ id: UInt64, _ failure: SpawnFailure) {
         if probeCommands.failed(id, failure) { return }
         let generation = Generation(id)
-        guard let plan = plansUnderWay.removeValue(forKey: generation) else {
+        guard let plan = plansUnderWay.removeValue(forKey: generation) ?? planAgain(generation) else {
             // A supervisor before this one has asked for it.
             let text = "cannot start (\(failure.stage.rawValue)): \(errorMessage(failure.code))"
             return take(.spawnFailed(generation, StartFailure(text: text)))
@@ -111,18 +111,23 @@ extension SupervisorRole {
 
     // MARK: Exits
 
-    private func exited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool) {
+    private func exited(_ id: UInt64, _ exit: ChildExit, groupEmpty: Bool, heir: UInt64?) {
         if probeCommands.exited(id, exit) {
             if !groupEmpty { keeper?.send(.signal(id: id, number: Signals.killNumber, group: true)) }
             keeper?.send(.release(id: id))
             return
         }
         let generation = Generation(id)
-        take(.exited(generation, ExitStatus(exit), groupEmpty: groupEmpty && orphans.isEmpty(of: generation)))
+        let order = heirs.orders.removeValue(forKey: generation)
+        take(
+            .exited(
+                generation, ExitStatus(exit), groupEmpty: groupEmpty && orphans.isEmpty(of: generation),
+                heir: order.flatMap { $0.generation.number == heir ? $0 : nil }))
     }
 
     func signal(_ generation: Generation, _ name: String) {
         guard let number = Signals.number(of: name) else { return }
+        withdrawHeir(of: generation)
         keeper?.send(.signal(id: generation.number, number: number, group: true))
         for pid in orphans.pids(of: generation) { keeper?.send(.signalOrphan(pid: pid, number: number)) }
     }

@@ -14,6 +14,7 @@ extension SupervisorRole {
     func doUpkeep() {
         upkeep.began()
         guard let application else { return }
+        arrangeHeirs()
         keepSnapshotSoon(of: application)
         let views = application.views(at: now)
         let addresses = Dictionary(

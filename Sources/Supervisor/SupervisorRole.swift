@@ -42,6 +42,8 @@ actor SupervisorRole {
     var control: ControlServer?
     /// Plans of processes between the request and the keeper's answer: for the words of a failure.
     var plansUnderWay: [Generation: SpawnPlan] = [:]
+    /// What the keeper starts by itself.
+    var heirs: StandingOrders
     /// Processes of an instance that left its group and were adopted by the keeper.
     var orphans = OrphanTable()
     /// Probe commands under way, by the keeper's id.
@@ -64,6 +66,7 @@ actor SupervisorRole {
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
+        heirs = StandingOrders(queue: executor.queue)
     }
 
     /// Starts: hello to the keeper on descriptor 3.
@@ -71,6 +74,8 @@ actor SupervisorRole {
         deadlineTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.deadlineCame() } }
         deadlineTimer.activate()
         upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
+        heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
+        heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
             LinkConnection(Descriptor(owning: 3)), queue: queue, reading: .byThread,
             onReadable: { [weak self] in self?.assumeIsolated { $0.keeperIsReadable() } },

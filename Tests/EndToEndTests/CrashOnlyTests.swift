@@ -1,3 +1,4 @@
+import ControlAPI
 import Foundation
 import Glibc
 import Platform
@@ -86,6 +87,44 @@ struct CrashOnlyTests {
             return now != nil && now != supervisor ? true : nil
         }
         #expect(try daemon.pids() == before)
+    }
+
+    @Test("A healthy instance that is killed is started again even while the supervisor is stopped")
+    func restartWithoutSupervisor() throws {
+        let daemon = try Daemon(
+            """
+            { services: { a: {
+                command: ["/bin/sh", "-c", "echo $$$$ >> pids; exec sleep 1000"],
+                restart: { resetAfter: "100ms" },
+            } } }
+            """)
+        let record = daemon.directory.file("pids")
+        func started() -> [Int32] {
+            ((try? String(contentsOfFile: record, encoding: .utf8)) ?? "").split(separator: "\n").compactMap {
+                Int32($0)
+            }
+        }
+        let supervisor = try daemon.role("supervisor")
+        var restarted: Int32?
+        // Some time after it has become healthy, the keeper has the order to start it again. Until then nobody does while
+        // the supervisor cannot; afterwards it does. So try until it has.
+        try eventually("a start without the supervisor", within: 60) {
+            let pid = try eventually("a process that is healthy") {
+                let instance = try daemon.status().services.first?.instances.first
+                return (instance?.uptimeSeconds ?? 0) > 1 ? instance?.pid : nil
+            }
+            kill(supervisor, SIGSTOP)
+            defer { kill(supervisor, SIGCONT) }
+            let before = started().count
+            kill(pid, SIGKILL)
+            restarted = try? eventually("a new process", within: 1) {
+                started().count > before ? started().last : nil
+            }
+            return restarted
+        }
+        // The supervisor takes it on.
+        try eventually("the supervisor knows it") { try daemon.pids()["a/1"] == restarted ? true : nil }
+        #expect(try daemon.role("supervisor") == supervisor)
     }
 
     @Test("A second supd on the same runtime directory says who holds it")

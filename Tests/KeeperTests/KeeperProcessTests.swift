@@ -253,7 +253,7 @@ import Testing
         var exits: [UInt64: ChildExit] = [:]
         while exits.count < ids.count {
             let message = try supervisor.next()
-            if case .exited(let id, let exit, true) = message.notice { exits[id] = exit }
+            if case .exited(let id, let exit, true, _) = message.notice { exits[id] = exit }
         }
         for id in ids { #expect(exits[id] == .code(Int32(id % 100))) }
     }

@@ -157,7 +157,7 @@ final class FakeRole {
 
     /// Waits for a child's end.
     func exit(of id: UInt64) throws -> (exit: ChildExit, groupEmpty: Bool) {
-        try next { if case .exited(id, let exit, let groupEmpty) = $0.notice { (exit, groupEmpty) } else { nil } }
+        try next { if case .exited(id, let exit, let groupEmpty, _) = $0.notice { (exit, groupEmpty) } else { nil } }
     }
 
     /// Lets the process end with this code.

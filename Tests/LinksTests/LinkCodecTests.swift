@@ -11,7 +11,8 @@ import Testing
 
     static let requests: [KeeperRequest] = [
         .hello(version: 1), .pong, .spawn(plan), .signal(id: .max, number: 9, group: true),
-        .signalOrphan(pid: 5, number: 15), .queryGroup(id: 0), .release(id: 1), .hold(name: ""), .drop(name: "a/b"),
+        .signalOrphan(pid: 5, number: 15), .queryGroup(id: 0), .release(id: 1),
+        .standby(for: 3, port: 20000, plan), .standDown(id: 3), .hold(name: ""), .drop(name: "a/b"),
         .startBalancer(nil), .startBalancer(RoleCredentials(user: 1, group: 2)), .ready, .status("text"),
         .stopping(microseconds: .max), .exit(code: -1),
     ]
@@ -22,7 +23,8 @@ import Testing
         .spawned(id: 1, pid: 2),
         .spawnFailed(id: 1, failure: SpawnFailure(stage: .limit, code: 1, limit: 7)),
         .exited(id: 1, exit: .code(255), groupEmpty: false),
-        .exited(id: 1, exit: .signal(11, coreDumped: true), groupEmpty: true), .group(id: 1, empty: true),
+        .exited(id: 1, exit: .signal(11, coreDumped: true), groupEmpty: true),
+        .exited(id: 1, exit: .code(0), groupEmpty: true, heir: .max), .group(id: 1, empty: true),
         .adopted(pid: 1, scope: nil), .adopted(pid: 1, scope: "s"), .orphanExited(pid: 1), .shutdown(signal: 2),
         .balancerStarted(pid: 3), .balancerExited(exit: .code(0)), .ping,
     ]
@@ -57,7 +59,7 @@ import Testing
     @Test(
         "sends what a restart takes in a binary form, and understands it as JSON too",
         arguments: [
-            KeeperRequest.spawn(plan), .release(id: 7),
+            KeeperRequest.spawn(plan), .standby(for: 3, port: 20000, plan), .release(id: 7),
         ])
     func binaryForms(request: KeeperRequest) throws {
         #expect(try LinkCodec.encode(request).packet.first == UInt8(ascii: "#"))

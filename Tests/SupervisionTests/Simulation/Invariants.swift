@@ -143,6 +143,10 @@ extension World {
 
     private func check(_ instance: Instance) throws(Violation) {
         let living = children.values.filter { $0.instance == instance.id && !$0.isGone }
+        let owned = living.filter { child in !app.leftovers.contains { $0.generation == child.generation } }
+        if owned.count > 1 {
+            throw Violation(text: "\(instance.id) has \(owned.count) processes at a time: \(owned.map(\.generation))")
+        }
         guard let process = instance.process else {
             // A leftover is nobody's; it keeps its instance from starting.
             let known = Set(app.leftovers.map(\.generation))

@@ -8,6 +8,7 @@ import Testing
         let only = environment["SUPD_SIMULATION_SEED"].flatMap(UInt64.init)
         let count = environment["SUPD_SIMULATION_COUNT"].flatMap(UInt64.init) ?? (only == nil ? 800 : 1)
         let first = only ?? 1
+        var heirs = 0
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)
             do {
@@ -20,6 +21,9 @@ import Testing
                 Issue.record("seed \(seed): \(error.text)\n\(lines)\nreplay: scripts/simulate --seed \(seed)")
                 return
             }
+            heirs += world.heirs.count
         }
+        // The schedules lead to what they are about.
+        #expect(only != nil || heirs > Int(count) / 4, "\(heirs) heirs")
     }
 }

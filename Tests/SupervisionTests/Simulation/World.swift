@@ -70,6 +70,10 @@ struct World {
     var children: [Generation: Child] = [:]
     var pendingSpawns: [Generation: InstanceID] = [:]
     var highestGeneration = Generation(0)
+    /// The keeper's standing orders.
+    var orders: [Generation: Application.Heir] = [:]
+    /// The heirs that were started; some of them in vain.
+    var heirs: Set<Generation> = []
     var nextPid: Int32 = 100
     var strangers: Set<UInt16> = []
     var probing: Set<Generation> = []
@@ -214,6 +218,7 @@ struct World {
         }
         retriedPort = nil
         try checkState()
+        if random.oneIn(3) { arrangeHeirs() }
         if now - snapshot.time >= 100_000_000 || random.oneIn(4) { snapshot = (app, now) }
         scheduleDeadline()
         if lostAfter != nil { try loseSupervisor() }
@@ -230,6 +235,11 @@ struct World {
     mutating func loseSupervisor() throws(Violation) {
         note("supervisor lost")
         epoch += 1
+        // Until the next one says hello, the keeper follows the orders of the last one.
+        if random.oneIn(2), let heirless = orders.keys.min(), children[heirless]?.pid != nil {
+            leaderDies(heirless, .signal(9, coreDumped: false))
+        }
+        orders = [:]
         pendingSpawns = [:]
         probing = []
         toldExit = []

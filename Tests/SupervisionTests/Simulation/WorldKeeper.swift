@@ -12,12 +12,14 @@ extension World {
             let delay = random.pick(10_000...1_000_000)
             schedule(.spawnArrives(generation, instance, port, epoch: epoch), in: delay)
         case .signal(let generation, let name):
-            guard children[generation] != nil || pendingSpawns[generation] != nil else {
+            guard children[generation] != nil || pendingSpawns[generation] != nil || heirs.contains(generation) else {
                 throw Violation(text: "a signal to generation \(generation), which is not there")
             }
+            orders[generation] = nil
             signal(generation, name)
         case .checkGroup(let generation):
-            send(.groupChecked(generation, empty: children[generation]?.isGone ?? true))
+            // Requests are answered in order: one whose start is still on its way there is not gone.
+            send(.groupChecked(generation, empty: children[generation]?.isGone ?? (pendingSpawns[generation] == nil)))
         case .release(let generation):
             if let child = children[generation], !child.isGone {
                 throw Violation(text: "generation \(generation) is released but not gone")
@@ -56,7 +58,7 @@ extension World {
             if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
         case .probed(let generation, true, _):
             toldReady.insert(generation)
-        case .exited(let generation, _, _):
+        case .exited(let generation, _, _, _):
             if children[generation] != nil { toldExit.insert(generation) }
             if let place = app.owners[generation], let process = app.instances[place].process {
                 let settings = app.service(of: place).restart
@@ -138,12 +140,46 @@ extension World {
         if child.pid == nil { child.others = 0 }
         child.exit = status
         children[generation] = child
-        reportExit(generation)
+        reportExit(generation, heir: startHeir(of: child))
     }
 
-    mutating func reportExit(_ generation: Generation) {
+    mutating func reportExit(_ generation: Generation, heir: Application.Heir? = nil) {
         guard let child = children[generation], let exit = child.exit else { return }
-        send(.exited(generation, exit, groupEmpty: child.others == 0))
+        send(.exited(generation, exit, groupEmpty: child.others == 0, heir: heir))
+        if let heir, children[heir.generation] == nil {
+            let failure = StartFailure(text: "no such file")
+            schedule(.event(.spawnFailed(heir.generation, failure), epoch: epoch), in: Self.afterExit)
+        }
+    }
+
+    /// The link keeps the order of messages: what is said of an heir comes after the exit that tells of it.
+    private static let afterExit: Int64 = 2_500_000
+
+    /// The keeper follows a standing order.
+    private mutating func startHeir(of child: Child) -> Application.Heir? {
+        guard let heir = orders.removeValue(forKey: child.generation), child.isGone, !isShuttingDown,
+            !strangers.contains(heir.port)
+        else { return nil }
+        heirs.insert(heir.generation)
+        highestGeneration = max(highestGeneration, heir.generation)
+        if !isCalm, random.oneIn(15) { return heir }
+        var fresh = Child(
+            generation: heir.generation, instance: heir.instance, port: heir.port, pid: nil, isTask: false, readyAt: 0)
+        fresh.ignoresTerm = random.oneIn(8)
+        children[heir.generation] = fresh
+        schedule(.executed(heir.generation), in: Self.afterExit)
+        return heir
+    }
+
+    /// The shell gives and withdraws orders a little after things have changed.
+    mutating func arrangeHeirs() {
+        let (candidates, _) = app.heirCandidates(at: Instant(nanoseconds: now))
+        let wanted = Set(candidates.map(\.generation))
+        orders = orders.filter { wanted.contains($0.key) }
+        for candidate in candidates where orders[candidate.generation] == nil {
+            orders[candidate.generation] = Application.Heir(
+                generation: app.reserveGeneration(), instance: candidate.instance, port: candidate.port)
+        }
     }
 
     mutating func publish() {
