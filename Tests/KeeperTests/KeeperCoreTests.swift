@@ -131,11 +131,11 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.pass().contains(.spawnRole(.supervisor, nil)))
     }
 
-    @Test("pings roles every nine seconds, and kills one that does not answer within four")
+    @Test("pings roles every six seconds, and kills one that does not answer within four")
     func heartbeat() {
         var world = World.greeted()
         world.balancer()
-        #expect(world.untilDeadline == 9)
+        #expect(world.untilDeadline == 6)
         #expect(world.pass() == [.send(.supervisor, .ping, []), .send(.balancer, .ping, [])])
         world.handle(.received(.balancer, .pong, descriptors: 0))
         let actions = world.pass(4)
@@ -186,7 +186,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         world.balancer()
         for id in UInt64(1)...100 { world.child(id, pid: Int32(id)) }
         var turns = 0
-        let end = world.now + 80 * World.second
+        let end = world.now + 60 * World.second
         while world.core.nextDeadline <= end {
             for action in world.pass() {
                 guard case .send(let role, .ping, _) = action else { continue }
@@ -194,7 +194,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
             }
             turns += 1
         }
-        #expect(turns == 8)
+        #expect(turns == 10)
     }
 
     @Test(
@@ -435,7 +435,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.core.children.isEmpty)
     }
 
-    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 9.0), (0.001, 0.1)])
+    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 6.0), (0.001, 0.1)])
     func watchdog(limit: Double, tick: Double) {
         var world = World.greeted(watchdog: Int64(limit * 1e9))
         #expect(world.untilDeadline == tick)
