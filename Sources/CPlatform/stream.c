@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "supd_stream.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -79,6 +80,70 @@ int supd_accept(int listener) {
     return (int)RESULT(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+// Both families in one form, so that a client of an IPv6 socket that comes by IPv4 is the same as by an IPv4 socket.
+static void describe(const struct sockaddr_storage *from, struct supd_internet_address *to) {
+    memset(to, 0, sizeof *to);
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *address = (const struct sockaddr_in *)from;
+        to->low = 0x0000ffff00000000u | ntohl(address->sin_addr.s_addr);
+        to->port = ntohs(address->sin_port);
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *address = (const struct sockaddr_in6 *)from;
+        for (int index = 0; index < 8; index++) {
+            to->high = to->high << 8 | address->sin6_addr.s6_addr[index];
+            to->low = to->low << 8 | address->sin6_addr.s6_addr[index + 8];
+        }
+        to->port = ntohs(address->sin6_port);
+        to->is_ipv6 = !IN6_IS_ADDR_V4MAPPED(&address->sin6_addr);
+    }
+}
+
+int supd_accept_from(int listener, struct supd_internet_address *peer) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(syscall(SYS_accept4, listener, &address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (result >= 0) {
+        describe(&address, peer);
+    }
+    return result;
+}
+
+int supd_local_address(int socket, struct supd_internet_address *local) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    if (getsockname(socket, (struct sockaddr *)&address, &length) < 0) {
+        return -errno;
+    }
+    describe(&address, local);
+    return 0;
+}
+
+int supd_format_address(const struct supd_internet_address *address, char text[46]) {
+    unsigned char bytes[16];
+    for (int index = 0; index < 8; index++) {
+        bytes[index] = (unsigned char)(address->high >> (56 - 8 * index));
+        bytes[index + 8] = (unsigned char)(address->low >> (56 - 8 * index));
+    }
+    const char *result =
+        address->is_ipv6 ? inet_ntop(AF_INET6, bytes, text, 46) : inet_ntop(AF_INET, bytes + 12, text, 46);
+    return result == NULL ? 0 : (int)strlen(text);
+}
+
+int supd_parse_address(const char *text, int is_ipv6, struct supd_internet_address *address) {
+    struct sockaddr_storage parsed;
+    memset(&parsed, 0, sizeof parsed);
+    parsed.ss_family = is_ipv6 ? AF_INET6 : AF_INET;
+    void *to = is_ipv6 ? (void *)&((struct sockaddr_in6 *)&parsed)->sin6_addr
+                       : (void *)&((struct sockaddr_in *)&parsed)->sin_addr;
+    if (inet_pton(parsed.ss_family, text, to) != 1) {
+        return -EINVAL;
+    }
+    describe(&parsed, address);
+    return 0;
+}
+
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {
     return RESULT(syscall(SYS_recvfrom, socket, buffer, capacity, flags, NULL, NULL));
 }
@@ -138,14 +203,46 @@ int supd_prepare_listener(int socket) {
     }
     if (!supd_is_unix(socket)) {
         (void)supd_set_no_delay(socket);
-        // Inherited by accepted sockets: a client that is gone without a word must not be kept for ever.
-        int on = 1;
-        int idle = 300;
-        (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     }
-    int flags = fcntl(socket, F_GETFL);
-    return flags < 0 ? -errno : (int)RESULT(fcntl(socket, F_SETFL, flags | O_NONBLOCK));
+    return supd_set_non_blocking(socket);
+}
+
+static void set_number(int socket, int level, int name, int value, int *failure) {
+    if (setsockopt(socket, level, name, &value, sizeof value) < 0 && *failure == 0) {
+        *failure = -errno;
+    }
+}
+
+int supd_set_listener_options(int socket, const struct supd_listener_options *options) {
+    int failure = 0;
+    if (!supd_is_unix(socket)) {
+        int idle = options->keep_alive;
+        set_number(socket, SOL_SOCKET, SO_KEEPALIVE, idle > 0, &failure);
+        if (idle > 0) {
+            set_number(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle, &failure);
+            set_number(socket, IPPROTO_TCP, TCP_KEEPINTVL, idle < 4 ? 1 : idle / 4, &failure);
+            set_number(socket, IPPROTO_TCP, TCP_KEEPCNT, 4, &failure);
+        }
+        // Where it is set it also decides, in place of the number of probes, when a silent client is given up.
+        set_number(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, options->user_timeout, &failure);
+        // A client whose server speaks first (SSH, SMTP, MySQL) sends nothing until it was greeted, and so would wait
+        // for the whole of this time: it is for protocols in which clients speak first, and off unless asked for.
+        set_number(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept, &failure);
+    }
+    // On a socket that is listening already this changes the backlog, and nothing else.
+    if (listen(socket, options->backlog) < 0 && failure == 0) {
+        failure = -errno;
+    }
+    return failure;
+}
+
+int supd_set_non_blocking(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? -errno : (int)RESULT(fcntl(descriptor, F_SETFL, flags | O_NONBLOCK));
+}
+
+ssize_t supd_write(int descriptor, const void *bytes, size_t count) {
+    return RESULT(syscall(SYS_write, descriptor, bytes, count));
 }
 
 int supd_ephemeral_ports(int *first, int *last) {
