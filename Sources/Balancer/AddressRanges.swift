@@ -15,7 +15,7 @@ struct AddressRanges: BitwiseCopyable {
 
     /// Whether an address is in one of the ranges.
     func contains(_ address: ClientAddress) -> Bool {
-        let number = UInt128(address.bytes.0) << 64 | UInt128(address.bytes.1)
+        let number = UInt128(address.high) << 64 | UInt128(address.low)
         // The last range that does not begin after it.
         var low = 0
         var high = count

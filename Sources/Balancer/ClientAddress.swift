@@ -1,62 +1,55 @@
 import CPlatform
 
-/// Who a connection comes from: an Internet address and port; none for clients of a Unix front.
+/// Who a client is: 16 bytes of address and a port.
 ///
-/// One form for both families: IPv4 is kept as IPv6 has it, `::ffff:a.b.c.d`, so that a client is the same by whichever
-/// socket it came. Equal and hashed by the address alone is `key`.
-struct ClientAddress: BitwiseCopyable {
-    /// The 16 bytes as two numbers, the first eight first; both 0 is none.
-    var bytes: (UInt64, UInt64) = (0, 0)
-    /// The port.
+/// An IPv4 address is kept as IPv6 maps it (::ffff:a.b.c.d), so that the two spellings of one client are one value. A
+/// plain value without padding inside, small enough for the head of a connection.
+struct ClientAddress: Equatable, BitwiseCopyable {
+    enum Family: UInt8 {
+        /// Not known, or not asked for.
+        case none
+        case ipv4
+        case ipv6
+    }
+
+    /// The first and the last eight bytes, most significant byte first.
+    var high: UInt64 = 0
+    var low: UInt64 = 0
     var port: UInt16 = 0
-    /// Whether it is an IPv6 address that is no IPv4 one.
-    var isIPv6 = false
+    var family = Family.none
 
-    /// No address.
-    static var none: ClientAddress { ClientAddress() }
+    /// What begins every IPv4 address that IPv6 maps: ::ffff:0:0/96.
+    private static let mapped: UInt64 = 0xffff_0000_0000
 
+    /// Nobody in particular.
     init() {}
 
-    /// The IPv4 address with this number, 0x7f000001 for 127.0.0.1.
-    init(ipv4: UInt32, port: UInt16) {
-        bytes = (0, 0x0000_ffff_0000_0000 | UInt64(ipv4))
+    /// From the bytes as the kernel and the PROXY protocol have them, in network byte order: 16, or 4 of IPv4.
+    init?(bytes: UnsafeRawBufferPointer, port: UInt16) {
+        switch bytes.count {
+        case 4:
+            low = Self.mapped | UInt64(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self)))
+        case 16:
+            high = UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self))
+            low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        default: return nil
+        }
+        family = high == 0 && low & ~0xffff_ffff == Self.mapped ? .ipv4 : .ipv6
         self.port = port
     }
 
-    /// The IPv6 address of these 16 bytes; one that stands for an IPv4 address becomes that.
-    init(ipv6 high: UInt64, _ low: UInt64, port: UInt16) {
-        bytes = (high, low)
-        self.port = port
-        isIPv6 = !(high == 0 && low >> 32 == 0x0000_ffff)
+    /// The peer of a socket, by getpeername(2); nobody if that fails or it is no TCP socket.
+    init(peerOf socket: Int32) {
+        var found = supd_address()
+        self = supd_peer_address(socket, &found) == 0 ? ClientAddress(found) : ClientAddress()
     }
 
-    /// What the kernel has said.
-    init(_ address: supd_internet_address) {
-        bytes = (address.high, address.low)
-        port = address.port
-        isIPv6 = address.is_ipv6 != 0
-    }
-
-    /// Whether there is none.
-    @inline(__always) var isNone: Bool { bytes.0 == 0 && bytes.1 == 0 }
-
-    /// The address without the port.
-    struct Key: Hashable, BitwiseCopyable {
-        let high: UInt64
-        let low: UInt64
-    }
-
-    /// The address without the port.
-    @inline(__always) var key: Key { Key(high: bytes.0, low: bytes.1) }
-
-    /// The form that the C functions take.
-    @inline(__always) var raw: supd_internet_address {
-        supd_internet_address(high: bytes.0, low: bytes.1, port: port, is_ipv6: isIPv6 ? 1 : 0)
-    }
-}
-
-extension ClientAddress: Equatable {
-    static func == (left: ClientAddress, right: ClientAddress) -> Bool {
-        left.bytes == right.bytes && left.port == right.port && left.isIPv6 == right.isIPv6
+    /// As accept4(2) has told.
+    init(_ address: supd_address) {
+        let known = withUnsafeBytes(of: address.bytes) { bytes in
+            ClientAddress(
+                bytes: UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(address.length))), port: address.port)
+        }
+        self = known ?? ClientAddress()
     }
 }

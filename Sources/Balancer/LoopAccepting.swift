@@ -22,7 +22,7 @@ extension LoopCore {
                 pauseAccepting("all \(connections.capacity) places for connections of a loop are taken")
                 return
             }
-            var peer = supd_internet_address()
+            var peer = supd_address()
             let socket = acceptOne(listeners[number], &peer)
             if socket < 0 {
                 switch -socket {
@@ -45,7 +45,7 @@ extension LoopCore {
 
     @inline(__always)
     private mutating func acceptOne(
-        _ listener: UnsafeMutablePointer<ListenerSlot>, _ peer: inout supd_internet_address
+        _ listener: UnsafeMutablePointer<ListenerSlot>, _ peer: inout supd_address
     ) -> Int32 {
         if forcedAcceptFailures > 0 {
             forcedAcceptFailures -= 1

@@ -154,7 +154,7 @@ extension LoopCore {
     /// What the client has connected to.
     private func destination(of connection: ConnectionReference) -> ClientAddress {
         if let details = details(connection), !details.pointee.destination.isNone { return details.pointee.destination }
-        var address = supd_internet_address()
+        var address = supd_address()
         guard supd_local_address(connection.side(.client).pointee.socket, &address) == 0 else { return .none }
         return ClientAddress(address)
     }

@@ -119,7 +119,7 @@ enum ProxyHeader {
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 46) { terminated in
             for (index, byte) in text.enumerated() { terminated[index] = CChar(bitPattern: byte) }
             terminated[text.count] = 0
-            var address = supd_internet_address()
+            var address = supd_address()
             guard supd_parse_address(terminated.baseAddress, isIPv6 ? 1 : 0, &address) == 0 else { return nil }
             address.port = port
             return ClientAddress(address)

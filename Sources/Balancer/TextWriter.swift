@@ -51,14 +51,13 @@ struct TextWriter {
 
     /// The 4 or 16 bytes of an address.
     mutating func append(bytesOf address: ClientAddress, asIPv6: Bool) {
-        if asIPv6 { append(bigEndian: address.bytes.0, bytes: 8) }
-        append(bigEndian: address.bytes.1, bytes: asIPv6 ? 8 : 4)
+        if asIPv6 { append(bigEndian: address.high, bytes: 8) }
+        append(bigEndian: address.low, bytes: asIPv6 ? 8 : 4)
     }
 
     /// An address as text, without its port; `asIPv6`: also an IPv4 one.
     mutating func append(_ address: ClientAddress, asIPv6: Bool) {
-        var raw = address.raw
-        raw.is_ipv6 = asIPv6 ? 1 : 0
+        var raw = address.raw(asIPv6: asIPv6)
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 46) { text in
             let length = supd_format_address(&raw, text.baseAddress)
             append(UnsafeRawBufferPointer(start: text.baseAddress, count: Int(length)))

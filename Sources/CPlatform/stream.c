@@ -80,68 +80,47 @@ int supd_accept(int listener) {
     return (int)RESULT(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
-// Both families in one form, so that a client of an IPv6 socket that comes by IPv4 is the same as by an IPv4 socket.
-static void describe(const struct sockaddr_storage *from, struct supd_internet_address *to) {
-    memset(to, 0, sizeof *to);
+static void tell_address(const struct sockaddr_storage *from, struct supd_address *to) {
+    *to = (struct supd_address){.length = 0};
     if (from->ss_family == AF_INET) {
-        const struct sockaddr_in *address = (const struct sockaddr_in *)from;
-        to->low = 0x0000ffff00000000u | ntohl(address->sin_addr.s_addr);
+        const struct sockaddr_in *address = (const void *)from;
+        memcpy(to->bytes, &address->sin_addr, 4);
         to->port = ntohs(address->sin_port);
+        to->length = 4;
     } else if (from->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *address = (const struct sockaddr_in6 *)from;
-        for (int index = 0; index < 8; index++) {
-            to->high = to->high << 8 | address->sin6_addr.s6_addr[index];
-            to->low = to->low << 8 | address->sin6_addr.s6_addr[index + 8];
-        }
+        const struct sockaddr_in6 *address = (const void *)from;
+        memcpy(to->bytes, &address->sin6_addr, 16);
         to->port = ntohs(address->sin6_port);
-        to->is_ipv6 = !IN6_IS_ADDR_V4MAPPED(&address->sin6_addr);
+        to->length = 16;
     }
 }
 
-int supd_accept_from(int listener, struct supd_internet_address *peer) {
+int supd_accept_from(int listener, struct supd_address *peer) {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     address.ss_family = AF_UNSPEC;
     int result = (int)RESULT(syscall(SYS_accept4, listener, &address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (result >= 0) {
-        describe(&address, peer);
-    }
+    if (result >= 0) tell_address(&address, peer);
     return result;
 }
 
-int supd_local_address(int socket, struct supd_internet_address *local) {
+int supd_local_address(int socket, struct supd_address *local) {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     address.ss_family = AF_UNSPEC;
-    if (getsockname(socket, (struct sockaddr *)&address, &length) < 0) {
-        return -errno;
-    }
-    describe(&address, local);
-    return 0;
+    int result = (int)RESULT(getsockname(socket, (struct sockaddr *)&address, &length));
+    if (result == 0) tell_address(&address, local);
+    return result;
 }
 
-int supd_format_address(const struct supd_internet_address *address, char text[46]) {
-    unsigned char bytes[16];
-    for (int index = 0; index < 8; index++) {
-        bytes[index] = (unsigned char)(address->high >> (56 - 8 * index));
-        bytes[index + 8] = (unsigned char)(address->low >> (56 - 8 * index));
-    }
-    const char *result =
-        address->is_ipv6 ? inet_ntop(AF_INET6, bytes, text, 46) : inet_ntop(AF_INET, bytes + 12, text, 46);
-    return result == NULL ? 0 : (int)strlen(text);
+int supd_format_address(const struct supd_address *address, char text[46]) {
+    int family = address->length == 16 ? AF_INET6 : AF_INET;
+    return inet_ntop(family, address->bytes, text, 46) == NULL ? 0 : (int)strlen(text);
 }
 
-int supd_parse_address(const char *text, int is_ipv6, struct supd_internet_address *address) {
-    struct sockaddr_storage parsed;
-    memset(&parsed, 0, sizeof parsed);
-    parsed.ss_family = is_ipv6 ? AF_INET6 : AF_INET;
-    void *to = is_ipv6 ? (void *)&((struct sockaddr_in6 *)&parsed)->sin6_addr
-                       : (void *)&((struct sockaddr_in *)&parsed)->sin_addr;
-    if (inet_pton(parsed.ss_family, text, to) != 1) {
-        return -EINVAL;
-    }
-    describe(&parsed, address);
-    return 0;
+int supd_parse_address(const char *text, int is_ipv6, struct supd_address *address) {
+    *address = (struct supd_address){.length = is_ipv6 ? 16 : 4};
+    return inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, address->bytes) == 1 ? 0 : -EINVAL;
 }
 
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {

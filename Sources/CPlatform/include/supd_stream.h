@@ -56,21 +56,20 @@ int64_t supd_coarse_clock(void);
 
 /// accept4(2) of a non-blocking, close-on-exec socket.
 int supd_accept(int listener);
-/// An Internet address and port, in the host's byte order; IPv4 as IPv6 has it, ::ffff:a.b.c.d. All 0: none.
-struct supd_internet_address {
-    uint64_t high;
-    uint64_t low;
+/// An address as the kernel tells it: 4 or 16 bytes in network byte order, and a port; a length of 0 is no such address.
+struct supd_address {
+    uint8_t bytes[16];
     uint16_t port;
-    uint8_t is_ipv6;
+    uint8_t length;
 };
-/// accept4(2) as `supd_accept` does; the client's address goes to `peer`.
-int supd_accept_from(int listener, struct supd_internet_address *peer);
-/// The address a client has connected to: getsockname(2).
-int supd_local_address(int socket, struct supd_internet_address *local);
-/// Writes an address without its port as text, at most 46 bytes: inet_ntop(3). Returns the length.
-int supd_format_address(const struct supd_internet_address *address, char text[46]);
+/// The same accept4(2), which also tells who the peer is.
+int supd_accept_from(int listener, struct supd_address *peer);
+/// The address a client has connected to: getsockname(2). Returns 0 or -errno.
+int supd_local_address(int socket, struct supd_address *local);
+/// Writes an address without its port as text, with a 0 behind it: inet_ntop(3). Returns the length.
+int supd_format_address(const struct supd_address *address, char text[46]);
 /// Reads an address without a port; `text` ends with 0: inet_pton(3). Returns 0, or -EINVAL.
-int supd_parse_address(const char *text, int is_ipv6, struct supd_internet_address *address);
+int supd_parse_address(const char *text, int is_ipv6, struct supd_address *address);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
 /// send(2) without SIGPIPE.
