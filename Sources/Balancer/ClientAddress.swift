@@ -38,12 +38,6 @@ struct ClientAddress: Equatable, BitwiseCopyable {
         self.port = port
     }
 
-    /// The peer of a socket, by getpeername(2); nobody if that fails or it is no TCP socket.
-    init(peerOf socket: Int32) {
-        var found = supd_address()
-        self = supd_peer_address(socket, &found) == 0 ? ClientAddress(found) : ClientAddress()
-    }
-
     /// As accept4(2) has told.
     init(_ address: supd_address) {
         let known = withUnsafeBytes(of: address.bytes) { bytes in

@@ -71,7 +71,8 @@ extension LoopCore {
     /// that not a byte behind it is touched.
     mutating func greetingEvent(_ connection: ConnectionReference) {
         let client = connection.side(.client)
-        let peeked = supd_receive(client.pointee.socket, scratch, ProxyHeader.longest, Int32(MSG_PEEK))
+        // One byte more than the longest header: whether there is one behind it tells if there is more to read.
+        let peeked = supd_receive(client.pointee.socket, scratch, ProxyHeader.longest + 1, Int32(MSG_PEEK))
         guard peeked > 0 else {
             // Without a word: a probe of somebody's, and no fault.
             if Self.meaning(of: peeked) != .dry { close(connection, reset: peeked < 0, .client) }
