@@ -1,8 +1,8 @@
 /// Open connections by the time at which their silence is long enough to end them.
 ///
-/// A wheel of lists, one for each sixteenth of the timeout or so. A connection that moves bytes only changes its own
+/// A wheel of lists, one for each sixteenth to eighth of the timeout. A connection that moves bytes only changes its own
 /// stamp and stays where it is; when the time of its list comes it is ended, or put where its stamp says it belongs. So
-/// a connection is looked at about once in a timeout, ends at most a sixteenth late, and a silent one costs one wake-up.
+/// a connection is looked at about once in a timeout, ends at most an eighth late, and a silent one costs one wake-up.
 struct IdleWheel: BitwiseCopyable {
     /// Lists; a power of two.
     static let lanes: Int64 = 32

@@ -12,8 +12,8 @@ extension LoopCore {
     mutating func passesRules(_ connection: ConnectionReference, _ listener: UnsafeMutablePointer<ListenerSlot>) -> Bool
     {
         let head = connection.head
-        if let allowed = listener.pointee.allowed, !head.pointee.client.isNone,
-            !allowed.contains(head.pointee.client)
+        if let allowed = listener.pointee.allowed, !head.pointee.isUnixFront,
+            head.pointee.client.isNone || !allowed.contains(head.pointee.client)
         {
             deny(connection)
             return false
@@ -98,7 +98,7 @@ extension LoopCore {
         }
     }
 
-    /// Turns away those that have not said who they are; returns when the next one's time is over.
+    /// Turns away those that have not said who they are in time.
     mutating func expireGreeting() {
         while greeting.first > 0 {
             let connection = reference(greeting.first - 1)

@@ -17,6 +17,8 @@ extension LoopCore {
     }
 
     private mutating func take(_ table: Routing) {
+        // Their pool and its pipe may go with the table before.
+        writeSessionLines()
         epoch &+= 1
         takeEndpoints(of: table)
         takePools(of: table)

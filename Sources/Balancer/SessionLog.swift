@@ -20,7 +20,7 @@ import Platform
 /// | `end` | see `EndState` |
 /// | `dropped` | only if it is so: lines of this loop lost before this one, for the pipe was full |
 ///
-/// The loops' clock is coarse: times are true to some milliseconds. What is written at once ends with a line and is at
+/// Sessions that began before the log was asked for have no line. The loops' clock is coarse: times are true to some milliseconds. What is written at once ends with a line and is at
 /// most PIPE_BUF bytes, which the kernel neither divides nor mixes with what other loops write.
 struct SessionLines {
     /// PIPE_BUF of Linux.
