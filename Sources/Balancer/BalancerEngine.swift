@@ -79,7 +79,6 @@ package actor BalancerEngine {
             if progress.isSettled { compiler.forget(except: table) }
             let pauses = loops.reduce(0) { $0 + $1.mailbox.acceptPauses.load(ordering: .relaxed) }
             notify(.counters(query: query, compiler.counters(table, acceptPauses: pauses)))
-        case .sessionLog(let service): complain("no lines are written for sessions of \(service) yet")
         }
     }
 

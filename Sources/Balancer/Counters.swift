@@ -97,7 +97,10 @@ extension Atomic where Value == UInt64 {
 final class CounterSet: @unchecked Sendable {
     static let labelLimit = 112
 
-    private let blocks: UnsafeMutablePointer<CounterBlock>
+    /// Bytes of a block, in whole cache lines.
+    private static let stride = (MemoryLayout<CounterBlock>.stride + 63) & ~63
+
+    private let memory: UnsafeMutableRawPointer
     private let ends: UnsafeMutablePointer<Atomic<UInt64>>
     private let label: UnsafeMutableRawBufferPointer
     private let loops: Int
@@ -119,11 +122,9 @@ final class CounterSet: @unchecked Sendable {
             byteCount: MemoryLayout<Atomic<UInt64>>.stride * endCount, alignment: 64
         ).bindMemory(to: Atomic<UInt64>.self, capacity: endCount)
         for index in 0..<endCount { (ends + index).initialize(to: Atomic(0)) }
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: MemoryLayout<CounterBlock>.stride * loops, alignment: 64)
-        blocks = memory.bindMemory(to: CounterBlock.self, capacity: loops)
+        memory = .allocate(byteCount: Self.stride * loops, alignment: 64)
         for index in 0..<loops {
-            (blocks + index).initialize(
+            (memory + Self.stride * index).bindMemory(to: CounterBlock.self, capacity: 1).initialize(
                 to: CounterBlock(
                     ends: ends + index * Self.endStride,
                     label: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(label)[..<bytes.count]),
@@ -135,17 +136,20 @@ final class CounterSet: @unchecked Sendable {
         ends.deinitialize(count: Self.endStride * loops)
         UnsafeMutableRawPointer(ends).deallocate()
         label.deallocate()
-        blocks.deinitialize(count: loops)
-        UnsafeMutableRawPointer(blocks).deallocate()
+        for index in 0..<loops { block(loop: index).deinitialize(count: 1) }
+        memory.deallocate()
     }
 
     /// The block that a loop writes.
-    func block(loop: Int) -> UnsafeMutablePointer<CounterBlock> { blocks + loop }
+    func block(loop: Int) -> UnsafeMutablePointer<CounterBlock> {
+        (memory + Self.stride * loop).assumingMemoryBound(to: CounterBlock.self)
+    }
 
     /// Whether any loop has a connection that will write to its block again.
     var isInUse: Bool {
         (0..<loops).contains {
-            blocks[$0].held.load(ordering: .acquiring) > 0 || blocks[$0].current.load(ordering: .acquiring) > 0
+            block(loop: $0).pointee.held.load(ordering: .acquiring) > 0
+                || block(loop: $0).pointee.current.load(ordering: .acquiring) > 0
         }
     }
 
@@ -154,7 +158,7 @@ final class CounterSet: @unchecked Sendable {
         let now = UInt64(max(0, now))
         var sum = BalancerCounters.Counts()
         for index in 0..<loops {
-            let block = blocks + index
+            let block = block(loop: index)
             sum.current &+= block.pointee.current.load(ordering: .relaxed)
             sum.total &+= block.pointee.total.load(ordering: .relaxed)
             sum.bytesIn &+= block.pointee.bytesIn.load(ordering: .relaxed)
