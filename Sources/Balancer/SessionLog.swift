@@ -3,9 +3,11 @@ import Platform
 
 /// Lines for sessions that have ended, of one wake-up, on their way to one pipe.
 ///
-/// A line, as an example; the fields are always these, in this order, and `-` is said of what there was not:
+/// A line, as an example (here in two); the fields are always these, in this order, and `-` is said of what there was
+/// not:
 ///
-///     client=203.0.113.7:51234 front=0.0.0.0:8080 instance=api/2 queue=0.000 connect=0.001 total=1.234 in=312 out=1822 retries=0 end=--
+///     client=203.0.113.7:51234 front=0.0.0.0:8080 instance=api/2 queue=0.000 connect=0.001 total=1.234
+///         in=312 out=1822 retries=0 end=--
 ///
 /// | field | what |
 /// |---|---|
@@ -20,7 +22,8 @@ import Platform
 /// | `end` | see `EndState` |
 /// | `dropped` | only if it is so: lines of this loop lost before this one, for the pipe was full |
 ///
-/// Sessions that began before the log was asked for have no line. The loops' clock is coarse: times are true to some milliseconds. What is written at once ends with a line and is at
+/// Sessions that began before the log was asked for have no line. The loops' clock is coarse: times are true to some
+/// milliseconds. What is written at once ends with a line and is at
 /// most PIPE_BUF bytes, which the kernel neither divides nor mixes with what other loops write.
 struct SessionLines {
     /// PIPE_BUF of Linux.

@@ -83,7 +83,7 @@ struct IntroductionTests {
     func muchPayload(version: RoutingTable.Pool.ProxyProtocol) throws {
         try Rig.run { rig in
             let backend = try Backend()
-            // Small enough that not even the first bytes fit at once.
+            // More than one send takes.
             var room: Int32 = 2048
             setsockopt(try #require(backend.listener).raw, SOL_SOCKET, SO_RCVBUF, &room, 4)
             // The client has sent much before anyone is there.
