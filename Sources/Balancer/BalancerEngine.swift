@@ -28,6 +28,10 @@ package actor BalancerEngine {
     private nonisolated let executor = QueueExecutor(label: "supd.balancer.engine")
     private var loops: [Loop] = []
     private var listeners: [String: Descriptor] = [:]
+    /// The options that were set last on each listener.
+    private var listenerOptions: [String: RoutingTable.SocketOptions] = [:]
+    /// The pipes for session lines, by service.
+    private var sessionLogs: [String: Descriptor] = [:]
     private var table = RoutingTable(revision: 0, loops: 1, pools: [])
     private var tableNumber: UInt64 = 0
     private var compiler = TableCompiler(loops: 1)
@@ -69,12 +73,12 @@ package actor BalancerEngine {
                 .hello(version: linkVersion, listeners: listeners.keys.sorted(), revision: progress.revision))
         case .listener(let id): take(listener: id, descriptors.first)
         case .table(let table): take(table)
+        case .sessionLog(let service): take(sessionLog: service, descriptors.first)
         case .queryCounters(let query):
             // Connections that were in the way of forgetting at the last table may have ended since.
             if progress.isSettled { compiler.forget(except: table) }
             let pauses = loops.reduce(0) { $0 + $1.mailbox.acceptPauses.load(ordering: .relaxed) }
             notify(.counters(query: query, compiler.counters(table, acceptPauses: pauses)))
-        case .sessionLog(let service): complain("no lines are written for sessions of \(service) yet")
         }
     }
 
@@ -90,6 +94,37 @@ package actor BalancerEngine {
         listeners[id] = socket
     }
 
+    private func take(sessionLog service: String, _ pipe: Descriptor?) {
+        guard let pipe else { return complain("the session log of \(service) came without its pipe") }
+        guard sessionLogs.count < TableCompiler.poolLimit || sessionLogs[service] != nil else {
+            return complain("cannot take the session log of \(service): there are \(sessionLogs.count) already")
+        }
+        // A full pipe must not hold a loop up.
+        guard supd_set_non_blocking(pipe.raw) == 0 else {
+            return complain("cannot make the session log of \(service) non-blocking")
+        }
+        sessionLogs[service] = pipe
+        for loop in loops { loop.mailbox.send(.sessionLog(service: service, pipe)) }
+    }
+
+    /// Sets the options of the listeners that a table names where they have changed; sockets accepted before keep theirs.
+    private func setOptions(_ table: RoutingTable) {
+        listenerOptions = listenerOptions.filter { listeners[$0.key] != nil }
+        for front in table.pools.flatMap(\.fronts) {
+            for name in front.listeners where listenerOptions[name] != front.options {
+                guard let socket = listeners[name] else { continue }
+                listenerOptions[name] = front.options
+                var options = supd_listener_options(
+                    keep_alive: Int32(min(front.options.keepAliveSeconds ?? 0, 32_767)),
+                    user_timeout: Int32(clamping: front.options.userTimeoutMilliseconds ?? 0),
+                    defer_accept: Int32(clamping: front.options.deferAcceptSeconds ?? 0),
+                    backlog: Int32(clamping: max(1, front.options.backlog)))
+                let result = supd_set_listener_options(socket.raw, &options)
+                if result < 0 { complain("cannot set the options of \(front.address): \(errorMessage(-result))") }
+            }
+        }
+    }
+
     private func take(_ table: RoutingTable) {
         if loops.isEmpty {
             do throws(SystemError) {
@@ -100,6 +135,9 @@ package actor BalancerEngine {
         }
         let named = Set(table.pools.flatMap { $0.fronts.flatMap(\.listeners) })
         listeners = listeners.filter { named.contains($0.key) }
+        setOptions(table)
+        let services = Set(table.pools.map(\.service))
+        sessionLogs = sessionLogs.filter { services.contains($0.key) }
         tableNumber += 1
         var missing: [String] = []
         let routing = compiler.compile(table, number: tableNumber, listeners: listeners, missing: &missing)
@@ -135,6 +173,9 @@ package actor BalancerEngine {
                         report: { [weak self] report in self?.perform { $0.take(report) } },
                         stopped: { [weak self] in self?.perform { $0.loopStopped() } }))
                 runningLoops += 1
+            }
+            for loop in loops {
+                for (service, pipe) in sessionLogs { loop.mailbox.send(.sessionLog(service: service, pipe)) }
             }
         } catch {
             for loop in loops { loop.mailbox.send(.stop) }

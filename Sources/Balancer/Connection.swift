@@ -4,7 +4,9 @@
 /// The memory is laid out as the head, two sides and two flows, so that side and flow are found by 0 or 1 without
 /// branching. Its life:
 ///
-///     accepted ─┬─► waiting ──► connecting ──► open ─┬─────────────► closed
+///     accepted ─┬─► greeting ─┐   the front wants a header of the PROXY protocol
+///               │◄────────────┘
+///               ├─► waiting ──► connecting ──► open ─┬─────────────► closed
 ///               └───────────────►┘  ▲ │              ├─► resetting ─►┘   a reset follows the last bytes
 ///                     next endpoint └─┘              └─► discarding ─►┘   the client is heard out
 struct ConnectionHead {
@@ -21,7 +23,7 @@ struct ConnectionHead {
     /// Neighbours in the one list that the phase belongs to, as index + 1.
     var next: UInt32 = 0
     var previous: UInt32 = 0
-    /// The pool's slot; valid while waiting and connecting.
+    /// The pool's slot, which stays as long as the connection.
     var pool: UInt32 = 0
     /// The endpoint's slot + 1; 0 is none.
     var endpoint: UInt32 = 0
@@ -34,16 +36,32 @@ struct ConnectionHead {
     var choiceEpoch: UInt32 = 0
     /// Bytes of the client that were read and thrown away.
     var discarded: UInt32 = 0
-    /// When the phase began, and when the client was accepted, on the coarse monotonic clock.
+    /// While open: bytes that the kernel had not delivered when the silence was looked at last.
+    var owed: UInt32 = 0
+    /// When the phase began, while open when bytes moved last, and when the client was accepted, on the coarse monotonic
+    /// clock.
     var since: Int64 = 0
     var accepted: Int64 = 0
     /// Grows with every accept of this loop: the order of the queue.
     var arrival: UInt64 = 0
     /// The front's counters.
     var front: UnsafeMutablePointer<CounterBlock>
+    /// Who the client is: the peer, or what a header of the PROXY protocol has said. None for a Unix front, and where no
+    /// feature asks for it.
+    var client = ClientAddress.none
+    /// The list of an idle wheel that it is in; `SilenceLane`.
+    var lane = SilenceLane.none
+    /// The index of its end state + 1, when that is decided before it is closed; 0: it is not.
+    var end: UInt8 = 0
+    /// Whether it has a place in the front's ledger of addresses.
+    var isInLedger = false
+    /// What only some features need: slot + 1; 0 is none.
+    var details: UInt32 = 0
 
     /// What a connection is doing.
     enum Phase: UInt8 {
+        /// The header of the PROXY protocol is waited for.
+        case greeting
         /// An endpoint is being chosen. No connection is left in this phase when the loop waits.
         case assigning
         /// No endpoint takes it yet. Nothing is read from the client.
@@ -124,6 +142,9 @@ enum SideIndex: Int {
     case endpoint = 1
 
     @inline(__always) var other: SideIndex { self == .client ? .endpoint : .client }
+
+    /// Who has ended a connection when this side has.
+    var cause: EndState.Cause { self == .client ? .client : .endpoint }
 }
 
 /// A connection's place in memory. Valid until the connection is closed.

@@ -29,6 +29,8 @@ struct LoopLimits: Sendable {
 /// What a loop is told.
 enum LoopCommand: Sendable {
     case routing(Routing)
+    /// The writing end of a service's pipe for session lines.
+    case sessionLog(service: String, Descriptor)
     /// For tests: so many accepts fail with this errno.
     case failAccepts(count: Int, code: Int32)
     case stop

@@ -22,7 +22,8 @@ extension LoopCore {
                 pauseAccepting("all \(connections.capacity) places for connections of a loop are taken")
                 return
             }
-            let socket = acceptOne(listeners[number].pointee.socket)
+            var peer = supd_address()
+            let socket = acceptOne(listeners[number], &peer)
             if socket < 0 {
                 switch -socket {
                 case EAGAIN:
@@ -37,30 +38,30 @@ extension LoopCore {
                     return
                 }
             }
-            admit(socket, listeners[number])
+            admit(socket, listeners[number], ClientAddress(peer))
         }
         listeners[number].pointee.share = min(share + 1, Self.acceptShare)
     }
 
-    private mutating func acceptOne(_ listener: Int32) -> Int32 {
+    @inline(__always)
+    private mutating func acceptOne(
+        _ listener: UnsafeMutablePointer<ListenerSlot>, _ peer: inout supd_address
+    ) -> Int32 {
         if forcedAcceptFailures > 0 {
             forcedAcceptFailures -= 1
             return -forcedAcceptError
         }
-        return supd_accept(listener)
+        let socket = listener.pointee.socket
+        return listener.pointee.rules.contains(.address) ? supd_accept_from(socket, &peer) : supd_accept(socket)
     }
 
     /// Takes an accepted socket on.
-    private mutating func admit(_ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>) {
+    private mutating func admit(
+        _ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>, _ peer: ClientAddress
+    ) {
         let counters = listener.pointee.counters
-        counters.pointee.total.add()
+        counters.pointee.countArrived(at: now)
         let pool = pools[listener.pointee.pool]
-        if pool.pointee.refuses, pool.pointee.activeCount == 0 {
-            counters.pointee.turnedAway.add()
-            supd_reset_on_close(socket)
-            supd_close(socket)
-            return
-        }
         guard let index = connections.allocate() else { return supd_close(socket) }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
@@ -72,12 +73,19 @@ extension LoopCore {
         head.accepted = now
         arrivals += 1
         head.arrival = arrivals
+        head.client = peer
         connection.initialize(head)
         let client = connection.side(.client)
         client.pointee.socket = socket
         // TCP_NODELAY is inherited from the listener.
         client.pointee.flags = listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : .sendsPromptly
-        counters.pointee.current.add()
+        counters.pointee.countOpened()
+        pool.pointee.current += 1
+        if listener.pointee.rules.contains(.details) {
+            takeDetails(connection, isLogged: pool.pointee.logsSessions)
+        }
+        if pool.pointee.refuses, pool.pointee.activeCount == 0 { return turnAway(connection) }
+        if !listener.pointee.rules.isDisjoint(with: .admission), !passesRules(connection, listener) { return }
         assign(connection, after: nil)
     }
 

@@ -132,8 +132,9 @@ extension LoopCore {
         connection.side(.endpoint).initialize(to: Side(socket: socket))
         head.pointee.endpoint = number + 1
         endpoint.pointee.current += 1
-        endpoint.pointee.counters.pointee.current.add()
-        endpoint.pointee.counters.pointee.total.add()
+        endpoint.pointee.counters.pointee.countOpened()
+        endpoint.pointee.counters.pointee.countArrived(at: now)
+        if head.pointee.details > 0 { noteConnect(connection, endpoint.pointee.counters) }
         head.pointee.phase = .connecting
         head.pointee.since = now
         let pool = pools[head.pointee.pool]
@@ -179,7 +180,9 @@ extension LoopCore {
     ) {
         if side == .client {
             // Bytes of the client wait until there is someone to give them to. A reset ends it all.
-            if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) { close(connection, reset: true) }
+            if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) {
+                close(connection, reset: true, .client)
+            }
             return
         }
         let endpoint = connection.side(.endpoint)
@@ -188,7 +191,7 @@ extension LoopCore {
             switch error {
             case 0, EPIPE: break
             case ECONNRESET: endpoint.pointee.flags.insert(.wasReset)
-            default: return connectFailed(connection)
+            default: return connectFailed(connection, .endpoint)
             }
             // The endpoint's kernel had taken it, and it was reset since: nothing is tried again.
         } else if seen.isDisjoint(with: [.output, .input]) {
@@ -200,7 +203,13 @@ extension LoopCore {
     private mutating func connected(_ connection: ConnectionReference) {
         leaveConnecting(connection)
         connection.head.pointee.phase = .open
+        beginSilence(connection)
+        details(connection)?.pointee.connectDone = now
+        let speaks = pools[connection.head.pointee.pool].pointee.proxyProtocol
         if waitingCount > 0 { serveQueue(connection.head.pointee.pool) }
+        if let speaks {
+            guard introduce(connection, speaks) else { return }
+        }
         if connection.side(.client).pointee.flags.contains(.readable) {
             guard pump(connection, from: .client) else { return }
         }
@@ -208,11 +217,12 @@ extension LoopCore {
     }
 
     /// An endpoint has refused, or has not answered in time: the next one.
-    mutating func connectFailed(_ connection: ConnectionReference) {
+    mutating func connectFailed(_ connection: ConnectionReference, _ cause: EndState.Cause) {
         leaveConnecting(connection)
         let number = connection.head.pointee.endpoint - 1
         let counters = endpoints[number].pointee.counters
         counters.pointee.connectErrors.add()
+        counters.pointee.countEnd(EndState(cause, .connect))
         connection.head.pointee.front.pointee.connectErrors.add()
         connection.head.pointee.phase = .assigning
         closeSocket(connection.side(.endpoint), reset: true)
@@ -227,11 +237,12 @@ extension LoopCore {
         connectingCount -= 1
     }
 
-    /// Ends the connection's claim on its endpoint.
-    mutating func leaveEndpoint(_ connection: ConnectionReference) {
+    /// Ends the connection's claim on its endpoint, for which it has ended thus.
+    mutating func leaveEndpoint(_ connection: ConnectionReference, _ end: EndState) {
         guard connection.head.pointee.endpoint > 0 else { return }
         let number = connection.head.pointee.endpoint - 1
         connection.head.pointee.endpoint = 0
+        endpoints[number].pointee.counters.pointee.countEnd(end)
         giveUpClaim(number)
     }
 

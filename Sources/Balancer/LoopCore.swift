@@ -38,6 +38,7 @@ struct LoopCore {
     var epoch: UInt32 = 0
 
     var connections: Slab
+    var details: Slab
     var buffers: Slab
     var generation: UInt32 = 0
     /// Counts accepts.
@@ -49,12 +50,19 @@ struct LoopCore {
     var againFirst: UInt32 = 0
     var againLast: UInt32 = 0
     var againCount = 0
+    var greeting = ConnectionList()
     var resetting = ConnectionList()
     var discarding = ConnectionList()
     var connectingCount = 0
     var waitingCount = 0
     /// Endpoints with a drain deadline.
     var drainingCount = 0
+    /// Connections in idle wheels, and when the first list of one is due, at the earliest.
+    var silentCount = 0
+    var silenceDue = Int64.max
+    /// The pipes for session lines, by service, and the lines on their way.
+    var sessionLogs: [String: Descriptor] = [:]
+    var lines = SessionLines()
 
     /// The instant of the present wake-up: CLOCK_MONOTONIC in nanoseconds, up to a tick old.
     var now: Int64 = 0
@@ -96,12 +104,15 @@ struct LoopCore {
             let connections = Slab(
                 slotSize: ConnectionReference.slotSize, capacity: limits.connections, slotsPerChunk: 256,
                 spareChunks: 1),
+            let details = Slab(
+                slotSize: SessionDetails.slotSize, capacity: limits.connections, slotsPerChunk: 256, spareChunks: 1),
             let buffers = Slab(
                 slotSize: LoopLimits.bufferSize, capacity: limits.buffers, slotsPerChunk: 1, spareChunks: 8)
         else {
             throw SystemError(call: "mmap", code: 12, subject: "memory for \(limits.connections) connections")
         }
         self.connections = connections
+        self.details = details
         self.buffers = buffers
         events = .allocate(capacity: Int(Self.batch))
         scratch = .allocate(byteCount: LoopLimits.bufferSize, alignment: 4096)
@@ -114,6 +125,7 @@ struct LoopCore {
     /// Gives back memory that is no object's. The core must not be used afterwards.
     mutating func destroy() {
         connections.destroy()
+        details.destroy()
         buffers.destroy()
         pipes.closeAll()
         pools.destroy()
@@ -121,6 +133,7 @@ struct LoopCore {
         listeners.destroy()
         events.deallocate()
         scratch.deallocate()
+        lines.memory.deallocate()
     }
 
     // MARK: A turn
@@ -139,6 +152,7 @@ struct LoopCore {
             }
             if againFirst > 0 { continueAgain() }
             if now >= nextTimer { fireTimers() }
+            if lines.count > 0 { writeSessionLines() }
             if isStopped { return }
             rounds += 1
             if againFirst > 0 {
@@ -197,6 +211,7 @@ struct LoopCore {
             {
                 _ = pump(connection, from: side.other)
             }
+        case .greeting: greetingEvent(connection)
         case .connecting: connectingEvent(seen, connection, side)
         case .waiting: waitingEvent(seen, connection)
         case .resetting: resettingEvent(seen, connection, side)
@@ -247,7 +262,7 @@ struct LoopCore {
             case .open:
                 if pump(connection, from: .client) { _ = pump(connection, from: .endpoint) }
             case .discarding: discardingEvent(connection)
-            case .assigning, .waiting, .connecting, .resetting: break
+            case .greeting, .assigning, .waiting, .connecting, .resetting: break
             }
         }
     }

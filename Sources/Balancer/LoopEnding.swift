@@ -23,9 +23,10 @@ extension LoopCore {
         if flow.pointee.pipeOut >= 0 { releasePipe(flow) }
         let back = connection.flow(from: source.other).pointee.flags
         if back.contains(.passed) {
-            close(connection, reset: false)
+            close(connection, reset: false, .normal)
             return false
         }
+        becameHalfClosed(connection)
         // If this fails the peer is gone, and an event says so.
         _ = supd_shutdown_write(connection.side(source.other).pointee.socket)
         return back.contains(.broken) ? peerVanished(connection, source) : true
@@ -36,7 +37,7 @@ extension LoopCore {
         switch side {
         case .client:
             // An endpoint is on this machine: Linux lets it read what it has received, also after a reset.
-            beginReset(connection, survivor: .endpoint)
+            beginReset(connection, survivor: .endpoint, .client)
         case .endpoint:
             beginDiscarding(connection)
         }
@@ -48,9 +49,10 @@ extension LoopCore {
     /// A side's error was read, and all bytes before it. Always returns false: not open.
     mutating func sourceWasReset(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
         if connection.flow(from: source).pointee.flags.contains(.broken) {
-            close(connection, reset: true)
+            // The other one was gone before.
+            close(connection, reset: true, source.other.cause)
         } else {
-            beginReset(connection, survivor: source.other)
+            beginReset(connection, survivor: source.other, source.cause)
         }
         return false
     }
@@ -64,18 +66,24 @@ extension LoopCore {
         release(lost)
         let back = connection.flow(from: sink)
         if back.pointee.flags.contains(.broken) {
-            close(connection, reset: true)
+            close(connection, reset: true, sink.other.cause)
             return false
         }
+        becameHalfClosed(connection)
         if back.pointee.flags.contains(.passed) { return peerVanished(connection, sink) }
         connection.side(sink).pointee.flags.formUnion([.readable, .mustReadOut])
         return pump(connection, from: sink)
     }
 
     /// One side is gone: the other gets what it is still owed, then a reset.
-    private mutating func beginReset(_ connection: ConnectionReference, survivor: SideIndex) {
+    private mutating func beginReset(
+        _ connection: ConnectionReference, survivor: SideIndex, _ cause: EndState.Cause
+    ) {
+        endSilence(connection)
+        let end = end(of: connection, cause)
+        note(end, connection)
         closeSocket(connection.side(survivor.other), reset: false)
-        if survivor == .client { leaveEndpoint(connection) }
+        if survivor == .client { leaveEndpoint(connection, end) }
         release(connection.flow(from: survivor))
         let head = connection.head
         head.pointee.phase = .resetting
@@ -95,7 +103,7 @@ extension LoopCore {
         if owed.pointee.holdsBytes {
             guard side.pointee.flags.contains(.writable) else { return false }
             guard flush(connection, survivor.other) else {
-                close(connection, reset: true)
+                close(connection, reset: true, survivor.cause)
                 return true
             }
             if owed.pointee.holdsBytes { return false }
@@ -109,7 +117,7 @@ extension LoopCore {
             case .ended, .reset, .sinkFailed: break
             }
         }
-        close(connection, reset: true)
+        close(connection, reset: true, survivor.other.cause)
         return true
     }
 
@@ -119,7 +127,7 @@ extension LoopCore {
     ) {
         guard connection.side(side).pointee.socket >= 0 else { return }
         if !seen.isDisjoint(with: [.error, .hangUp]) {
-            close(connection, reset: true)
+            close(connection, reset: true, side.cause)
         } else if !seen.isDisjoint(with: .output) {
             _ = finishReset(connection, side)
         }
@@ -133,7 +141,7 @@ extension LoopCore {
             next = connection.head.pointee.next
             let survivor: SideIndex = connection.side(.client).pointee.socket >= 0 ? .client : .endpoint
             if now - connection.head.pointee.since >= Self.resetPatience {
-                close(connection, reset: true)
+                close(connection, reset: true, survivor.other.cause)
             } else {
                 _ = finishReset(connection, survivor)
             }
@@ -151,8 +159,9 @@ extension LoopCore {
     /// The endpoint has answered and is gone, while the client may still be sending. Closing on bytes that were not read
     /// would send a reset, and outside Linux a reset takes an answer that was not read yet from the client.
     private mutating func beginDiscarding(_ connection: ConnectionReference) {
+        endSilence(connection)
         closeSocket(connection.side(.endpoint), reset: false)
-        leaveEndpoint(connection)
+        leaveEndpoint(connection, .complete)
         release(connection.flow(from: .client))
         connection.head.pointee.phase = .discarding
         connection.head.pointee.since = now
@@ -165,8 +174,9 @@ extension LoopCore {
         switch discardInput(connection) {
         case .moved: again(connection)
         case .dry: connection.side(.client).pointee.flags.remove(.readable)
-        case .ended: close(connection, reset: false)
-        case .reset, .sinkFailed: close(connection, reset: true)
+        case .ended: close(connection, reset: false, .normal)
+        case .reset: close(connection, reset: true, .client)
+        case .sinkFailed: close(connection, reset: true, .clientTimeout)
         }
     }
 
@@ -200,16 +210,22 @@ extension LoopCore {
 
     // MARK: The end
 
-    /// Closes both sides and forgets the connection. `reset`: not in order, so that both peers see it.
-    mutating func close(_ connection: ConnectionReference, reset: Bool) {
+    /// Closes both sides and forgets the connection. `reset`: not in order, so that both peers see it. `cause`: who or
+    /// what has ended it, unless that was noted before.
+    mutating func close(_ connection: ConnectionReference, reset: Bool, _ cause: EndState.Cause) {
         let head = connection.head
+        let end = end(of: connection, cause)
         leaveList(connection)
         if head.pointee.isAgain { forgetAgain(connection) }
         release(connection.flow(from: .client))
         release(connection.flow(from: .endpoint))
         closeSocket(connection.side(.client), reset: reset)
         closeSocket(connection.side(.endpoint), reset: reset)
-        leaveEndpoint(connection)
+        leaveEndpoint(connection, end)
+        if head.pointee.details > 0 { finishDetails(connection, end) }
+        if head.pointee.isInLedger { leaveLedger(connection) }
+        pools[head.pointee.pool].pointee.current -= 1
+        head.pointee.front.pointee.countEnd(end)
         head.pointee.front.pointee.current.drop()
         head.pointee.generation = 0
         connections.free(connection.index)
@@ -237,7 +253,9 @@ extension LoopCore {
                 retryAt = now
                 nextTimer = now
             }
-        case .assigning, .open: break
+        case .assigning: break
+        case .greeting: greeting.remove(connection, in: connections)
+        case .open: endSilence(connection)
         case .resetting: resetting.remove(connection, in: connections)
         case .discarding: discarding.remove(connection, in: connections)
         }

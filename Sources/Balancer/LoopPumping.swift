@@ -92,7 +92,7 @@ extension LoopCore {
 
     /// After a short read nothing is left, so the next one would be EAGAIN, or 0 if the end was announced: spare it.
     @inline(__always)
-    private func noteShortRead(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
+    func noteShortRead(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
         let flags = from.pointee.flags
         if !flags.isDisjoint(with: [.shortReadsMeanNothing, .mustReadOut]) { return }
         if flags.contains(.peerEnded) {
@@ -127,7 +127,7 @@ extension LoopCore {
     /// Sends, and notes a reset that the error tells of. TCP_NODELAY is set only when it can make a difference: Nagle's
     /// algorithm holds back a small segment while an earlier one is not acknowledged.
     @inline(__always)
-    private func send(
+    func send(
         _ bytes: UnsafeRawPointer, _ count: Int, _ flow: UnsafeMutablePointer<Flow>, _ to: UnsafeMutablePointer<Side>
     ) -> Int {
         if !to.pointee.flags.contains(.sendsPromptly) {
@@ -152,7 +152,7 @@ extension LoopCore {
     }
 
     /// Keeps a part of the loop's buffer for one flow.
-    private mutating func keep(_ flow: UnsafeMutablePointer<Flow>, from start: Int, to end: Int) {
+    mutating func keep(_ flow: UnsafeMutablePointer<Flow>, from start: Int, to end: Int) {
         guard let slot = buffers.allocate() else { return }
         buffers.address(slot).copyMemory(from: scratch + start, byteCount: end - start)
         flow.pointee.buffer = slot + 1
@@ -163,6 +163,8 @@ extension LoopCore {
     /// Sends what is kept. Returns false if the sink takes no more; else what it did not take is still kept.
     mutating func flush(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
         let flow = connection.flow(from: source)
+        // There is room again, so the sink has taken something: it is not silent.
+        if connection.head.pointee.phase == .open { connection.head.pointee.since = now }
         if flow.pointee.piped > 0 { return flushPipe(connection, source) }
         let to = connection.side(source.other)
         let slot = flow.pointee.buffer - 1
@@ -194,6 +196,14 @@ extension LoopCore {
         let head = connection.head
         let instance = endpoints[head.pointee.endpoint - 1].pointee.counters
         let amount = UInt64(bytes)
+        head.pointee.since = now
+        if let details = details(connection) {
+            if source == .client {
+                details.pointee.bytesIn &+= amount
+            } else {
+                details.pointee.bytesOut &+= amount
+            }
+        }
         switch source {
         case .client:
             head.pointee.front.pointee.bytesIn.add(amount)

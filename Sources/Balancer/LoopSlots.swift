@@ -13,6 +13,17 @@ struct PoolSlot {
     var queueTimeout: Int64 = 0
     var holdUntil: Int64 = .min
     var connectTimeout: Int64 = 0
+    /// What is said to endpoints first.
+    var proxyProtocol: ProxyHeader.Version?
+    /// Whether sessions are logged; the pipe they are logged to, -1 is none; and lines that it has not taken.
+    var logsSessions = false
+    var sessionLog: Int32 = -1
+    var droppedLines: UInt64 = 0
+    /// Connections of this loop.
+    var current: UInt32 = 0
+    /// Open connections that end by `idleTimeout`, and those by `finTimeout`.
+    var idle = IdleWheel()
+    var halfClosed = IdleWheel()
     /// Those that wait for an endpoint, by the time of their accept.
     var waiting = ConnectionList()
     /// Those whose connect has begun, by its time.
@@ -53,6 +64,26 @@ struct ListenerSlot {
     var share: UInt8 = 1
     var lastRound: UInt32 = 0
     var counters: UnsafeMutablePointer<CounterBlock>
+    var rules: Rules = []
+    /// The peers that may connect; nil: all.
+    var allowed: AddressRanges?
+
+    /// What its connections need before they are assigned.
+    struct Rules: OptionSet, BitwiseCopyable {
+        let rawValue: UInt8
+        /// Something wants to know the client's address.
+        static let address = Rules(rawValue: 1)
+        /// Not every peer may connect.
+        static let allow = Rules(rawValue: 2)
+        /// The header of the PROXY protocol comes first.
+        static let greeting = Rules(rawValue: 4)
+        /// An address may have so many connections only.
+        static let limit = Rules(rawValue: 8)
+        /// A connection has `SessionDetails`.
+        static let details = Rules(rawValue: 16)
+        /// Those that can turn a connection away.
+        static let admission: Rules = [.allow, .greeting, .limit]
+    }
 }
 
 /// Numbered slots in raw memory that grow when a table comes, never in between.

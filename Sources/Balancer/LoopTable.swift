@@ -10,12 +10,15 @@ extension LoopCore {
             switch command {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
+            case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
             case .stop: stop()
             }
         }
     }
 
     private mutating func take(_ table: Routing) {
+        // Their pool and its pipe may go with the table before.
+        writeSessionLines()
         epoch &+= 1
         takeEndpoints(of: table)
         takePools(of: table)
@@ -24,6 +27,7 @@ extension LoopCore {
         for number in pools.numbers { settleQueue(number) }
         forgetPools()
         forgetEndpoints()
+        sessionLogs = sessionLogs.filter { poolNumbers[$0.key] != nil }
         nextTimer = now
         report(.applied(loop: number, table: table.number, busy: busyEndpoints))
     }
@@ -88,6 +92,10 @@ extension LoopCore {
             slot.pointee.queueTimeout = pool.queueTimeout
             slot.pointee.holdUntil = pool.holdUntil
             slot.pointee.connectTimeout = pool.connectTimeout
+            slot.pointee.proxyProtocol = pool.proxyProtocol
+            slot.pointee.logsSessions = pool.logsSessions
+            slot.pointee.sessionLog = sessionLogs[pool.service]?.raw ?? -1
+            takeTimeouts(number, idle: pool.idleTimeout, halfClosed: min(pool.finTimeout, pool.idleTimeout))
         }
         for number in pools.numbers where pools[number].pointee.isGone {
             pools[number].pointee.activeCount = 0
@@ -106,11 +114,14 @@ extension LoopCore {
                 if let slotNumber = known.removeValue(forKey: listener.socket.raw) {
                     listeners[slotNumber].pointee.pool = poolNumber
                     listeners[slotNumber].pointee.counters = counters
+                    listeners[slotNumber].pointee.rules = listener.rules
+                    listeners[slotNumber].pointee.allowed = listener.allowed?.ranges
                 } else {
                     let slotNumber = listeners.insert(
                         ListenerSlot(
                             socket: listener.socket.raw, pool: poolNumber,
-                            isUnix: supd_is_unix(listener.socket.raw) != 0, counters: counters))
+                            isUnix: supd_is_unix(listener.socket.raw) != 0, counters: counters,
+                            rules: listener.rules, allowed: listener.allowed?.ranges))
                     watchListener(slotNumber)
                 }
             }
@@ -133,10 +144,10 @@ extension LoopCore {
         }
     }
 
-    /// Forgets pools that left the table once no connect of theirs is under way.
+    /// Forgets pools that left the table once they have no connection.
     private mutating func forgetPools() {
         for (service, number) in poolNumbers
-        where pools[number].pointee.isGone && pools[number].pointee.connecting.first == 0 {
+        where pools[number].pointee.isGone && pools[number].pointee.current == 0 {
             pools[number].pointee.active.deallocate()
             pools.remove(number)
             poolNumbers[service] = nil
@@ -179,8 +190,9 @@ extension LoopCore {
             listeners[number].pointee.isWatched = false
         }
         for index in 0..<connections.highWater where reference(index).head.pointee.generation != 0 {
-            close(reference(index), reset: true)
+            close(reference(index), reset: true, .stopped)
         }
+        writeSessionLines()
         for number in pools.numbers { pools[number].pointee.active.deallocate() }
     }
 }

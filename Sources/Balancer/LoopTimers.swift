@@ -16,7 +16,9 @@ extension LoopCore {
         if retryAt <= now { retryQueues() }
         if acceptsAgainAt <= now { resumeAccepting() }
         if resetCheckAt <= now { checkResets() }
+        expireGreeting()
         expireDiscarding()
+        if silenceDue <= now { expireSilent() }
         if drainingCount > 0 { cutDrained() }
         nextTimer = earliestTimer(expiring: true)
     }
@@ -32,7 +34,12 @@ extension LoopCore {
     }
 
     private mutating func earliestTimer(expiring: Bool) -> Int64 {
-        var earliest = min(retryAt, acceptsAgainAt, resetCheckAt)
+        if silentCount == 0 { silenceDue = .max }
+        var earliest = min(retryAt, acceptsAgainAt, resetCheckAt, silenceDue)
+        if greeting.first > 0 {
+            let since = reference(greeting.first - 1).head.pointee.since
+            earliest = min(earliest, saturatingSum(since, Self.greetingPatience))
+        }
         if discarding.first > 0 {
             let since = reference(discarding.first - 1).head.pointee.since
             earliest = min(earliest, saturatingSum(since, Self.discardPatience))
@@ -78,7 +85,7 @@ extension LoopCore {
             let connection = reference(pool.pointee.connecting.first - 1)
             let due = saturatingSum(connection.head.pointee.since, pool.pointee.connectTimeout)
             if due > now { return due }
-            connectFailed(connection)
+            connectFailed(connection, .endpointTimeout)
         }
         return .max
     }
@@ -87,7 +94,7 @@ extension LoopCore {
         while discarding.first > 0 {
             let connection = reference(discarding.first - 1)
             guard saturatingSum(connection.head.pointee.since, Self.discardPatience) <= now else { return }
-            close(connection, reset: true)
+            close(connection, reset: true, .clientTimeout)
         }
     }
 
@@ -100,7 +107,7 @@ extension LoopCore {
                 guard connection.head.pointee.generation != 0, connection.head.pointee.endpoint == number + 1 else {
                     continue
                 }
-                close(connection, reset: true)
+                close(connection, reset: true, .drained)
             }
         }
     }

@@ -10,7 +10,7 @@ extension LoopCore {
     /// Puts a connection into its pool's queue: the oldest first, also when it was tried in vain meanwhile.
     mutating func enqueue(_ connection: ConnectionReference) {
         let head = connection.head
-        guard watchClient(connection) else { return close(connection, reset: true) }
+        guard watchClient(connection) else { return close(connection, reset: true, .shortage) }
         let pool = pools[head.pointee.pool]
         head.pointee.phase = .waiting
         // One that was tried in vain is the oldest, a new one the youngest: no walk is long.
@@ -22,12 +22,12 @@ extension LoopCore {
         }
         pool.pointee.waiting.insert(connection, after: previous, in: connections)
         waitingCount += 1
-        head.pointee.front.pointee.queued.add()
+        head.pointee.front.pointee.countQueued()
         nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
     }
 
     /// Watches for a client that goes away.
-    private func watchClient(_ connection: ConnectionReference) -> Bool {
+    func watchClient(_ connection: ConnectionReference) -> Bool {
         let head = connection.head
         if head.pointee.isWatched { return true }
         let word = EventWord(connection: connection.index, generation: head.pointee.generation, side: .client)
@@ -61,7 +61,9 @@ extension LoopCore {
     /// An event of a client that waits. An end of its input is no reason to go: it may have sent its request and wait
     /// for the answer.
     mutating func waitingEvent(_ seen: EpollSet.Interest, _ connection: ConnectionReference) {
-        if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) { close(connection, reset: false) }
+        if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) {
+            close(connection, reset: false, .client)
+        }
     }
 
     /// Whether a client whose socket hangs up has left nothing to deliver. A TCP client was reset then; a Unix client
@@ -103,10 +105,10 @@ extension LoopCore {
         assign(connection, after: nil)
     }
 
-    /// Resets a connection that has reached no endpoint and belongs to no list.
-    mutating func turnAway(_ connection: ConnectionReference) {
+    /// Resets a connection that has reached no endpoint.
+    mutating func turnAway(_ connection: ConnectionReference, _ cause: EndState.Cause = .refused) {
         connection.head.pointee.front.pointee.turnedAway.add()
-        close(connection, reset: true)
+        close(connection, reset: true, cause)
     }
 
     /// Turns away all that wait in a pool's queue.
@@ -123,7 +125,7 @@ extension LoopCore {
             let connection = reference(pool.pointee.waiting.first - 1)
             let expiry = pool.pointee.expiry(acceptedAt: connection.head.pointee.accepted)
             if expiry > now { return expiry }
-            turnAway(connection)
+            turnAway(connection, .endpointTimeout)
         }
         return .max
     }

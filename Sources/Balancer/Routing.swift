@@ -6,6 +6,8 @@ final class Routing: Sendable {
     struct Listener: Sendable {
         let socket: Descriptor
         let counters: CounterSet
+        let rules: ListenerSlot.Rules
+        let allowed: AddressList?
     }
 
     struct Endpoint: Sendable {
@@ -25,6 +27,10 @@ final class Routing: Sendable {
         let holdUntil: Int64
         let connectTimeout: Int64
         let drainTimeout: Int64
+        let idleTimeout: Int64
+        let finTimeout: Int64
+        let proxyProtocol: ProxyHeader.Version?
+        let logsSessions: Bool
     }
 
     let revision: UInt64

@@ -37,10 +37,14 @@ struct TableCompiler {
             var sockets: [Routing.Listener] = []
             for front in pool.fronts {
                 let counters = counters(FrontKey(service: pool.service, address: front.address))
+                counters.addresses.set(limit: front.maxConnectionsPerAddress)
+                let rules = Self.rules(front, pool)
+                let allowed = front.allow.map { AddressList($0) }
                 // A socket belongs to one front, whatever the table says.
                 for name in front.listeners where taken.insert(name).inserted {
                     if let socket = listeners[name] {
-                        sockets.append(Routing.Listener(socket: socket, counters: counters))
+                        sockets.append(
+                            Routing.Listener(socket: socket, counters: counters, rules: rules, allowed: allowed))
                     } else {
                         missing.append(name)
                     }
@@ -58,21 +62,37 @@ struct TableCompiler {
                     service: pool.service, cursor: cursor, listeners: sockets, endpoints: endpoints,
                     refuses: pool.emptiness == .refuse, queueTimeout: max(0, pool.queueTimeout),
                     holdUntil: pool.holdUntil ?? .min, connectTimeout: max(1_000_000, pool.connectTimeout),
-                    drainTimeout: max(0, pool.drainTimeout)))
+                    drainTimeout: max(0, pool.drainTimeout),
+                    idleTimeout: pool.idleTimeout.map { max(1_000_000, $0) } ?? .max,
+                    finTimeout: max(1_000_000, pool.finTimeout),
+                    proxyProtocol: pool.proxyProtocol.map { $0 == .v1 ? .v1 : .v2 }, logsSessions: pool.logsSessions))
         }
         return Routing(revision: table.revision, number: number, pools: pools)
     }
 
+    /// What the connections of a front need before they are assigned.
+    private static func rules(_ front: RoutingTable.Front, _ pool: RoutingTable.Pool) -> ListenerSlot.Rules {
+        var rules: ListenerSlot.Rules = []
+        if front.allow != nil { rules.formUnion([.allow, .address]) }
+        if front.acceptsProxyProtocol { rules.formUnion([.greeting, .address]) }
+        if front.maxConnectionsPerAddress != nil { rules.formUnion([.limit, .address]) }
+        if pool.logsSessions { rules.formUnion([.details, .address]) }
+        if pool.proxyProtocol != nil { rules.insert(.address) }
+        if pool.proxyProtocol != nil, front.acceptsProxyProtocol { rules.insert(.details) }
+        if pool.algorithm == .source { rules.insert(.address) }
+        return rules
+    }
+
     private mutating func counters(_ key: FrontKey) -> CounterSet {
         if let known = fronts[key] { return known }
-        let fresh = CounterSet(loops: loops)
+        let fresh = CounterSet(loops: loops, label: key.address)
         fronts[key] = fresh
         return fresh
     }
 
     private mutating func counters(of instance: String, service: String) -> CounterSet {
         if let known = instances[instance] { return known.counters }
-        let fresh = CounterSet(loops: loops)
+        let fresh = CounterSet(loops: loops, label: instance)
         instances[instance] = Instance(service: service, counters: fresh)
         return fresh
     }
@@ -97,22 +117,23 @@ struct TableCompiler {
 
     /// All counters, in the order of a table; instances that it does not name at the moment come after those it does.
     func counters(_ table: RoutingTable, acceptPauses: UInt64) -> BalancerCounters {
+        let now = monotonicNanoseconds()
         var result = BalancerCounters(acceptPauses: acceptPauses)
         var listed: Set<String> = []
         for pool in table.pools {
             for front in pool.fronts {
                 guard let set = fronts[FrontKey(service: pool.service, address: front.address)] else { continue }
                 result.fronts.append(
-                    BalancerCounters.Front(service: pool.service, address: front.address, counts: set.sum))
+                    BalancerCounters.Front(service: pool.service, address: front.address, counts: set.sum(at: now)))
             }
             for endpoint in pool.endpoints where listed.insert(endpoint.instance).inserted {
                 guard let known = instances[endpoint.instance] else { continue }
                 result.endpoints.append(
-                    BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum))
+                    BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum(at: now)))
             }
         }
         for (name, known) in instances.sorted(by: { $0.key < $1.key }) where !listed.contains(name) {
-            result.endpoints.append(BalancerCounters.Endpoint(instance: name, counts: known.counters.sum))
+            result.endpoints.append(BalancerCounters.Endpoint(instance: name, counts: known.counters.sum(at: now)))
         }
         return result
     }

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "supd_stream.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -79,6 +80,49 @@ int supd_accept(int listener) {
     return (int)RESULT(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+static void tell_address(const struct sockaddr_storage *from, struct supd_address *to) {
+    *to = (struct supd_address){.length = 0};
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *address = (const void *)from;
+        memcpy(to->bytes, &address->sin_addr, 4);
+        to->port = ntohs(address->sin_port);
+        to->length = 4;
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *address = (const void *)from;
+        memcpy(to->bytes, &address->sin6_addr, 16);
+        to->port = ntohs(address->sin6_port);
+        to->length = 16;
+    }
+}
+
+int supd_accept_from(int listener, struct supd_address *peer) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(syscall(SYS_accept4, listener, &address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (result >= 0) tell_address(&address, peer);
+    return result;
+}
+
+int supd_local_address(int socket, struct supd_address *local) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(getsockname(socket, (struct sockaddr *)&address, &length));
+    if (result == 0) tell_address(&address, local);
+    return result;
+}
+
+int supd_format_address(const struct supd_address *address, char text[46]) {
+    int family = address->length == 16 ? AF_INET6 : AF_INET;
+    return inet_ntop(family, address->bytes, text, 46) == NULL ? 0 : (int)strlen(text);
+}
+
+int supd_parse_address(const char *text, int is_ipv6, struct supd_address *address) {
+    *address = (struct supd_address){.length = is_ipv6 ? 16 : 4};
+    return inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, address->bytes) == 1 ? 0 : -EINVAL;
+}
+
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {
     return RESULT(syscall(SYS_recvfrom, socket, buffer, capacity, flags, NULL, NULL));
 }
@@ -138,14 +182,46 @@ int supd_prepare_listener(int socket) {
     }
     if (!supd_is_unix(socket)) {
         (void)supd_set_no_delay(socket);
-        // Inherited by accepted sockets: a client that is gone without a word must not be kept for ever.
-        int on = 1;
-        int idle = 300;
-        (void)setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-        (void)setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
     }
-    int flags = fcntl(socket, F_GETFL);
-    return flags < 0 ? -errno : (int)RESULT(fcntl(socket, F_SETFL, flags | O_NONBLOCK));
+    return supd_set_non_blocking(socket);
+}
+
+static void set_number(int socket, int level, int name, int value, int *failure) {
+    if (setsockopt(socket, level, name, &value, sizeof value) < 0 && *failure == 0) {
+        *failure = -errno;
+    }
+}
+
+int supd_set_listener_options(int socket, const struct supd_listener_options *options) {
+    int failure = 0;
+    if (!supd_is_unix(socket)) {
+        int idle = options->keep_alive;
+        set_number(socket, SOL_SOCKET, SO_KEEPALIVE, idle > 0, &failure);
+        if (idle > 0) {
+            set_number(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle, &failure);
+            set_number(socket, IPPROTO_TCP, TCP_KEEPINTVL, idle < 4 ? 1 : idle / 4, &failure);
+            set_number(socket, IPPROTO_TCP, TCP_KEEPCNT, 4, &failure);
+        }
+        // Where it is set it also decides, in place of the number of probes, when a silent client is given up.
+        set_number(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, options->user_timeout, &failure);
+        // A client whose server speaks first (SSH, SMTP, MySQL) sends nothing until it was greeted, and so would wait
+        // for the whole of this time: it is for protocols in which clients speak first, and off unless asked for.
+        set_number(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept, &failure);
+    }
+    // On a socket that is listening already this changes the backlog, and nothing else.
+    if (listen(socket, options->backlog) < 0 && failure == 0) {
+        failure = -errno;
+    }
+    return failure;
+}
+
+int supd_set_non_blocking(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? -errno : (int)RESULT(fcntl(descriptor, F_SETFL, flags | O_NONBLOCK));
+}
+
+ssize_t supd_write(int descriptor, const void *bytes, size_t count) {
+    return RESULT(syscall(SYS_write, descriptor, bytes, count));
 }
 
 int supd_ephemeral_ports(int *first, int *last) {

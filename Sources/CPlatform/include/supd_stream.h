@@ -56,6 +56,20 @@ int64_t supd_coarse_clock(void);
 
 /// accept4(2) of a non-blocking, close-on-exec socket.
 int supd_accept(int listener);
+/// An address as the kernel tells it: 4 or 16 bytes in network byte order, and a port; a length of 0 is no such address.
+struct supd_address {
+    uint8_t bytes[16];
+    uint16_t port;
+    uint8_t length;
+};
+/// The same accept4(2), which also tells who the peer is.
+int supd_accept_from(int listener, struct supd_address *peer);
+/// The address a client has connected to: getsockname(2). Returns 0 or -errno.
+int supd_local_address(int socket, struct supd_address *local);
+/// Writes an address without its port as text, with a 0 behind it: inet_ntop(3). Returns the length.
+int supd_format_address(const struct supd_address *address, char text[46]);
+/// Reads an address without a port; `text` ends with 0: inet_pton(3). Returns 0, or -EINVAL.
+int supd_parse_address(const char *text, int is_ipv6, struct supd_address *address);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
 /// send(2) without SIGPIPE.
@@ -79,6 +93,23 @@ int supd_set_urgent_inline(int socket);
 /// Checks that a descriptor is a listening stream socket (SO_ACCEPTCONN), and makes it non-blocking and, if it is TCP,
 /// hand TCP_NODELAY on to what it accepts. Returns 0, or -errno.
 int supd_prepare_listener(int socket);
+/// The options of a listening socket that an operator chooses; see tcp(7).
+struct supd_listener_options {
+    /// Seconds of silence after which a client is probed, four times at a quarter of it; 0: never. At most 32767.
+    int keep_alive;
+    /// TCP_USER_TIMEOUT in milliseconds; 0: the kernel's own.
+    int user_timeout;
+    /// TCP_DEFER_ACCEPT in seconds; 0: off.
+    int defer_accept;
+    int backlog;
+};
+/// Sets the options; sockets that are accepted from then on inherit them. On a Unix socket the backlog alone. Returns 0,
+/// or the first -errno; the others are set nevertheless.
+int supd_set_listener_options(int socket, const struct supd_listener_options *options);
+/// Makes a descriptor non-blocking: fcntl(2) O_NONBLOCK. Returns 0, or -errno.
+int supd_set_non_blocking(int descriptor);
+/// write(2).
+ssize_t supd_write(int descriptor, const void *bytes, size_t count);
 /// Reads net.ipv4.ip_local_port_range of the network namespace. Returns 0, or -1.
 int supd_ephemeral_ports(int *first, int *last);
 /// Whether the socket is AF_UNIX: getsockopt(2) SO_DOMAIN.
