@@ -69,6 +69,7 @@ package actor BalancerEngine {
                 .hello(version: linkVersion, listeners: listeners.keys.sorted(), revision: progress.revision))
         case .listener(let id): take(listener: id, descriptors.first)
         case .table(let table): take(table)
+        case .sessionLog: break
         case .queryCounters(let query):
             // Connections that were in the way of forgetting at the last table may have ended since.
             if progress.isSettled { compiler.forget(except: table) }
@@ -128,10 +129,12 @@ package actor BalancerEngine {
         compiler = TableCompiler(loops: count)
         progress = TableProgress(loops: count)
         do throws(SystemError) {
+            var mailboxes: [LoopMailbox] = []
+            for _ in 0..<count { mailboxes.append(try LoopMailbox()) }
             for number in 0..<count {
                 loops.append(
                     try Loop(
-                        number: number, limits: limits, ephemeralPorts: ports,
+                        number: number, limits: limits, ephemeralPorts: ports, mailboxes: mailboxes,
                         report: { [weak self] report in self?.perform { $0.take(report) } },
                         stopped: { [weak self] in self?.perform { $0.loopStopped() } }))
                 runningLoops += 1

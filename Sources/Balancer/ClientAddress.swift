@@ -1,3 +1,5 @@
+import CPlatform
+
 /// Who a client is: 16 bytes of address and a port.
 ///
 /// An IPv4 address is kept as IPv6 maps it (::ffff:a.b.c.d), so that the two spellings of one client are one value. A
@@ -34,6 +36,21 @@ struct ClientAddress: Equatable, BitwiseCopyable {
         }
         family = high == 0 && low & ~0xffff_ffff == Self.mapped ? .ipv4 : .ipv6
         self.port = port
+    }
+
+    /// The peer of a socket, by getpeername(2); nobody if that fails or it is no TCP socket.
+    init(peerOf socket: Int32) {
+        var found = supd_address()
+        self = supd_peer_address(socket, &found) == 0 ? ClientAddress(found) : ClientAddress()
+    }
+
+    /// As accept4(2) has told.
+    init(_ address: supd_address) {
+        let known = withUnsafeBytes(of: address.bytes) { bytes in
+            ClientAddress(
+                bytes: UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(address.length))), port: address.port)
+        }
+        self = known ?? ClientAddress()
     }
 
     /// A number that is the same for all connections of one client, whatever its port, and spread over 64 bits.

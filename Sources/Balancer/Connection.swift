@@ -25,13 +25,17 @@ struct ConnectionHead {
     var pool: UInt32 = 0
     /// The endpoint's slot + 1; 0 is none.
     var endpoint: UInt32 = 0
-    /// The choice of an endpoint: how many were tried, the first one's position in the table, where the walk over the
-    /// others began and how far it is; and the table those positions belong to.
-    var tried: UInt16 = 0
+    /// The choice of an endpoint, see `LoopChoosing`: how far it is; the position of the first one in the table, or by
+    /// address the last one's; where the walk over the others began and how far it is; the table that those positions
+    /// belong to, and when it began.
+    var choice = ChoiceStage.begins
+    /// Whether it is counted among those that wait in all loops.
+    var isQueued = false
     var firstChoice: UInt16 = 0
     var walkStart: UInt16 = 0
     var walked: UInt16 = 0
     var choiceEpoch: UInt32 = 0
+    var choiceBegan: Int64 = 0
     /// Bytes of the client that were read and thrown away.
     var discarded: UInt32 = 0
     /// When the phase began, and when the client was accepted, on the coarse monotonic clock.
@@ -41,6 +45,18 @@ struct ConnectionHead {
     var arrival: UInt64 = 0
     /// The front's counters.
     var front: UnsafeMutablePointer<CounterBlock>
+    /// Who the client is, if anyone needs to know.
+    var client = ClientAddress()
+
+    /// How far the choice of an endpoint is.
+    enum ChoiceStage: UInt8 {
+        /// None was tried.
+        case begins
+        /// One was tried.
+        case first
+        /// The others are tried, each once.
+        case others
+    }
 
     /// What a connection is doing.
     enum Phase: UInt8 {

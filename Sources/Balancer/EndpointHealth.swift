@@ -100,5 +100,13 @@ struct EndpointHealth: Equatable {
         return changed
     }
 
+    /// Fewer may be aside: back into service, with what is held against it.
+    mutating func putBack() -> Bool {
+        guard state != .inService else { return false }
+        state = .inService
+        instant = 0
+        return true
+    }
+
     private static func cut(_ instant: Int64) -> Int64 { instant & ~1023 }
 }

@@ -22,8 +22,11 @@ extension LoopCore {
                 pauseAccepting("all \(connections.capacity) places for connections of a loop are taken")
                 return
             }
-            let socket = acceptOne(listeners[number].pointee.socket)
+            guard listeners[number].pointee.limit == 0 || takeFrontPlace(number) else { return }
+            var client = supd_address()
+            let socket = acceptOne(listeners[number], &client)
             if socket < 0 {
+                releaseFrontPlace(listeners[number].pointee.counters)
                 switch -socket {
                 case EAGAIN:
                     listeners[number].pointee.share = max(1, accepted)
@@ -37,21 +40,30 @@ extension LoopCore {
                     return
                 }
             }
-            admit(socket, listeners[number])
+            if !admit(socket, listeners[number], client) {
+                releaseFrontPlace(listeners[number].pointee.counters)
+            } else if listeners[number].pointee.limit > 0 {
+                shareFront(listeners[number])
+            }
         }
         listeners[number].pointee.share = min(share + 1, Self.acceptShare)
     }
 
-    private mutating func acceptOne(_ listener: Int32) -> Int32 {
+    private mutating func acceptOne(
+        _ listener: UnsafeMutablePointer<ListenerSlot>, _ client: inout supd_address
+    ) -> Int32 {
         if forcedAcceptFailures > 0 {
             forcedAcceptFailures -= 1
             return -forcedAcceptError
         }
-        return supd_accept(listener)
+        return listener.pointee.needsAddress
+            ? supd_accept_from(listener.pointee.socket, &client) : supd_accept(listener.pointee.socket)
     }
 
-    /// Takes an accepted socket on.
-    private mutating func admit(_ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>) {
+    /// Takes an accepted socket on. Returns whether a connection has come of it, which has a place of the front.
+    private mutating func admit(
+        _ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>, _ address: supd_address
+    ) -> Bool {
         let counters = listener.pointee.counters
         counters.pointee.total.add()
         let pool = pools[listener.pointee.pool]
@@ -59,9 +71,12 @@ extension LoopCore {
             counters.pointee.turnedAway.add()
             supd_reset_on_close(socket)
             supd_close(socket)
-            return
+            return false
         }
-        guard let index = connections.allocate() else { return supd_close(socket) }
+        guard let index = connections.allocate() else {
+            supd_close(socket)
+            return false
+        }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
         generation = (generation &+ 1) & EventWord.generationMask
@@ -72,13 +87,15 @@ extension LoopCore {
         head.accepted = now
         arrivals += 1
         head.arrival = arrivals
+        if listener.pointee.needsAddress { head.client = ClientAddress(address) }
         connection.initialize(head)
         let client = connection.side(.client)
         client.pointee.socket = socket
         // TCP_NODELAY is inherited from the listener.
         client.pointee.flags = listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : .sendsPromptly
         counters.pointee.current.add()
-        assign(connection, after: nil)
+        if mustQueue(pool) { queueBehind(connection) } else { assign(connection, after: nil) }
+        return true
     }
 
     // MARK: Pauses
@@ -107,7 +124,7 @@ extension LoopCore {
 
     /// Watches a listener, unless accepting is paused.
     mutating func watchListener(_ number: UInt32) {
-        guard !isAcceptPaused, !listeners[number].pointee.isWatched else { return }
+        guard !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull else { return }
         let result = set.add(
             listeners[number].pointee.socket, [.input, .exclusive],
             word: EventWord(kind: .listener, index: number).bits)

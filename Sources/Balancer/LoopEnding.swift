@@ -210,6 +210,9 @@ extension LoopCore {
         closeSocket(connection.side(.client), reset: reset)
         closeSocket(connection.side(.endpoint), reset: reset)
         leaveEndpoint(connection)
+        if head.pointee.isQueued { releaseQueuePlace(connection) }
+        // The counters may be gone once nothing is counted there any more.
+        releaseFrontPlace(head.pointee.front)
         head.pointee.front.pointee.current.drop()
         head.pointee.generation = 0
         connections.free(connection.index)
@@ -234,8 +237,7 @@ extension LoopCore {
             leaveConnecting(connection)
             // Those in the queue behind it rely on how its connect ends.
             if pools[connection.head.pointee.pool].pointee.waiting.first > 0 {
-                retryAt = now
-                nextTimer = now
+                retry(at: now)
             }
         case .assigning, .open: break
         case .resetting: resetting.remove(connection, in: connections)

@@ -10,7 +10,11 @@ extension LoopCore {
     /// Puts a connection into its pool's queue: the oldest first, also when it was tried in vain meanwhile.
     mutating func enqueue(_ connection: ConnectionReference) {
         let head = connection.head
+        guard head.pointee.isQueued || takeQueuePlace(connection) else { return turnAway(connection, isLimited: true) }
         guard watchClient(connection) else { return close(connection, reset: true) }
+        if connection.side(.client).pointee.flags.contains(.peerEnded), hasLeft(connection) {
+            return close(connection, reset: true)
+        }
         let pool = pools[head.pointee.pool]
         head.pointee.phase = .waiting
         // One that was tried in vain is the oldest, a new one the youngest: no walk is long.
@@ -41,10 +45,9 @@ extension LoopCore {
     /// A shortage of our own: the connection waits until something of ours is free again.
     mutating func waitForMeans(_ connection: ConnectionReference, _ code: Int32) {
         reportShortage("cannot connect: \(errorMessage(code)); the connection waits")
-        connection.head.pointee.tried = 0
+        connection.head.pointee.choice = .begins
         isShort = true
-        retryAt = min(retryAt, saturatingSum(now, Self.retryPause))
-        nextTimer = min(nextTimer, retryAt)
+        retry(at: saturatingSum(now, Self.retryPause))
         enqueue(connection)
         if code == ENOMEM || code == EMFILE || code == ENFILE || code == ENOBUFS {
             pauseAccepting(errorMessage(code))
@@ -58,9 +61,11 @@ extension LoopCore {
         connection.head.pointee.front.pointee.queued.drop()
     }
 
-    /// An event of a client that waits. An end of its input is no reason to go: it may have sent its request and wait
-    /// for the answer.
+    /// An event of a client that waits. An end of its input is no reason to go if something came before: it may have
+    /// sent its request and wait for the answer. One that has said nothing at all has left: such are the probes of
+    /// others, which would fill the queue.
     mutating func waitingEvent(_ seen: EpollSet.Interest, _ connection: ConnectionReference) {
+        if seen.contains(.peerShutdown), hasLeft(connection) { return close(connection, reset: true) }
         if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) { close(connection, reset: false) }
     }
 
@@ -69,6 +74,17 @@ extension LoopCore {
     func clientVanished(_ connection: ConnectionReference) -> Bool {
         guard connection.head.pointee.isUnixFront else { return true }
         return supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) <= 0
+    }
+
+    /// Whether a client that has ended its input had sent nothing before.
+    func hasLeft(_ connection: ConnectionReference) -> Bool {
+        supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) == 0
+    }
+
+    /// A connect to one of a pool's endpoints has succeeded: what refused others may take them now.
+    mutating func othersMayConnect(_ number: UInt32) {
+        guard pools[number].pointee.waiting.first > 0 else { return }
+        if pools[number].pointee.limit > 0 { serveSoon(number) } else { serveQueue(number) }
     }
 
     /// Assigns all that wait in a pool's queue now.
@@ -90,21 +106,23 @@ extension LoopCore {
     mutating func retryQueues() {
         retryAt = .max
         isShort = false
+        for number in limitedPools { serveSoon(number) }
         for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
             let pool = pools[number]
-            guard pool.pointee.activeCount > 0 else { continue }
+            guard pool.pointee.limit == 0, pool.pointee.activeCount > 0 else { continue }
             takeFirst(reference(pool.pointee.waiting.first - 1))
         }
     }
 
-    private mutating func takeFirst(_ connection: ConnectionReference) {
+    mutating func takeFirst(_ connection: ConnectionReference) {
         leaveQueue(connection)
         connection.head.pointee.phase = .assigning
         assign(connection, after: nil)
     }
 
     /// Resets a connection that has reached no endpoint and belongs to no list.
-    mutating func turnAway(_ connection: ConnectionReference) {
+    mutating func turnAway(_ connection: ConnectionReference, isLimited: Bool = false) {
+        if isLimited { connection.head.pointee.front.pointee.limited.add() }
         connection.head.pointee.front.pointee.turnedAway.add()
         close(connection, reset: true)
     }

@@ -79,6 +79,39 @@ int supd_accept(int listener) {
     return (int)RESULT(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+static void tell_address(const struct sockaddr_storage *from, struct supd_address *to) {
+    *to = (struct supd_address){.length = 0};
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *address = (const void *)from;
+        memcpy(to->bytes, &address->sin_addr, 4);
+        to->port = ntohs(address->sin_port);
+        to->length = 4;
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *address = (const void *)from;
+        memcpy(to->bytes, &address->sin6_addr, 16);
+        to->port = ntohs(address->sin6_port);
+        to->length = 16;
+    }
+}
+
+int supd_accept_from(int listener, struct supd_address *peer) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(syscall(SYS_accept4, listener, &address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (result >= 0) tell_address(&address, peer);
+    return result;
+}
+
+int supd_peer_address(int socket, struct supd_address *peer) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(getpeername(socket, (struct sockaddr *)&address, &length));
+    if (result == 0) tell_address(&address, peer);
+    return result;
+}
+
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {
     return RESULT(syscall(SYS_recvfrom, socket, buffer, capacity, flags, NULL, NULL));
 }

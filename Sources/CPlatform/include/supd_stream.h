@@ -56,6 +56,16 @@ int64_t supd_coarse_clock(void);
 
 /// accept4(2) of a non-blocking, close-on-exec socket.
 int supd_accept(int listener);
+/// An address as the kernel tells it: 4 or 16 bytes in network byte order, and a port; a length of 0 is no such address.
+struct supd_address {
+    uint8_t bytes[16];
+    uint16_t port;
+    uint8_t length;
+};
+/// The same accept4(2), which also tells who the peer is.
+int supd_accept_from(int listener, struct supd_address *peer);
+/// getpeername(2). Returns 0 or -errno.
+int supd_peer_address(int socket, struct supd_address *peer);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
 /// send(2) without SIGPIPE.
