@@ -80,7 +80,8 @@ final class LoopMailbox: Sendable {
     var progress: LoopProgress {
         LoopProgress(
             wakeUps: wakeUps.load(ordering: .relaxed),
-            hasWork: isInTurn.load(ordering: .relaxed) || commands.withLock { !$0.isEmpty })
+            hasWork: isInTurn.load(ordering: .relaxed) || isCalled.load(ordering: .relaxed)
+                || commands.withLock { !$0.isEmpty })
     }
 
     /// Clears the eventfd, then takes what was sent.

@@ -6,7 +6,7 @@ extension LoopCore {
     /// An endpoint has refused a connect that was begun at `began`, or has not answered it in time.
     mutating func endpointFailed(_ number: UInt32, began: Int64) {
         let endpoint = endpoints[number]
-        guard endpoint.pointee.isActive else { return }
+        guard endpoint.pointee.pool != EndpointSlot.noPool else { return }
         let pool = pools[endpoint.pointee.pool]
         // The only one stays in service whatever happens.
         let health = endpoint.pointee.health
@@ -28,7 +28,7 @@ extension LoopCore {
     private mutating func putBack(_ number: UInt32) {
         let endpoint = endpoints[number]
         let health = endpoint.pointee.health
-        guard endpoint.pointee.isActive else {
+        guard endpoint.pointee.pool != EndpointSlot.noPool else {
             _ = health.pointee.updateHealth { $0.succeeded() }
             return
         }
@@ -49,7 +49,9 @@ extension LoopCore {
 
     private func countAside(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int {
         var count = 0
-        for position in 0..<Int(pool.pointee.activeCount) where health(position, pool).state != .inService { count += 1 }
+        for position in 0..<Int(pool.pointee.activeCount) where health(position, pool).state != .inService {
+            count += 1
+        }
         return count
     }
 

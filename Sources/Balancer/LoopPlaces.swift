@@ -41,8 +41,8 @@ extension LoopCore {
     private func lowerLoad(_ number: UInt32) -> UInt32? {
         let endpoint = endpoints[number]
         endpoint.pointee.load.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-        return endpoint.pointee.isActive && pools[endpoint.pointee.pool].pointee.limit > 0
-            ? endpoint.pointee.pool : nil
+        let pool = endpoint.pointee.pool
+        return pool != EndpointSlot.noPool && pools[pool].pointee.limit > 0 ? pool : nil
     }
 
     /// Gives back a place whose connect has failed.
@@ -123,6 +123,15 @@ extension LoopCore {
         poolsToServe = number + 1
     }
 
+    /// Forgets which pools are to be served: a new table looks at all of them.
+    mutating func forgetCalls() {
+        while poolsToServe > 0 {
+            let pool = pools[poolsToServe - 1]
+            pool.pointee.isToServe = false
+            poolsToServe = pool.pointee.nextToServe
+        }
+    }
+
     /// Does what calls, of this loop and of others, have asked for.
     mutating func answerCalls() {
         if wasCalled {
@@ -167,7 +176,10 @@ extension LoopCore {
             }
             if pool.pointee.waiting.first == 0 { break }
         }
-        if pool.pointee.waiting.first > 0 { retry(at: nextTrial(pool)) }
+        if pool.pointee.waiting.first > 0 {
+            let trial = nextTrial(pool)
+            if trial != .max { retry(at: max(trial, saturatingSum(now, Self.retryPause))) }
+        }
     }
 
     // MARK: Places at fronts

@@ -72,8 +72,8 @@ struct EndpointSlot {
     /// When what is left of its connections is cut.
     var cutAt = Int64.max
     var counters: UnsafeMutablePointer<CounterBlock>
-    /// The pool, while it is active.
-    var pool: UInt32 = 0
+    /// The pool that it is active in, or `noPool`.
+    var pool = EndpointSlot.noPool
     /// What is shared with the other loops, kept alive by this slot; and its parts.
     var share: Unmanaged<EndpointShare>
     var load: UnsafeMutablePointer<Atomic<Int>>
@@ -82,6 +82,8 @@ struct EndpointSlot {
     var isCounted = false
     var instanceHash: UInt64
     var activated: Int64
+
+    static let noPool = UInt32.max
 
     init(_ endpoint: Routing.Endpoint, counters: UnsafeMutablePointer<CounterBlock>, mayMeetItself: Bool) {
         id = endpoint.id

@@ -20,6 +20,7 @@ extension LoopCore {
 
     private mutating func take(_ table: Routing) {
         epoch &+= 1
+        forgetCalls()
         takeEndpoints(of: table)
         takePools(of: table)
         takeListeners(of: table)
@@ -38,6 +39,7 @@ extension LoopCore {
         for number in endpoints.numbers {
             endpoints[number].pointee.isActive = false
             endpoints[number].pointee.isGone = true
+            endpoints[number].pointee.pool = EndpointSlot.noPool
         }
         for pool in table.pools {
             for endpoint in pool.endpoints { take(endpoint, pool) }

@@ -45,7 +45,7 @@ struct SlabTests {
 
     @Test("an idle connection takes well under 600 bytes")
     func connectionSize() {
-        #expect(ConnectionReference.slotSize <= 160)
+        #expect(ConnectionReference.slotSize <= 192)
         #expect(LoopLimits.bufferSize <= Int(UInt16.max))
     }
 }
