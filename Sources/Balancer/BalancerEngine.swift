@@ -18,6 +18,8 @@ package actor BalancerEngine {
         package var buffersPerLoop: Int?
         /// The most pipes of a loop; nil: what the descriptors allow.
         package var pipesPerLoop: Int?
+        /// For tests: how long ago the endpoints of the first table became active, in nanoseconds.
+        package var firstTableAge: Int64 = 0
 
         /// Creates the usual configuration.
         package init() {}
@@ -103,7 +105,9 @@ package actor BalancerEngine {
         listeners = listeners.filter { named.contains($0.key) }
         tableNumber += 1
         var missing: [String] = []
-        let routing = compiler.compile(table, number: tableNumber, listeners: listeners, missing: &missing)
+        let age = tableNumber == 1 ? configuration.firstTableAge : 0
+        let routing = compiler.compile(
+            table, number: tableNumber, listeners: listeners, missing: &missing, now: monotonicNanoseconds() - age)
         for name in missing { complain("table \(table.revision) names listener \(name), which never came") }
         self.table = table
         var active: Set<UInt64> = []
