@@ -176,10 +176,14 @@ extension LoopCore {
             }
             if pool.pointee.waiting.first == 0 { break }
         }
-        if pool.pointee.waiting.first > 0 {
-            let trial = nextTrial(pool)
-            if trial != .max { retry(at: max(trial, saturatingSum(now, Self.retryPause))) }
-        }
+        if pool.pointee.waiting.first > 0 { retryAfterTrial(pool) }
+    }
+
+    /// Those that wait for a place try again when an endpoint that is set aside may be tried: nothing else tells them.
+    mutating func retryAfterTrial(_ pool: UnsafeMutablePointer<PoolSlot>) {
+        guard pool.pointee.limit > 0, pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return }
+        let trial = nextTrial(pool)
+        if trial != .max { retry(at: max(trial, saturatingSum(now, Self.retryPause))) }
     }
 
     // MARK: Places at fronts

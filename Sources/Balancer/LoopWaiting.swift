@@ -28,6 +28,7 @@ extension LoopCore {
         waitingCount += 1
         head.pointee.front.pointee.queued.add()
         nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
+        retryAfterTrial(pool)
     }
 
     /// Watches for a client that goes away.

@@ -39,6 +39,6 @@ struct ChoiceRandom {
     /// A number below `bound`, which is above 0.
     @inline(__always)
     mutating func next(below bound: UInt32) -> UInt32 {
-        UInt32(truncatingIfNeeded: (next() >> 32) &* UInt64(bound) >> 32)
+        UInt32(truncatingIfNeeded: ((next() >> 32) &* UInt64(bound)) >> 32)
     }
 }

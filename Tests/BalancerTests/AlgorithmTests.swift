@@ -179,7 +179,7 @@ struct AlgorithmTests {
     /// A rig whose first table's endpoints are warm, and those of later ones stay new for as long as a test runs.
     private func runWarm(_ body: (Rig) throws -> Void) throws {
         try Rig.run {
-            $0.firstTableAge = Self.hour
+            $0.firstTableAge = 2 * Self.hour
         } _: { rig in
             try body(rig)
         }

@@ -2,6 +2,21 @@ import Glibc
 import Platform
 import TestSupport
 
+extension Descriptor {
+    /// Binds a socket to a port of 127.0.0.1.
+    func bindLoopback(_ port: UInt16) throws {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        _ = try withUnsafePointer(to: &address) { pointer in
+            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                try systemCall("bind") { bind(raw, generic, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            }
+        }
+    }
+}
+
 extension Backend {
     /// A connect that is begun and not waited for: two fill a backlog of 0, and the next one's handshake gets no answer.
     func fill() throws -> Descriptor {
@@ -18,6 +33,16 @@ extension Backend {
             }
         }
         return Descriptor(owning: raw)
+    }
+
+    /// Ends those that fill the backlog and takes the next connection behind them, whose handshake comes again within
+    /// seconds.
+    func acceptBehind(_ fillers: inout [Descriptor], _ text: String) throws -> Peer {
+        fillers = []
+        while true {
+            let server = try accept()
+            if server.receiveToEndOrText(text) { return server }
+        }
     }
 
     /// Takes the next connection to any of some backends, within 30 s.

@@ -148,9 +148,9 @@ struct ChoiceTests {
         // no other port left to choose from each one would, so the check is shown by a socket bound to that port.
         let backend = try Backend()
         let port = backend.port
-        backend.close()
+        backend.leave()
         let meeting = Descriptor(owning: supd_tcp_socket())
-        try bindLoopback(meeting, port)
+        try meeting.bindLoopback(port)
         #expect([0, -EINPROGRESS].contains(supd_connect_loopback(meeting.raw, port)))
         #expect(connectsToItself(meeting.raw, port: port))
         let other = Descriptor(owning: supd_tcp_socket())
@@ -163,18 +163,6 @@ struct ChoiceTests {
             try client.send("echo?")
             _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
             #expect(!client.isReadable(within: 300))
-        }
-    }
-
-    private func bindLoopback(_ socket: Descriptor, _ port: UInt16) throws {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        _ = try withUnsafePointer(to: &address) { pointer in
-            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                try systemCall("bind") { bind(socket.raw, generic, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-            }
         }
     }
 }

@@ -99,7 +99,7 @@ struct SlowStartTests {
                 #expect((SlowStart.least...SlowStart.full).contains(share))
             }
         }
-        #expect(SlowStart.share(activated: 0, duration: .max, now: .max / 2) == 511)
+        #expect(SlowStart.share(activated: 0, duration: .max, now: .max / 2) == 512)
     }
 
     @Test("it takes part in as many choices as its share says", arguments: [103, 512, 1000, 1024] as [UInt32])

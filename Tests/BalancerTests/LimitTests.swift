@@ -174,11 +174,12 @@ struct LimitTests {
             let revived = Backend(try listen(on: .ipv4("127.0.0.1", port: port)), port: port)
             for _ in clients {
                 let server = try revived.accept()
-                _ = try server.receive(1)
+                let number = try #require(Int(try server.receiveText(1)))
                 try server.send("served")
                 server.close()
+                #expect(try clients[number].receiveToEnd() == Array("served".utf8))
+                clients[number].close()
             }
-            for client in clients { #expect(try client.receiveToEnd() == Array("served".utf8)) }
         }
     }
 
