@@ -71,7 +71,6 @@ package actor BalancerEngine {
                 .hello(version: linkVersion, listeners: listeners.keys.sorted(), revision: progress.revision))
         case .listener(let id): take(listener: id, descriptors.first)
         case .table(let table): take(table)
-        case .sessionLog: break
         case .queryCounters(let query):
             // Connections that were in the way of forgetting at the last table may have ended since.
             if progress.isSettled { compiler.forget(except: table) }
