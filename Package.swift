@@ -56,6 +56,11 @@ let package = Package(
         .executableTarget(
             name: "KeeperHarness", dependencies: ["Keeper", "Platform"], path: "Tests/KeeperHarness",
             swiftSettings: common),
+        // A balancer whose allocations are counted, in a process of its own.
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        .executableTarget(
+            name: "AllocationHarness", dependencies: ["AllocationCounter", "Balancer", "Links", "Platform"],
+            path: "Tests/AllocationHarness", swiftSettings: common),
         .testTarget(
             name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
