@@ -18,7 +18,7 @@ package struct Application: Sendable {
     var nextGeneration: Generation
     /// Processes that no instance owns and that are being ended.
     var leftovers: [Leftover] = []
-    /// Commands in progress; no two of them have an instance in common.
+    /// Commands in progress; no two that change goals have an instance in common.
     var operations: [Operation] = []
     /// Everything is to go down, for good.
     package internal(set) var isShuttingDown = false

@@ -10,11 +10,8 @@ struct Ports: Sendable {
     init(of manifest: Manifest) {
         range = manifest.supd.portRange
         for service in manifest.services {
-            for address in service.listen {
-                switch address {
-                case .loopback(let port), .ipv4(_, let port), .ipv6(_, let port): taken.insert(port)
-                case .unix: break
-                }
+            for front in service.listen {
+                if let port = front.address.port { taken.insert(port) }
             }
             for number in 1...max(1, service.replicas) {
                 if let port = Ports.fixed(service, number: number) { taken.insert(port) }

@@ -86,6 +86,8 @@ struct World {
     var snapshot: (app: Application, time: Int64)
     var nextCommand: UInt64 = 1
     var openCommands: [CommandID: Verb] = [:]
+    /// What users have drained, and not undrained.
+    var parked: Set<InstanceID> = []
     var scheduledDeadline: Int64?
 
     /// For the restart budget and the backoff.
@@ -252,6 +254,8 @@ struct World {
         } else {
             app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
         }
+        // A snapshot is kept as soon as somebody drains: this is what it knew.
+        parked = Set(app.instances.filter { $0.parking != nil }.map(\.id))
         if random.oneIn(8) { addStranger() }
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })

@@ -72,11 +72,14 @@ extension World {
             if let place = app.owners[generation] { badEndOf[app.instances[place].id] = now }
         case .portTaken(let generation, _):
             if let place = app.owners[generation] { retriedPort = app.instances[place].id }
-        case .commanded(_, let verb, _):
-            if verb != .stop {
+        case .commanded(_, let verb, let targets):
+            if verb == .start || verb == .restart {
                 badEndOf = [:]
                 startsOf = [:]
             }
+            guard !isShuttingDown else { break }
+            if verb == .drain { parked.formUnion(targets) }
+            if verb == .undrain { parked.subtract(targets) }
         case .started, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
         }
     }
@@ -184,11 +187,12 @@ extension World {
 
     mutating func publish() {
         let routes = app.routes
-        let drainedBefore = Set(published.flatMap(\.endpoints).filter(\.draining).map(\.generation))
-        for endpoint in routes.flatMap(\.endpoints) where endpoint.draining {
-            guard !drainedBefore.contains(endpoint.generation) else { continue }
-            // The balancer may be lost; its successor tells of the draining at once. Or connections hang.
-            if random.oneIn(5) { continue }
+        let before = Dictionary(uniqueKeysWithValues: published.flatMap(\.endpoints).map { ($0.generation, $0.state) })
+        for endpoint in routes.flatMap(\.endpoints) where endpoint.state != .active {
+            guard before[endpoint.generation] != endpoint.state else { continue }
+            // The balancer may be lost; its successor tells of the draining at once. Or connections hang, but those of
+            // a drained one must end, or who waits for it would wait for ever.
+            if endpoint.state == .draining, random.oneIn(5) { continue }
             schedule(.connectionsEnd(endpoint.generation), in: random.pick([0, 1_000_000_000, 20_000_000_000]))
         }
         published = routes
@@ -233,7 +237,7 @@ extension World {
         }
         let id = CommandID(nextCommand)
         nextCommand += 1
-        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart])
+        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart, .drain, .undrain])
         openCommands[id] = verb
         try turn(.commanded(id, verb, targets: targets))
     }
