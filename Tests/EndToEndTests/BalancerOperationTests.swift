@@ -175,6 +175,37 @@ struct BalancerOperationTests {
         #expect(try !daemon.ctl("logs", "api").output.contains(" test "))
     }
 
+    @Test("every session has its line, also of those that end while there is no supervisor")
+    func sessions() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest("\(front.port)", balance: "balance: { log: true }"))
+        let path = daemon.directory.file("log/api/balancer.log")
+        func lines() -> [Substring] {
+            ((try? String(contentsOfFile: path, encoding: .utf8)) ?? "").split(separator: "\n")
+        }
+        var requests = 0
+        func get() throws {
+            #expect(try HTTP.get(port: front.port, "/").status == 200)
+            requests += 1
+        }
+        for role in ["supervisor", "balancer", "supervisor"] {
+            for _ in 0..<10 { try get() }
+            // What a balancer has not written yet ends with it.
+            if role == "balancer" { try eventually("all lines") { lines().count == requests ? true : nil } }
+            let pid = try daemon.role(role)
+            kill(pid, SIGKILL)
+            for _ in 0..<10 { try get() }
+            try eventually("another \(role)") {
+                let now = try? daemon.role(role)
+                return now != nil && now != pid ? true : nil
+            }
+        }
+        try eventually("all lines") { lines().count == requests ? true : nil }
+        #expect(lines().allSatisfy { $0.contains(" stdout F ") && $0.contains("front=127.0.0.1:\(front.port)") })
+        let ends = try balancer(daemon).services[0].fronts[0].counters.ends
+        #expect(ends["--", default: 0] > 0)
+    }
+
     /// The writing end that the keeper holds: the only pipe that it could write to, and would not wait for.
     private func sessionPipe(of keeper: Int32) throws -> Descriptor {
         for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(keeper)/fd") {
