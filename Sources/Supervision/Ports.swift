@@ -55,7 +55,11 @@ extension Application {
     /// on it, the others get the next free one of the range.
     mutating func assignPorts() {
         ports = Ports(of: manifest)
-        for leftover in leftovers { ports.take(leftover.port) }
+        for leftover in leftovers {
+            // An heir that was not taken on has the port of its instance, whose process keeps it.
+            let place = layout.places[leftover.instance]
+            if place.flatMap({ instances[$0].process?.port }) != leftover.port { ports.take(leftover.port) }
+        }
         var open: [Int] = []
         for place in instances.indices {
             let current = instances[place].process?.port
