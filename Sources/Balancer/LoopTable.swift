@@ -25,6 +25,8 @@ extension LoopCore {
         takeListeners(of: table)
         routing = table
         for number in pools.numbers { settleQueue(number) }
+        // Those who were turned away have lines as well, of pools that may go now with their pipes.
+        writeSessionLines()
         forgetPools()
         forgetEndpoints()
         sessionLogs = sessionLogs.filter { poolNumbers[$0.key] != nil }
