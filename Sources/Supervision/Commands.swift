@@ -129,7 +129,8 @@ extension Application {
         for place in operation.open where operation.statuses[place] == .queued {
             let service = layout.services[place]
             guard busy.insert(service).inserted else { continue }
-            operation.statuses[place] = .begun(after: Generation(turn.nextGeneration.number &- 1))
+            // Of one instance later starts have higher numbers; an heir's may be lower than some of other instances.
+            operation.statuses[place] = .begun(after: instances[place].latest ?? Generation(0))
             let leavesNone =
                 instances[place].parking == nil
                 && !layout.instances[service].contains { other in

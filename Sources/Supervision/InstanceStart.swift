@@ -34,9 +34,9 @@ extension Instance {
     }
 
     private mutating func spawn(replacing: Bool, _ service: Service, _ turn: inout Turn) {
-        let heir = turn.heir.flatMap { $0.instance == id && $0.port == port ? $0 : nil }
+        let heir = turn.heir.flatMap { $0.instance == id ? $0 : nil }
         let process = Process(
-            generation: heir?.generation ?? turn.newGeneration(), port: port, pid: nil, beganAt: turn.now,
+            generation: heir?.generation ?? turn.newGeneration(), port: heir?.port ?? port, pid: nil, beganAt: turn.now,
             replaces: replacing)
         latest = process.generation
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).

@@ -56,9 +56,10 @@ extension Application {
     mutating func assignPorts() {
         ports = Ports(of: manifest)
         for leftover in leftovers {
-            // An heir that was not taken on has the port of its instance, whose process keeps it.
-            let place = layout.places[leftover.instance]
-            if place.flatMap({ instances[$0].process?.port }) != leftover.port { ports.take(leftover.port) }
+            // On the port of its own instance (an heir that was not taken on is) it takes it from nobody: the instance
+            // starts nothing before it has ended.
+            let own = layout.places[leftover.instance].map { instances[$0].process?.port ?? instances[$0].port }
+            if own != leftover.port { ports.take(leftover.port) }
         }
         var open: [Int] = []
         for place in instances.indices {

@@ -120,6 +120,7 @@ extension World {
 
     /// After a turn.
     mutating func checkState() throws(Violation) {
+        if isNumberReused { throw Violation(text: "an heir has a number that was given out before") }
         for instance in app.instances where (instance.parking != nil) != parked.contains(instance.id) {
             throw Violation(text: "\(instance.id) is drained: \(instance.parking != nil), against what was asked")
         }
@@ -239,6 +240,7 @@ extension World {
         if app.nextDeadline != nil, !portsAreShort {
             throw Violation(text: "a deadline is left that nothing waits for")
         }
+        if !app.operations.isEmpty { throw Violation(text: "operations hang: \(app.operations)") }
         if !openCommands.isEmpty { throw Violation(text: "commands hang: \(openCommands) \(app.operations)") }
     }
 }

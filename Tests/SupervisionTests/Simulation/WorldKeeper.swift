@@ -15,7 +15,8 @@ extension World {
             guard children[generation] != nil || pendingSpawns[generation] != nil || heirs.contains(generation) else {
                 throw Violation(text: "a signal to generation \(generation), which is not there")
             }
-            orders[generation] = nil
+            // The withdrawal is on its way: an end before it arrives is still followed.
+            if !random.oneIn(4) { orders[generation] = nil }
             signal(generation, name)
         case .checkGroup(let generation):
             // Requests are answered in order: one whose start is still on its way there is not gone.
@@ -146,9 +147,9 @@ extension World {
         reportExit(generation, heir: startHeir(of: child))
     }
 
-    mutating func reportExit(_ generation: Generation, heir: Application.Heir? = nil) {
+    mutating func reportExit(_ generation: Generation, heir: Heir? = nil) {
         guard let child = children[generation], let exit = child.exit else { return }
-        send(.exited(generation, exit, groupEmpty: child.others == 0, heir: heir))
+        send(.exited(generation, exit, groupEmpty: child.others == 0, heir: heir?.generation))
         if let heir, children[heir.generation] == nil {
             let failure = StartFailure(text: "no such file")
             schedule(.event(.spawnFailed(heir.generation, failure), epoch: epoch), in: Self.afterExit)
@@ -159,11 +160,11 @@ extension World {
     private static let afterExit: Int64 = 2_500_000
 
     /// The keeper follows a standing order.
-    private mutating func startHeir(of child: Child) -> Application.Heir? {
+    private mutating func startHeir(of child: Child) -> Heir? {
         guard let heir = orders.removeValue(forKey: child.generation), child.isGone, !isShuttingDown,
             !strangers.contains(heir.port)
         else { return nil }
-        heirs.insert(heir.generation)
+        isNumberReused = isNumberReused || children[heir.generation] != nil || !heirs.insert(heir.generation).inserted
         highestGeneration = max(highestGeneration, heir.generation)
         if !isCalm, random.oneIn(15) { return heir }
         var fresh = Child(
@@ -180,7 +181,7 @@ extension World {
         let wanted = Set(candidates.map(\.generation))
         orders = orders.filter { wanted.contains($0.key) }
         for candidate in candidates where orders[candidate.generation] == nil {
-            orders[candidate.generation] = Application.Heir(
+            orders[candidate.generation] = Heir(
                 generation: app.reserveGeneration(), instance: candidate.instance, port: candidate.port)
         }
     }
