@@ -18,6 +18,8 @@ package actor BalancerEngine {
         package var buffersPerLoop: Int?
         /// The most pipes of a loop; nil: what the descriptors allow.
         package var pipesPerLoop: Int?
+        /// For tests: how long ago the endpoints of the first table became active, in nanoseconds.
+        package var firstTableAge: Int64 = 0
 
         /// Creates the usual configuration.
         package init() {}
@@ -140,7 +142,9 @@ package actor BalancerEngine {
         sessionLogs = sessionLogs.filter { services.contains($0.key) }
         tableNumber += 1
         var missing: [String] = []
-        let routing = compiler.compile(table, number: tableNumber, listeners: listeners, missing: &missing)
+        let age = tableNumber == 1 ? configuration.firstTableAge : 0
+        let routing = compiler.compile(
+            table, number: tableNumber, listeners: listeners, missing: &missing, now: monotonicNanoseconds() - age)
         for name in missing { complain("table \(table.revision) names listener \(name), which never came") }
         self.table = table
         var active: Set<UInt64> = []
@@ -166,10 +170,12 @@ package actor BalancerEngine {
         compiler = TableCompiler(loops: count)
         progress = TableProgress(loops: count)
         do throws(SystemError) {
+            var mailboxes: [LoopMailbox] = []
+            for _ in 0..<count { mailboxes.append(try LoopMailbox()) }
             for number in 0..<count {
                 loops.append(
                     try Loop(
-                        number: number, limits: limits, ephemeralPorts: ports,
+                        number: number, limits: limits, ephemeralPorts: ports, mailboxes: mailboxes,
                         report: { [weak self] report in self?.perform { $0.take(report) } },
                         stopped: { [weak self] in self?.perform { $0.loopStopped() } }))
                 runningLoops += 1

@@ -38,6 +38,12 @@ struct ClientAddress: Equatable, BitwiseCopyable {
         self.port = port
     }
 
+    /// The peer of a socket, by getpeername(2); nobody if that fails or it is no TCP socket.
+    init(peerOf socket: Int32) {
+        var found = supd_address()
+        self = supd_peer_address(socket, &found) == 0 ? ClientAddress(found) : ClientAddress()
+    }
+
     /// As accept4(2) has told.
     init(_ address: supd_address) {
         let known = withUnsafeBytes(of: address.bytes) { bytes in
@@ -46,4 +52,8 @@ struct ClientAddress: Equatable, BitwiseCopyable {
         }
         self = known ?? ClientAddress()
     }
+
+    /// A number that is the same for all connections of one client, whatever its port, and spread over 64 bits.
+    @inline(__always)
+    var hash: UInt64 { mixed(mixed(high) ^ low) }
 }

@@ -27,13 +27,17 @@ struct ConnectionHead {
     var pool: UInt32 = 0
     /// The endpoint's slot + 1; 0 is none.
     var endpoint: UInt32 = 0
-    /// The choice of an endpoint: how many were tried, the first one's position in the table, where the walk over the
-    /// others began and how far it is; and the table those positions belong to.
-    var tried: UInt16 = 0
+    /// The choice of an endpoint, see `LoopChoosing`: how far it is; the position of the first one in the table, or by
+    /// address the last one's; where the walk over the others began and how far it is; the table that those positions
+    /// belong to, and when it began.
+    var choice = ChoiceStage.begins
+    /// Whether it is counted among those that wait in all loops.
+    var isQueued = false
     var firstChoice: UInt16 = 0
     var walkStart: UInt16 = 0
     var walked: UInt16 = 0
     var choiceEpoch: UInt32 = 0
+    var choiceBegan: Int64 = 0
     /// Bytes of the client that were read and thrown away.
     var discarded: UInt32 = 0
     /// While open: bytes that the kernel had not delivered when the silence was looked at last.
@@ -57,6 +61,16 @@ struct ConnectionHead {
     var isInLedger = false
     /// What only some features need: slot + 1; 0 is none.
     var details: UInt32 = 0
+
+    /// How far the choice of an endpoint is.
+    enum ChoiceStage: UInt8 {
+        /// None was tried.
+        case begins
+        /// One was tried.
+        case first
+        /// The others are tried, each once.
+        case others
+    }
 
     /// What a connection is doing.
     enum Phase: UInt8 {

@@ -23,6 +23,11 @@ struct CounterBlock: ~Copyable {
     let thisSecond = Atomic<UInt64>(0)
     let lastSecond = Atomic<UInt64>(0)
     let maximumRate = Atomic<UInt64>(0)
+    let redispatches = Atomic<UInt64>(0)
+    let setAside = Atomic<UInt64>(0)
+    let connects = Atomic<UInt64>(0)
+    let connectTime = Atomic<UInt64>(0)
+    let maximumConnectTime = Atomic<UInt64>(0)
     /// Connections that have left the endpoint and will still be logged with its name.
     let held = Atomic<UInt64>(0)
     /// By the index of `EndState`.
@@ -31,6 +36,8 @@ struct CounterBlock: ~Copyable {
     let label: UnsafeRawBufferPointer
     /// The connections of every client address, of a front.
     let addresses: Unmanaged<AddressLedger>
+    /// Of a front with a limit: where this loop's `current` is counted together with the others'.
+    var gate: UnsafeMutablePointer<FrontGate>?
 
     static let second: UInt64 = 1_000_000_000
 
@@ -38,16 +45,14 @@ struct CounterBlock: ~Copyable {
     @inline(__always)
     func countOpened() {
         current.add()
-        let open = current.load(ordering: .relaxed)
-        if open > maximum.load(ordering: .relaxed) { maximum.store(open, ordering: .relaxed) }
+        maximum.raise(to: current.load(ordering: .relaxed))
     }
 
     /// One more waits.
     @inline(__always)
     func countQueued() {
         queued.add()
-        let waiting = queued.load(ordering: .relaxed)
-        if waiting > maximumQueued.load(ordering: .relaxed) { maximumQueued.store(waiting, ordering: .relaxed) }
+        maximumQueued.raise(to: queued.load(ordering: .relaxed))
     }
 
     /// One more has come.
@@ -61,7 +66,7 @@ struct CounterBlock: ~Copyable {
     private func beginSecond(_ now: UInt64) {
         let end = secondEnd.load(ordering: .relaxed)
         let count = thisSecond.load(ordering: .relaxed)
-        if count > maximumRate.load(ordering: .relaxed) { maximumRate.store(count, ordering: .relaxed) }
+        maximumRate.raise(to: count)
         lastSecond.store(now - end < Self.second ? count : 0, ordering: .relaxed)
         thisSecond.store(0, ordering: .relaxed)
         secondEnd.store((now / Self.second + 1) * Self.second, ordering: .relaxed)
@@ -78,9 +83,21 @@ struct CounterBlock: ~Copyable {
     /// One has ended.
     @inline(__always)
     func countEnd(_ end: EndState) { ends[end.index].add() }
+
+    /// A connect has succeeded, after so many nanoseconds.
+    @inline(__always)
+    func noteConnect(_ time: UInt64) {
+        connects.add()
+        connectTime.add(time)
+        maximumConnectTime.raise(to: time)
+    }
 }
 
 extension Atomic where Value == UInt64 {
+    /// Keeps the larger one, by the one thread that writes.
+    @inline(__always)
+    func raise(to value: UInt64) { if value > load(ordering: .relaxed) { store(value, ordering: .relaxed) } }
+
     /// Adds, by the one thread that writes.
     @inline(__always)
     func add(_ amount: UInt64 = 1) { store(load(ordering: .relaxed) &+ amount, ordering: .relaxed) }
@@ -104,6 +121,8 @@ final class CounterSet: @unchecked Sendable {
     private let ends: UnsafeMutablePointer<Atomic<UInt64>>
     private let label: UnsafeMutableRawBufferPointer
     private let loops: Int
+    /// What the loops share, if it is a front and has a limit; in a cache line of its own.
+    let gate: UnsafeMutablePointer<FrontGate>
     /// For a front.
     let addresses = AddressLedger()
 
@@ -122,7 +141,9 @@ final class CounterSet: @unchecked Sendable {
             byteCount: MemoryLayout<Atomic<UInt64>>.stride * endCount, alignment: 64
         ).bindMemory(to: Atomic<UInt64>.self, capacity: endCount)
         for index in 0..<endCount { (ends + index).initialize(to: Atomic(0)) }
-        memory = .allocate(byteCount: Self.stride * loops, alignment: 64)
+        memory = .allocate(byteCount: Self.stride * loops + 64, alignment: 64)
+        gate = (memory + Self.stride * loops).bindMemory(to: FrontGate.self, capacity: 1)
+        gate.initialize(to: FrontGate())
         for index in 0..<loops {
             (memory + Self.stride * index).bindMemory(to: CounterBlock.self, capacity: 1).initialize(
                 to: CounterBlock(
@@ -137,6 +158,7 @@ final class CounterSet: @unchecked Sendable {
         UnsafeMutableRawPointer(ends).deallocate()
         label.deallocate()
         for index in 0..<loops { block(loop: index).deinitialize(count: 1) }
+        gate.deinitialize(count: 1)
         memory.deallocate()
     }
 
@@ -179,6 +201,12 @@ final class CounterSet: @unchecked Sendable {
                 guard count > 0, let end = EndState(index: index) else { continue }
                 sum.ends[end.text, default: 0] &+= count
             }
+            sum.redispatches &+= block.pointee.redispatches.load(ordering: .relaxed)
+            sum.setAside &+= block.pointee.setAside.load(ordering: .relaxed)
+            sum.connects &+= block.pointee.connects.load(ordering: .relaxed)
+            sum.connectTime &+= block.pointee.connectTime.load(ordering: .relaxed)
+            sum.maximumConnectTime = max(
+                sum.maximumConnectTime, block.pointee.maximumConnectTime.load(ordering: .relaxed))
         }
         return sum
     }

@@ -22,7 +22,7 @@
 /// | `L` | open, and the endpoint had ended: the last data, and what the client still had to say |
 ///
 /// Usual ones: `CQ` and `CC` a client without patience; `sQ` no endpoint within `queueTimeout`; `SD` an instance that
-/// crashed; `cD` `idleTimeout`; `sD` after the client, and `cL` after the endpoint had ended: `finTimeout`; `PG` not in
+/// crashed; `PQ` beyond `maxQueue`, or a service that is stopped; `cD` `idleTimeout`; `sD` after the client, and `cL` after the endpoint had ended: `finTimeout`; `PG` not in
 /// `allow`, beyond `maxConnectionsPerAddress` or without a valid PROXY header; `cG` without any.
 ///
 /// An endpoint counts how the connections assigned to it have ended there, those too that went on to another one: `SC`

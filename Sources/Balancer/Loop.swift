@@ -55,6 +55,8 @@ final class LoopMailbox: Sendable {
     let wakeUps = Atomic<UInt64>(0)
     /// Whether the loop is in a turn: it comes back from a wait every few milliseconds then.
     let isInTurn = Atomic<Bool>(false)
+    /// Whether the loop was called: a place is free that it had found taken. See `LoopPlaces`.
+    private let isCalled = Atomic<Bool>(false)
     private let commands = Lock<[LoopCommand]>([])
 
     init() throws(SystemError) {
@@ -68,11 +70,20 @@ final class LoopMailbox: Sendable {
         supd_wake(wakeup.raw)
     }
 
+    /// Calls the loop, unless it was called and has not heard it yet.
+    func call() {
+        if !isCalled.exchange(true, ordering: .sequentiallyConsistent) { supd_wake(wakeup.raw) }
+    }
+
+    /// Whether the loop was called since this was asked before; after `take`, which clears the eventfd.
+    func takeCall() -> Bool { isCalled.exchange(false, ordering: .sequentiallyConsistent) }
+
     /// How far the loop is, to be compared with a later look: without waking a loop that is asleep.
     var progress: LoopProgress {
         LoopProgress(
             wakeUps: wakeUps.load(ordering: .relaxed),
-            hasWork: isInTurn.load(ordering: .relaxed) || commands.withLock { !$0.isEmpty })
+            hasWork: isInTurn.load(ordering: .relaxed) || isCalled.load(ordering: .relaxed)
+                || commands.withLock { !$0.isEmpty })
     }
 
     /// Clears the eventfd, then takes what was sent.
@@ -101,12 +112,12 @@ final class Loop: @unchecked Sendable {
 
     /// Starts a loop. `stopped` is called when it has ended after `stop`.
     init(
-        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>,
+        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailboxes: [LoopMailbox],
         report: @escaping @Sendable (LoopReport) -> Void, stopped: @escaping @Sendable () -> Void
     ) throws(SystemError) {
-        mailbox = try LoopMailbox()
+        mailbox = mailboxes[number]
         let fresh = try LoopCore(
-            number: number, limits: limits, ephemeralPorts: ephemeralPorts, mailbox: mailbox, report: report)
+            number: number, limits: limits, ephemeralPorts: ephemeralPorts, mailboxes: mailboxes, report: report)
         core = .allocate(capacity: 1)
         core.initialize(to: fresh)
         queue = DispatchQueue(label: "supd.balancer.\(number)")

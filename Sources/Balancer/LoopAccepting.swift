@@ -22,9 +22,11 @@ extension LoopCore {
                 pauseAccepting("all \(connections.capacity) places for connections of a loop are taken")
                 return
             }
+            guard listeners[number].pointee.limit == 0 || takeFrontPlace(number) else { return }
             var peer = supd_address()
             let socket = acceptOne(listeners[number], &peer)
             if socket < 0 {
+                releaseFrontPlace(listeners[number].pointee.counters)
                 switch -socket {
                 case EAGAIN:
                     listeners[number].pointee.share = max(1, accepted)
@@ -38,7 +40,11 @@ extension LoopCore {
                     return
                 }
             }
-            admit(socket, listeners[number], ClientAddress(peer))
+            if !admit(socket, listeners[number], ClientAddress(peer)) {
+                releaseFrontPlace(listeners[number].pointee.counters)
+            } else if listeners[number].pointee.limit > 0 {
+                shareFront(listeners[number])
+            }
         }
         listeners[number].pointee.share = min(share + 1, Self.acceptShare)
     }
@@ -55,14 +61,18 @@ extension LoopCore {
         return listener.pointee.rules.contains(.address) ? supd_accept_from(socket, &peer) : supd_accept(socket)
     }
 
-    /// Takes an accepted socket on.
+    /// Takes an accepted socket on. Returns whether a connection has come of it: that gives the front's place back when
+    /// it is closed, which it may be already.
     private mutating func admit(
         _ socket: Int32, _ listener: UnsafeMutablePointer<ListenerSlot>, _ peer: ClientAddress
-    ) {
+    ) -> Bool {
         let counters = listener.pointee.counters
         counters.pointee.countArrived(at: now)
         let pool = pools[listener.pointee.pool]
-        guard let index = connections.allocate() else { return supd_close(socket) }
+        guard let index = connections.allocate() else {
+            supd_close(socket)
+            return false
+        }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
         generation = (generation &+ 1) & EventWord.generationMask
@@ -84,9 +94,12 @@ extension LoopCore {
         if listener.pointee.rules.contains(.details) {
             takeDetails(connection, isLogged: pool.pointee.logsSessions)
         }
-        if pool.pointee.refuses, pool.pointee.activeCount == 0 { return turnAway(connection) }
-        if !listener.pointee.rules.isDisjoint(with: .admission), !passesRules(connection, listener) { return }
-        assign(connection, after: nil)
+        if pool.pointee.refuses, pool.pointee.activeCount == 0 {
+            turnAway(connection)
+        } else if listener.pointee.rules.isDisjoint(with: .admission) || passesRules(connection, listener) {
+            route(connection)
+        }
+        return true
     }
 
     // MARK: Pauses
@@ -115,7 +128,7 @@ extension LoopCore {
 
     /// Watches a listener, unless accepting is paused.
     mutating func watchListener(_ number: UInt32) {
-        guard !isAcceptPaused, !listeners[number].pointee.isWatched else { return }
+        guard !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull else { return }
         let result = set.add(
             listeners[number].pointee.socket, [.input, .exclusive],
             word: EventWord(kind: .listener, index: number).bits)

@@ -43,9 +43,8 @@ extension LoopCore {
             return head.pointee.isInLedger
         }
         guard !entered else { return true }
-        front.pointee.limited.add()
         note(EndState(.refused, .greeting), connection)
-        turnAway(connection)
+        turnAway(connection, isLimited: true)
         return false
     }
 
@@ -100,7 +99,7 @@ extension LoopCore {
                 connection.head.pointee.client = source
                 details(connection)?.pointee.destination = destination
             }
-            if entersLedger(connection) { assign(connection, after: nil) }
+            if entersLedger(connection) { route(connection) }
         }
     }
 

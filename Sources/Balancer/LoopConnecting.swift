@@ -9,13 +9,6 @@ extension LoopCore {
     /// How long another source address than 127.0.0.1 is used before that is tried again, in nanoseconds.
     private static let sourcePatience: Int64 = 1_000_000_000
 
-    private enum Choice {
-        case endpoint(UInt32)
-        /// Every active endpoint was tried.
-        case exhausted
-        case noneActive
-    }
-
     private enum ConnectResult {
         case begun
         /// This endpoint does not take it.
@@ -36,23 +29,40 @@ extension LoopCore {
                 if let failed {
                     failed.pointee.retries.add()
                     head.pointee.front.pointee.retries.add()
+                    if failed != endpoints[number].pointee.counters {
+                        failed.pointee.redispatches.add()
+                        head.pointee.front.pointee.redispatches.add()
+                    }
                 }
                 switch beginConnect(connection, to: number) {
-                case .begun: return
+                case .begun:
+                    if head.pointee.isQueued { releaseQueuePlace(connection) }
+                    return
                 case .failed:
+                    releasePlaceAfterFailure(number)
+                    endpointFailed(number, began: now)
                     let counters = endpoints[number].pointee.counters
                     counters.pointee.connectErrors.add()
                     head.pointee.front.pointee.connectErrors.add()
                     failed = counters
                 case .short(let code):
+                    releasePlaceAfterFailure(number)
                     head.pointee.front.pointee.connectErrors.add()
                     return waitForMeans(connection, code)
                 }
+            case .full:
+                head.pointee.choice = .begins
+                if head.pointee.isQueued || failed != nil {
+                    // What has just refused it may take it later.
+                    if failed != nil { retry(at: saturatingSum(now, Self.retryPause)) }
+                    return enqueue(connection)
+                }
+                // Counted first, then one more look: who frees a place in between sees one of the two.
+                guard takeQueuePlace(connection) else { return turnAway(connection, isLimited: true) }
             case .exhausted:
                 // An endpoint that is only just listening again is found by the first in the queue.
-                head.pointee.tried = 0
-                retryAt = min(retryAt, saturatingSum(now, Self.retryPause))
-                nextTimer = min(nextTimer, retryAt)
+                head.pointee.choice = .begins
+                retry(at: saturatingSum(now, Self.retryPause))
                 return enqueue(connection)
             case .noneActive:
                 if pools[head.pointee.pool].pointee.refuses {
@@ -62,44 +72,6 @@ extension LoopCore {
                 }
             }
         }
-    }
-
-    /// The next endpoint that this connection tries: by the pool's cursor, after a failure by the cursor again so that
-    /// the others share what one refuses, and each once.
-    private func choose(_ connection: ConnectionReference) -> Choice {
-        let head = connection.head
-        let pool = pools[head.pointee.pool]
-        let count = pool.pointee.activeCount
-        if count == 0 { return .noneActive }
-        if head.pointee.choiceEpoch != epoch {
-            head.pointee.choiceEpoch = epoch
-            head.pointee.tried = 0
-        }
-        if head.pointee.tried >= count { return .exhausted }
-        switch head.pointee.tried {
-        case 0:
-            head.pointee.firstChoice = draw(pool)
-            head.pointee.tried = 1
-            return .endpoint(pool.pointee.active[Int(head.pointee.firstChoice)])
-        case 1:
-            head.pointee.walkStart = draw(pool)
-            head.pointee.walked = 0
-        default: break
-        }
-        while true {
-            let position = (UInt32(head.pointee.walkStart) + UInt32(head.pointee.walked)) % count
-            head.pointee.walked += 1
-            if position == UInt32(head.pointee.firstChoice) { continue }
-            head.pointee.tried += 1
-            return .endpoint(pool.pointee.active[Int(position)])
-        }
-    }
-
-    /// Whose turn it is.
-    @inline(__always)
-    private func draw(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
-        let ticket = pool.pointee.cursor.pointee.wrappingAdd(1, ordering: .relaxed).oldValue
-        return UInt16(truncatingIfNeeded: ticket % UInt64(pool.pointee.activeCount))
     }
 
     /// Creates the endpoint's socket and begins to connect. On loopback the handshake is done when connect(2) returns,
@@ -202,13 +174,20 @@ extension LoopCore {
 
     private mutating func connected(_ connection: ConnectionReference) {
         leaveConnecting(connection)
-        connection.head.pointee.phase = .open
-        beginSilence(connection)
+        let head = connection.head
+        let pool = head.pointee.pool
+        let counters = endpoints[head.pointee.endpoint - 1].pointee.counters
+        // By the coarse clock, whose ticks even out over many connects: the average is right, single times are not.
+        let time = UInt64(max(0, now - head.pointee.since))
+        counters.pointee.noteConnect(time)
+        head.pointee.front.pointee.noteConnect(time)
         details(connection)?.pointee.connectDone = now
-        let speaks = pools[connection.head.pointee.pool].pointee.proxyProtocol
-        if waitingCount > 0 { serveQueue(connection.head.pointee.pool) }
-        if let speaks {
-            guard introduce(connection, speaks) else { return }
+        endpointSucceeded(head.pointee.endpoint - 1)
+        head.pointee.phase = .open
+        beginSilence(connection)
+        if waitingCount > 0 { othersMayConnect(pool) }
+        if let version = pools[pool].pointee.proxyProtocol {
+            guard introduce(connection, version) else { return }
         }
         if connection.side(.client).pointee.flags.contains(.readable) {
             guard pump(connection, from: .client) else { return }
@@ -220,6 +199,8 @@ extension LoopCore {
     mutating func connectFailed(_ connection: ConnectionReference, _ cause: EndState.Cause) {
         leaveConnecting(connection)
         let number = connection.head.pointee.endpoint - 1
+        releasePlaceAfterFailure(number)
+        endpointFailed(number, began: connection.head.pointee.since)
         let counters = endpoints[number].pointee.counters
         counters.pointee.connectErrors.add()
         counters.pointee.countEnd(EndState(cause, .connect))
@@ -243,6 +224,7 @@ extension LoopCore {
         let number = connection.head.pointee.endpoint - 1
         connection.head.pointee.endpoint = 0
         endpoints[number].pointee.counters.pointee.countEnd(end)
+        releasePlace(number)
         giveUpClaim(number)
     }
 

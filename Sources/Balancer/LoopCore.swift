@@ -19,6 +19,8 @@ struct LoopCore {
     let number: Int
     let report: @Sendable (LoopReport) -> Void
     let mailbox: LoopMailbox
+    /// Those of all loops, to call them.
+    let mailboxes: [LoopMailbox]
     let limits: LoopLimits
     let set: EpollSet
     let timer: Descriptor
@@ -63,6 +65,16 @@ struct LoopCore {
     /// The pipes for session lines, by service, and the lines on their way.
     var sessionLogs: [String: Descriptor] = [:]
     var lines = SessionLines()
+    /// For choices that need chance.
+    var random: ChoiceRandom
+    /// Pools that limit the connections of an endpoint.
+    var limitedPools: [UInt32] = []
+    /// Pools whose queue is to be served at the end of this batch, as number + 1.
+    var poolsToServe: UInt32 = 0
+    /// Listeners that are not watched because their front is full.
+    var fullListeners = 0
+    /// A place that this loop had found taken is free.
+    var wasCalled = false
 
     /// The instant of the present wake-up: CLOCK_MONOTONIC in nanoseconds, up to a tick old.
     var now: Int64 = 0
@@ -88,12 +100,15 @@ struct LoopCore {
     var forcedAcceptError: Int32 = 0
 
     init(
-        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailbox: LoopMailbox,
+        number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailboxes: [LoopMailbox],
         report: @escaping @Sendable (LoopReport) -> Void
     ) throws(SystemError) {
         self.number = number
         self.limits = limits
+        let mailbox = mailboxes[number]
         self.mailbox = mailbox
+        self.mailboxes = mailboxes
+        random = ChoiceRandom(seed: UInt64(bitPattern: monotonicNanoseconds()) &+ UInt64(number))
         self.report = report
         self.ephemeralPorts = ephemeralPorts
         set = try EpollSet()
@@ -128,6 +143,8 @@ struct LoopCore {
         details.destroy()
         buffers.destroy()
         pipes.closeAll()
+        for number in pools.numbers { pools[number].pointee.share.release() }
+        for number in endpoints.numbers { endpoints[number].pointee.share.release() }
         pools.destroy()
         endpoints.destroy()
         listeners.destroy()
@@ -152,10 +169,11 @@ struct LoopCore {
             }
             if againFirst > 0 { continueAgain() }
             if now >= nextTimer { fireTimers() }
-            if lines.count > 0 { writeSessionLines() }
             if isStopped { return }
+            if wasCalled || poolsToServe > 0 { answerCalls() }
+            if lines.count > 0 { writeSessionLines() }
             rounds += 1
-            if againFirst > 0 {
+            if againFirst > 0 || wasCalled || poolsToServe > 0 {
                 patience = 0
             } else if count <= 0 && now < nextTimer || rounds >= Self.roundsPerTurn {
                 break

@@ -224,8 +224,11 @@ extension LoopCore {
         leaveEndpoint(connection, end)
         if head.pointee.details > 0 { finishDetails(connection, end) }
         if head.pointee.isInLedger { leaveLedger(connection) }
+        if head.pointee.isQueued { releaseQueuePlace(connection) }
         pools[head.pointee.pool].pointee.current -= 1
         head.pointee.front.pointee.countEnd(end)
+        // The counters may be gone once nothing is counted there any more.
+        releaseFrontPlace(head.pointee.front)
         head.pointee.front.pointee.current.drop()
         head.pointee.generation = 0
         connections.free(connection.index)
@@ -250,8 +253,7 @@ extension LoopCore {
             leaveConnecting(connection)
             // Those in the queue behind it rely on how its connect ends.
             if pools[connection.head.pointee.pool].pointee.waiting.first > 0 {
-                retryAt = now
-                nextTimer = now
+                retry(at: now)
             }
         case .assigning: break
         case .greeting: greeting.remove(connection, in: connections)

@@ -2,7 +2,11 @@ import Synchronization
 
 /// What one loop knows of one pool.
 struct PoolSlot {
+    /// What is shared with the other loops, kept alive by this slot; and its parts.
+    var share: Unmanaged<PoolShare>
     var cursor: UnsafeMutablePointer<Atomic<UInt64>>
+    var line: UnsafeMutablePointer<PoolShare.Line>
+    var aside: UnsafeMutablePointer<Atomic<Int>>
     /// The slots of the endpoints that take new connections, in the order of the table.
     var active: UnsafeMutablePointer<UInt32>
     var activeCount: UInt32 = 0
@@ -24,10 +28,37 @@ struct PoolSlot {
     /// Open connections that end by `idleTimeout`, and those by `finTimeout`.
     var idle = IdleWheel()
     var halfClosed = IdleWheel()
+    var algorithm = Routing.Algorithm.roundrobin
+    /// Round robin and nothing else: no limit, no slow start.
+    var isPlain = true
+    var slowStart: Int64 = 0
+    /// When the first of the active endpoints is warm, and the last one.
+    var warmAt = Int64.min
+    var allWarmAt = Int64.min
+    /// The most connections of one endpoint; 0: no limit.
+    var limit: UInt32 = 0
+    /// The most that wait, in all loops.
+    var maxQueue = Int.max
+    /// Those of this loop that are counted in `line`.
+    var places = 0
+    /// Whether it is in the list of those to serve, and the next one there, as number + 1.
+    var isToServe = false
+    var nextToServe: UInt32 = 0
     /// Those that wait for an endpoint, by the time of their accept.
     var waiting = ConnectionList()
     /// Those whose connect has begun, by its time.
     var connecting = ConnectionList()
+
+    init(_ share: PoolShare, active: UnsafeMutablePointer<UInt32>) {
+        self.share = Unmanaged.passRetained(share)
+        cursor = share.ticket
+        line = share.line
+        aside = share.aside
+        self.active = active
+    }
+
+    /// When another connection may try an endpoint that is on trial, after the one before has not come back.
+    static func trialTime(connectTimeout: Int64) -> Int64 { min(max(connectTimeout, 1_000_000_000), 60_000_000_000) }
 
     /// When the first one in the queue expires.
     func expiry(acceptedAt accepted: Int64) -> Int64 { max(saturatingSum(accepted, queueTimeout), holdUntil) }
@@ -52,6 +83,30 @@ struct EndpointSlot {
     /// When what is left of its connections is cut.
     var cutAt = Int64.max
     var counters: UnsafeMutablePointer<CounterBlock>
+    /// The pool that it is active in, or `noPool`.
+    var pool = EndpointSlot.noPool
+    /// What is shared with the other loops, kept alive by this slot; and its parts.
+    var share: Unmanaged<EndpointShare>
+    var load: UnsafeMutablePointer<Atomic<Int>>
+    var health: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Whether this loop's connections are counted in `load`.
+    var isCounted = false
+    var instanceHash: UInt64
+    var activated: Int64
+
+    static let noPool = UInt32.max
+
+    init(_ endpoint: Routing.Endpoint, counters: UnsafeMutablePointer<CounterBlock>, mayMeetItself: Bool) {
+        id = endpoint.id
+        port = endpoint.port
+        self.mayMeetItself = mayMeetItself
+        self.counters = counters
+        share = Unmanaged.passRetained(endpoint.share)
+        load = endpoint.share.load
+        health = endpoint.share.health
+        instanceHash = endpoint.instanceHash
+        activated = endpoint.activated
+    }
 }
 
 /// What one loop knows of one listening socket.
@@ -63,6 +118,9 @@ struct ListenerSlot {
     /// How many are accepted in a row, and the round in which it was last reported.
     var share: UInt8 = 1
     var lastRound: UInt32 = 0
+    /// The most connections of its front; 0: no limit. And whether it is not watched because there are that many.
+    var limit: UInt32 = 0
+    var isFull = false
     var counters: UnsafeMutablePointer<CounterBlock>
     var rules: Rules = []
     /// The peers that may connect; nil: all.

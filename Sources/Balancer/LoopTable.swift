@@ -1,5 +1,7 @@
 import CPlatform
+import Links
 import Platform
+import Synchronization
 
 /// Taking a new table. Whatever both tables have goes on untouched: slots are found again by service, by endpoint id and
 /// by descriptor.
@@ -14,17 +16,22 @@ extension LoopCore {
             case .stop: stop()
             }
         }
+        if mailbox.takeCall() { wasCalled = true }
     }
 
     private mutating func take(_ table: Routing) {
         // Their pool and its pipe may go with the table before.
         writeSessionLines()
         epoch &+= 1
+        forgetCalls()
         takeEndpoints(of: table)
         takePools(of: table)
         takeListeners(of: table)
         routing = table
-        for number in pools.numbers { settleQueue(number) }
+        for number in pools.numbers {
+            settleHealth(pools[number])
+            settleQueue(number)
+        }
         // Those who were turned away have lines as well, of pools that may go now with their pipes.
         writeSessionLines()
         forgetPools()
@@ -38,6 +45,7 @@ extension LoopCore {
         for number in endpoints.numbers {
             endpoints[number].pointee.isActive = false
             endpoints[number].pointee.isGone = true
+            endpoints[number].pointee.pool = EndpointSlot.noPool
         }
         for pool in table.pools {
             for endpoint in pool.endpoints { take(endpoint, pool) }
@@ -48,44 +56,58 @@ extension LoopCore {
     private mutating func take(_ endpoint: Routing.Endpoint, _ pool: Routing.Pool) {
         let counters = endpoint.counters.block(loop: self.number)
         let number: UInt32
-        if let known = endpointNumbers[endpoint.id], endpoints[known].pointee.counters == counters {
+        if let known = endpointNumbers[endpoint.id], endpoints[known].pointee.counters == counters,
+            endpoints[known].pointee.load == endpoint.share.load
+        {
             number = known
         } else {
             // An id that now belongs to another instance is another endpoint; the older one ends with its connections.
             number = endpoints.insert(
                 EndpointSlot(
-                    id: endpoint.id, port: endpoint.port,
-                    mayMeetItself: ephemeralPorts.contains(Int(endpoint.port)),
-                    counters: counters))
+                    endpoint, counters: counters, mayMeetItself: ephemeralPorts.contains(Int(endpoint.port))))
             endpointNumbers[endpoint.id] = number
         }
         let slot = endpoints[number]
         slot.pointee.isGone = false
-        slot.pointee.isActive = endpoint.isActive
-        if endpoint.isActive {
+        slot.pointee.isActive = endpoint.state == .active
+        slot.pointee.activated = endpoint.activated
+        countLoad(slot, pool.countsLoad)
+        switch endpoint.state {
+        case .active, .parked:
             slot.pointee.drainingSince = .max
             slot.pointee.cutAt = .max
-        } else {
+        case .draining:
             if slot.pointee.drainingSince == .max { slot.pointee.drainingSince = now }
             slot.pointee.cutAt = saturatingSum(slot.pointee.drainingSince, pool.drainTimeout)
         }
     }
 
+    /// Begins or ends to count this loop's connections of an endpoint together with the other loops'. Those that are
+    /// open move at once, so that the count is right as soon as all loops have the table.
+    private func countLoad(_ slot: UnsafeMutablePointer<EndpointSlot>, _ counts: Bool) {
+        guard slot.pointee.isCounted != counts else { return }
+        slot.pointee.isCounted = counts
+        let current = counts ? Int(slot.pointee.current) : -Int(slot.pointee.current)
+        slot.pointee.load.pointee.wrappingAdd(current, ordering: .sequentiallyConsistent)
+    }
+
     private mutating func takePools(of table: Routing) {
         for number in pools.numbers { pools[number].pointee.isGone = true }
+        limitedPools = []
         for pool in table.pools {
             let number: UInt32
             if let known = poolNumbers[pool.service] {
                 number = known
                 pools[number].pointee.active.deallocate()
-                pools[number].pointee.cursor = pool.cursor.ticket
+                renew(pools[number], pool.share)
             } else {
-                number = pools.insert(PoolSlot(cursor: pool.cursor.ticket, active: .allocate(capacity: 0)))
+                number = pools.insert(PoolSlot(pool.share, active: .allocate(capacity: 0)))
                 pools[number].pointee.active.deallocate()
                 poolNumbers[pool.service] = number
             }
             let slot = pools[number]
-            let active = pool.endpoints.filter(\.isActive).compactMap { endpointNumbers[$0.id] }
+            let active = pool.endpoints.filter { $0.state == .active }.compactMap { endpointNumbers[$0.id] }
+            for endpoint in active { endpoints[endpoint].pointee.pool = number }
             slot.pointee.active = .allocate(capacity: max(1, active.count))
             slot.pointee.active.initialize(from: active, count: active.count)
             slot.pointee.activeCount = UInt32(active.count)
@@ -98,11 +120,30 @@ extension LoopCore {
             slot.pointee.logsSessions = pool.logsSessions
             slot.pointee.sessionLog = sessionLogs[pool.service]?.raw ?? -1
             takeTimeouts(number, idle: pool.idleTimeout, halfClosed: min(pool.finTimeout, pool.idleTimeout))
+            slot.pointee.maxQueue = pool.maxQueue
+            slot.pointee.limit = pool.limit
+            slot.pointee.algorithm = pool.algorithm
+            slot.pointee.slowStart = pool.slowStart
+            let warm = active.map { saturatingSum(endpoints[$0].pointee.activated, pool.slowStart) }
+            slot.pointee.warmAt = pool.slowStart > 0 ? warm.min() ?? .min : .min
+            slot.pointee.allWarmAt = pool.slowStart > 0 ? warm.max() ?? .min : .min
+            slot.pointee.isPlain = pool.algorithm == .roundrobin && pool.limit == 0 && pool.slowStart == 0
+            if pool.limit > 0 { limitedPools.append(number) }
         }
         for number in pools.numbers where pools[number].pointee.isGone {
             pools[number].pointee.activeCount = 0
             pools[number].pointee.refuses = true
         }
+    }
+
+    /// Takes what is shared of a service; another one if it was forgotten meanwhile, and then nobody waits here.
+    private func renew(_ slot: UnsafeMutablePointer<PoolSlot>, _ share: PoolShare) {
+        guard slot.pointee.cursor != share.ticket else { return }
+        slot.pointee.share.release()
+        slot.pointee.share = Unmanaged.passRetained(share)
+        slot.pointee.cursor = share.ticket
+        slot.pointee.line = share.line
+        slot.pointee.aside = share.aside
     }
 
     /// Listeners are told apart by descriptor: the tables that name one keep it open.
@@ -113,31 +154,40 @@ extension LoopCore {
             guard let poolNumber = poolNumbers[pool.service] else { continue }
             for listener in pool.listeners {
                 let counters = listener.counters.block(loop: number)
-                if let slotNumber = known.removeValue(forKey: listener.socket.raw) {
+                countFront(counters, at: listener.limit > 0 ? listener.counters.gate : nil)
+                let slotNumber: UInt32
+                if let found = known.removeValue(forKey: listener.socket.raw) {
+                    slotNumber = found
+                    if listeners[slotNumber].pointee.counters != counters { forgetFull(listeners[slotNumber]) }
                     listeners[slotNumber].pointee.pool = poolNumber
                     listeners[slotNumber].pointee.counters = counters
                     listeners[slotNumber].pointee.rules = listener.rules
                     listeners[slotNumber].pointee.allowed = listener.allowed?.ranges
                 } else {
-                    let slotNumber = listeners.insert(
+                    slotNumber = listeners.insert(
                         ListenerSlot(
                             socket: listener.socket.raw, pool: poolNumber,
                             isUnix: supd_is_unix(listener.socket.raw) != 0, counters: counters,
                             rules: listener.rules, allowed: listener.allowed?.ranges))
-                    watchListener(slotNumber)
                 }
+                listeners[slotNumber].pointee.limit = listener.limit
+                watchListener(slotNumber)
             }
         }
+        wasCalled = wasCalled || fullListeners > 0
         // The keeper holds these sockets too, so closing ours would leave them in the set.
         for slotNumber in known.values {
             if listeners[slotNumber].pointee.isWatched { set.remove(listeners[slotNumber].pointee.socket) }
             listeners[slotNumber].pointee.isWatched = false
+            forgetFull(listeners[slotNumber])
             listeners.remove(slotNumber)
         }
     }
 
     /// What the new table means for those that wait.
     private mutating func settleQueue(_ number: UInt32) {
+        // With a limit others may wait for a place that this table gives, and this loop passes the call on.
+        if pools[number].pointee.limit > 0, pools[number].pointee.activeCount > 0 { return serveSoon(number) }
         guard pools[number].pointee.waiting.first > 0 else { return }
         if pools[number].pointee.activeCount > 0 {
             serveQueue(number)
@@ -151,6 +201,7 @@ extension LoopCore {
         for (service, number) in poolNumbers
         where pools[number].pointee.isGone && pools[number].pointee.current == 0 {
             pools[number].pointee.active.deallocate()
+            pools[number].pointee.share.release()
             pools.remove(number)
             poolNumbers[service] = nil
         }
@@ -167,6 +218,7 @@ extension LoopCore {
     private mutating func forgetEndpoint(_ number: UInt32) {
         let id = endpoints[number].pointee.id
         if endpointNumbers[id] == number { endpointNumbers[id] = nil }
+        endpoints[number].pointee.share.release()
         endpoints.remove(number)
     }
 

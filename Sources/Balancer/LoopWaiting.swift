@@ -10,10 +10,15 @@ extension LoopCore {
     /// Puts a connection into its pool's queue: the oldest first, also when it was tried in vain meanwhile.
     mutating func enqueue(_ connection: ConnectionReference) {
         let head = connection.head
+        guard head.pointee.isQueued || takeQueuePlace(connection) else { return turnAway(connection, isLimited: true) }
         guard watchClient(connection) else { return close(connection, reset: true, .shortage) }
+        if connection.side(.client).pointee.flags.contains(.peerEnded), hasLeft(connection) {
+            return close(connection, reset: true, .client)
+        }
         let pool = pools[head.pointee.pool]
         head.pointee.phase = .waiting
-        // One that was tried in vain is the oldest, a new one the youngest: no walk is long.
+        // One that was tried in vain is the oldest, a new one the youngest: no walk is long. Only one that was slow to say
+        // who it is passes those accepted since, of `greetingPatience` at most.
         let queue = pool.pointee.waiting
         var previous = queue.last
         if queue.first > 0, head.pointee.arrival < reference(queue.first - 1).head.pointee.arrival { previous = 0 }
@@ -24,6 +29,7 @@ extension LoopCore {
         waitingCount += 1
         head.pointee.front.pointee.countQueued()
         nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
+        retryAfterTrial(pool)
     }
 
     /// Watches for a client that goes away.
@@ -41,10 +47,9 @@ extension LoopCore {
     /// A shortage of our own: the connection waits until something of ours is free again.
     mutating func waitForMeans(_ connection: ConnectionReference, _ code: Int32) {
         reportShortage("cannot connect: \(errorMessage(code)); the connection waits")
-        connection.head.pointee.tried = 0
+        connection.head.pointee.choice = .begins
         isShort = true
-        retryAt = min(retryAt, saturatingSum(now, Self.retryPause))
-        nextTimer = min(nextTimer, retryAt)
+        retry(at: saturatingSum(now, Self.retryPause))
         enqueue(connection)
         if code == ENOMEM || code == EMFILE || code == ENFILE || code == ENOBUFS {
             pauseAccepting(errorMessage(code))
@@ -58,9 +63,11 @@ extension LoopCore {
         connection.head.pointee.front.pointee.queued.drop()
     }
 
-    /// An event of a client that waits. An end of its input is no reason to go: it may have sent its request and wait
-    /// for the answer.
+    /// An event of a client that waits. An end of its input is no reason to go if something came before: it may have
+    /// sent its request and wait for the answer. One that has said nothing at all has left: such are the probes of
+    /// others, which would fill the queue.
     mutating func waitingEvent(_ seen: EpollSet.Interest, _ connection: ConnectionReference) {
+        if seen.contains(.peerShutdown), hasLeft(connection) { return close(connection, reset: true, .client) }
         if !seen.isDisjoint(with: [.error, .hangUp]), clientVanished(connection) {
             close(connection, reset: false, .client)
         }
@@ -71,6 +78,17 @@ extension LoopCore {
     func clientVanished(_ connection: ConnectionReference) -> Bool {
         guard connection.head.pointee.isUnixFront else { return true }
         return supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) <= 0
+    }
+
+    /// Whether a client that has ended its input had sent nothing before.
+    func hasLeft(_ connection: ConnectionReference) -> Bool {
+        supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) == 0
+    }
+
+    /// A connect to one of a pool's endpoints has succeeded: what refused others may take them now.
+    mutating func othersMayConnect(_ number: UInt32) {
+        guard pools[number].pointee.waiting.first > 0 else { return }
+        if pools[number].pointee.limit > 0 { serveSoon(number) } else { serveQueue(number) }
     }
 
     /// Assigns all that wait in a pool's queue now.
@@ -92,21 +110,25 @@ extension LoopCore {
     mutating func retryQueues() {
         retryAt = .max
         isShort = false
+        for number in limitedPools { serveSoon(number) }
         for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
             let pool = pools[number]
-            guard pool.pointee.activeCount > 0 else { continue }
+            guard pool.pointee.limit == 0, pool.pointee.activeCount > 0 else { continue }
             takeFirst(reference(pool.pointee.waiting.first - 1))
         }
     }
 
-    private mutating func takeFirst(_ connection: ConnectionReference) {
+    mutating func takeFirst(_ connection: ConnectionReference) {
         leaveQueue(connection)
         connection.head.pointee.phase = .assigning
         assign(connection, after: nil)
     }
 
-    /// Resets a connection that has reached no endpoint.
-    mutating func turnAway(_ connection: ConnectionReference, _ cause: EndState.Cause = .refused) {
+    /// Resets a connection that has reached no endpoint. `isLimited`: because there are as many as a limit allows.
+    mutating func turnAway(
+        _ connection: ConnectionReference, _ cause: EndState.Cause = .refused, isLimited: Bool = false
+    ) {
+        if isLimited { connection.head.pointee.front.pointee.limited.add() }
         connection.head.pointee.front.pointee.turnedAway.add()
         close(connection, reset: true, cause)
     }

@@ -1,25 +1,46 @@
+import Links
 import Platform
-import Synchronization
 
 /// The table as the loops take it: immutable, one object for all of them, swapped in whole.
 final class Routing: Sendable {
+    /// `RoutingTable.Pool.Algorithm` in a byte.
+    enum Algorithm: UInt8, Sendable {
+        case roundrobin, leastconn, random2, source
+
+        init(_ algorithm: RoutingTable.Pool.Algorithm) {
+            switch algorithm {
+            case .roundrobin: self = .roundrobin
+            case .leastconn: self = .leastconn
+            case .random2: self = .random2
+            case .source: self = .source
+            }
+        }
+    }
+
     struct Listener: Sendable {
         let socket: Descriptor
         let counters: CounterSet
         let rules: ListenerSlot.Rules
         let allowed: AddressList?
+        /// The most connections of its front; 0: no limit.
+        let limit: UInt32
     }
 
     struct Endpoint: Sendable {
         let id: UInt64
         let port: UInt16
-        let isActive: Bool
+        let state: RoutingTable.Endpoint.State
         let counters: CounterSet
+        let share: EndpointShare
+        /// See `Rendezvous.hash`.
+        let instanceHash: UInt64
+        /// When it became active, on the monotonic clock.
+        let activated: Int64
     }
 
     struct Pool: Sendable {
         let service: String
-        let cursor: RoundRobinCursor
+        let share: PoolShare
         let listeners: [Listener]
         let endpoints: [Endpoint]
         let refuses: Bool
@@ -31,6 +52,15 @@ final class Routing: Sendable {
         let finTimeout: Int64
         let proxyProtocol: ProxyHeader.Version?
         let logsSessions: Bool
+        let algorithm: Algorithm
+        let slowStart: Int64
+        /// The most connections of one endpoint; 0: no limit.
+        let limit: UInt32
+        /// The most connections that wait.
+        let maxQueue: Int
+
+        /// Whether a connection must know how many others an endpoint has in all loops.
+        var countsLoad: Bool { limit > 0 || algorithm == .leastconn || algorithm == .random2 }
     }
 
     let revision: UInt64
@@ -42,23 +72,6 @@ final class Routing: Sendable {
         self.revision = revision
         self.number = number
         self.pools = pools
-    }
-}
-
-/// Whose turn it is in a pool: one number for all loops and all tables, which makes round robin exact.
-final class RoundRobinCursor: @unchecked Sendable {
-    /// A cache line of its own, for every loop writes here.
-    let ticket: UnsafeMutablePointer<Atomic<UInt64>>
-
-    init() {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 128)
-        ticket = memory.bindMemory(to: Atomic<UInt64>.self, capacity: 1)
-        ticket.initialize(to: Atomic(0))
-    }
-
-    deinit {
-        ticket.deinitialize(count: 1)
-        UnsafeMutableRawPointer(ticket).deallocate()
     }
 }
 

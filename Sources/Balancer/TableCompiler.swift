@@ -1,5 +1,6 @@
 import Links
 import Platform
+import Synchronization
 
 /// What outlives a table: listening sockets, cursors and counters. Turns tables into what the loops take.
 struct TableCompiler {
@@ -19,16 +20,30 @@ struct TableCompiler {
         let counters: CounterSet
     }
 
+    private struct GenerationKey: Hashable {
+        let id: UInt64
+        let instance: String
+    }
+
+    /// One generation of an instance.
+    private struct Generation {
+        var share: EndpointShare?
+        /// When a table first had it active.
+        var activated: Int64?
+    }
+
     let loops: Int
-    private var cursors: [String: RoundRobinCursor] = [:]
+    private var shares: [String: PoolShare] = [:]
     private var fronts: [FrontKey: CounterSet] = [:]
     private var instances: [String: Instance] = [:]
+    private var generations: [GenerationKey: Generation] = [:]
 
     init(loops: Int) { self.loops = loops }
 
     /// Compiles a table with the listening sockets it names; `missing` collects the names of those that are not there.
     mutating func compile(
-        _ table: RoutingTable, number: UInt64, listeners: [String: Descriptor], missing: inout [String]
+        _ table: RoutingTable, number: UInt64, listeners: [String: Descriptor], missing: inout [String],
+        now: Int64 = monotonicNanoseconds()
     ) -> Routing {
         var pools: [Routing.Pool] = []
         var services: Set<String> = []
@@ -44,28 +59,30 @@ struct TableCompiler {
                 for name in front.listeners where taken.insert(name).inserted {
                     if let socket = listeners[name] {
                         sockets.append(
-                            Routing.Listener(socket: socket, counters: counters, rules: rules, allowed: allowed))
+                            Routing.Listener(
+                                socket: socket, counters: counters, rules: rules, allowed: allowed,
+                                limit: front.maxConnections.map { max(1, $0) } ?? 0))
                     } else {
                         missing.append(name)
                     }
                 }
             }
-            let cursor = cursors[pool.service] ?? RoundRobinCursor()
-            cursors[pool.service] = cursor
-            let endpoints = pool.endpoints.prefix(Self.endpointLimit).map { endpoint in
-                Routing.Endpoint(
-                    id: endpoint.id, port: endpoint.port, isActive: endpoint.state == .active,
-                    counters: counters(of: endpoint.instance, service: pool.service))
+            let share = shares[pool.service] ?? PoolShare()
+            shares[pool.service] = share
+            let endpoints = pool.endpoints.prefix(Self.endpointLimit).map {
+                compile($0, service: pool.service, now: now)
             }
             pools.append(
                 Routing.Pool(
-                    service: pool.service, cursor: cursor, listeners: sockets, endpoints: endpoints,
+                    service: pool.service, share: share, listeners: sockets, endpoints: endpoints,
                     refuses: pool.emptiness == .refuse, queueTimeout: max(0, pool.queueTimeout),
                     holdUntil: pool.holdUntil ?? .min, connectTimeout: max(1_000_000, pool.connectTimeout),
                     drainTimeout: max(0, pool.drainTimeout),
                     idleTimeout: pool.idleTimeout.map { max(1_000_000, $0) } ?? .max,
                     finTimeout: max(1_000_000, pool.finTimeout),
-                    proxyProtocol: pool.proxyProtocol.map { $0 == .v1 ? .v1 : .v2 }, logsSessions: pool.logsSessions))
+                    proxyProtocol: pool.proxyProtocol.map { $0 == .v1 ? .v1 : .v2 }, logsSessions: pool.logsSessions,
+                    algorithm: Routing.Algorithm(pool.algorithm), slowStart: max(0, pool.slowStart),
+                    limit: pool.maxConnections.map { max(1, $0) } ?? 0, maxQueue: pool.maxQueue.map(Int.init) ?? .max))
         }
         return Routing(revision: table.revision, number: number, pools: pools)
     }
@@ -81,6 +98,21 @@ struct TableCompiler {
         if pool.proxyProtocol != nil, front.acceptsProxyProtocol { rules.insert(.details) }
         if pool.algorithm == .source { rules.insert(.address) }
         return rules
+    }
+
+    private mutating func compile(
+        _ endpoint: RoutingTable.Endpoint, service: String, now: Int64
+    ) -> Routing.Endpoint {
+        let key = GenerationKey(id: endpoint.id, instance: endpoint.instance)
+        var generation = generations[key] ?? Generation()
+        let share = generation.share ?? EndpointShare()
+        generation.share = share
+        if endpoint.state == .active, generation.activated == nil { generation.activated = now }
+        generations[key] = generation
+        return Routing.Endpoint(
+            id: endpoint.id, port: endpoint.port, state: endpoint.state,
+            counters: counters(of: endpoint.instance, service: service), share: share,
+            instanceHash: Rendezvous.hash(instance: endpoint.instance), activated: generation.activated ?? now)
     }
 
     private mutating func counters(_ key: FrontKey) -> CounterSet {
@@ -105,7 +137,7 @@ struct TableCompiler {
             table.pools.flatMap { pool in
                 pool.fronts.map { FrontKey(service: pool.service, address: $0.address) }
             })
-        cursors = cursors.filter { services.contains($0.key) }
+        shares = shares.filter { services.contains($0.key) }
         fronts = fronts.filter { addresses.contains($0.key) || $0.value.isInUse }
         // What a table names is never forgotten, even if it names an instance under a service that is not its own: once
         // a loop could begin to use counters that only its table keeps, they would go with the table.
@@ -113,11 +145,18 @@ struct TableCompiler {
         instances = instances.filter { name, instance in
             named.contains(name) || services.contains(instance.service) || instance.counters.isInUse
         }
+        // A generation stays while a loop has connections of it.
+        let present = Set(
+            table.pools.flatMap { $0.endpoints.map { GenerationKey(id: $0.id, instance: $0.instance) } })
+        for key in Array(generations.keys) where !present.contains(key) {
+            if isKnownUniquelyReferenced(&generations[key, default: Generation()].share) { generations[key] = nil }
+        }
     }
 
     /// All counters, in the order of a table; instances that it does not name at the moment come after those it does.
-    func counters(_ table: RoutingTable, acceptPauses: UInt64) -> BalancerCounters {
-        let now = monotonicNanoseconds()
+    func counters(
+        _ table: RoutingTable, acceptPauses: UInt64, now: Int64 = monotonicNanoseconds()
+    ) -> BalancerCounters {
         var result = BalancerCounters(acceptPauses: acceptPauses)
         var listed: Set<String> = []
         for pool in table.pools {
@@ -128,8 +167,10 @@ struct TableCompiler {
             }
             for endpoint in pool.endpoints where listed.insert(endpoint.instance).inserted {
                 guard let known = instances[endpoint.instance] else { continue }
-                result.endpoints.append(
-                    BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum(at: now)))
+                var entry = BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum(at: now))
+                entry.setAsideFor = timeAside(
+                    GenerationKey(id: endpoint.id, instance: endpoint.instance), pool, now: now)
+                result.endpoints.append(entry)
             }
         }
         for (name, known) in instances.sorted(by: { $0.key < $1.key }) where !listed.contains(name) {
@@ -137,4 +178,16 @@ struct TableCompiler {
         }
         return result
     }
+
+    /// For how long an endpoint is still set aside; nil: it is in service.
+    private func timeAside(_ key: GenerationKey, _ pool: RoutingTable.Pool, now: Int64) -> Int64? {
+        guard let share = generations[key]?.share else { return nil }
+        let health = EndpointHealth(bits: share.health.pointee.load(ordering: .relaxed))
+        return health.nextTrial(trialTime: PoolSlot.trialTime(connectTimeout: pool.connectTimeout)).map {
+            max(0, $0.subtractingReportingOverflow(now).partialValue)
+        }
+    }
+
+    /// For tests: how many generations of instances are remembered.
+    var generationCount: Int { generations.count }
 }

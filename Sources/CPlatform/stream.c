@@ -123,6 +123,15 @@ int supd_parse_address(const char *text, int is_ipv6, struct supd_address *addre
     return inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, address->bytes) == 1 ? 0 : -EINVAL;
 }
 
+int supd_peer_address(int socket, struct supd_address *peer) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    address.ss_family = AF_UNSPEC;
+    int result = (int)RESULT(getpeername(socket, (struct sockaddr *)&address, &length));
+    if (result == 0) tell_address(&address, peer);
+    return result;
+}
+
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {
     return RESULT(syscall(SYS_recvfrom, socket, buffer, capacity, flags, NULL, NULL));
 }

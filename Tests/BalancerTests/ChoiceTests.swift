@@ -86,7 +86,7 @@ struct ChoiceTests {
         try Rig.run { rig in
             let (full, good) = (try Backend(backlog: 0), try Backend())
             // A backlog of 0 holds one connection; the next one's handshake gets no answer.
-            let fillers = try (0..<2).map { _ in try fill(full.port) }
+            let fillers = try (0..<2).map { _ in try full.fill() }
             try rig.apply([Rig.pool([full.endpoint(1), good.endpoint(2)], connectTimeout: 0.3)])
             let first = try rig.connect()
             try first.send("1")
@@ -100,21 +100,32 @@ struct ChoiceTests {
         }
     }
 
-    /// A connect that is begun and not waited for.
-    private func fill(_ port: UInt16) throws -> Descriptor {
-        let raw = try systemCall("socket") {
-            socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-        }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        withUnsafePointer(to: &address) { pointer in
-            _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+    @Test("a connect that ends in vain when no endpoint is active any more waits for the next one, or is turned away")
+    func connectTimeoutWithoutEndpoints() throws {
+        try Rig.run { rig in
+            let full = try Backend(backlog: 0)
+            let fillers = try (0..<2).map { _ in try full.fill() }
+            for emptiness in [RoutingTable.Pool.Emptiness.hold, .refuse] {
+                try rig.apply([Rig.pool([full.endpoint(1)], connectTimeout: 0.3)])
+                let client = try rig.connect()
+                try client.send("x")
+                _ = try eventually("it connects") { try rig.instance("api/1").current == 1 ? true : nil }
+                try rig.apply([Rig.pool([], emptiness: emptiness, connectTimeout: 0.3)])
+                #expect(try rig.front.queued == 0)
+                switch emptiness {
+                case .hold:
+                    _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+                    #expect(try rig.instance("api/1").connectErrors == 1)
+                    let good = try Backend()
+                    try rig.apply([Rig.pool([good.endpoint(2)])])
+                    #expect(try good.accept().receiveText(1) == "x")
+                case .refuse:
+                    #expect(client.receiveToEndOrError().code == ECONNRESET)
+                    #expect(try rig.front.turnedAway == 1)
+                }
             }
+            withExtendedLifetime(fillers) {}
         }
-        return Descriptor(owning: raw)
     }
 
     @Test("a connection is not tried again once the endpoint had taken it")
@@ -137,9 +148,9 @@ struct ChoiceTests {
         // no other port left to choose from each one would, so the check is shown by a socket bound to that port.
         let backend = try Backend()
         let port = backend.port
-        backend.close()
+        backend.leave()
         let meeting = Descriptor(owning: supd_tcp_socket())
-        try bindLoopback(meeting, port)
+        try meeting.bindLoopback(port)
         #expect([0, -EINPROGRESS].contains(supd_connect_loopback(meeting.raw, port)))
         #expect(connectsToItself(meeting.raw, port: port))
         let other = Descriptor(owning: supd_tcp_socket())
@@ -152,18 +163,6 @@ struct ChoiceTests {
             try client.send("echo?")
             _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
             #expect(!client.isReadable(within: 300))
-        }
-    }
-
-    private func bindLoopback(_ socket: Descriptor, _ port: UInt16) throws {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        _ = try withUnsafePointer(to: &address) { pointer in
-            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                try systemCall("bind") { bind(socket.raw, generic, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-            }
         }
     }
 }

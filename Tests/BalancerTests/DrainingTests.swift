@@ -57,6 +57,61 @@ struct DrainingTests {
         }
     }
 
+    @Test("the cut spares connections that took over the places of ended ones")
+    func cutSparesOthers() throws {
+        try Rig.run { rig in
+            let (old, new) = (try Backend(), try Backend())
+            try rig.serve([old])
+            let ended = try (0..<4).map { _ in try Session(rig, [old]) }
+            let staying = try Session(rig, [old])
+            for session in ended { session.end() }
+            _ = try eventually("they have ended") { try rig.front.current == 1 ? true : nil }
+            // In the slots of those that have ended, while the old endpoint's time runs.
+            try rig.apply([Rig.pool([old.endpoint(1, .draining), new.endpoint(2)], drainTimeout: 0.5)])
+            let others = try (0..<4).map { _ in try Session(rig, [new]) }
+            #expect(staying.client.receiveToEndOrError().code == ECONNRESET)
+            #expect(staying.server.receiveToEndOrError().code == ECONNRESET)
+            try rig.expect(.drained(endpoint: 1))
+            for session in others {
+                try session.client.send("still")
+                #expect(try session.server.receiveText(5) == "still")
+            }
+            // And the same for an endpoint's slot: the next one that is cut is another one in the same place.
+            let newest = try Backend()
+            try rig.apply([Rig.pool([new.endpoint(2), newest.endpoint(3)])])
+            try rig.apply([Rig.pool([new.endpoint(2, .draining), newest.endpoint(3)], drainTimeout: 0)])
+            for session in others { #expect(session.client.receiveToEndOrError().code == ECONNRESET) }
+            try rig.expect(.drained(endpoint: 2))
+            #expect(try Session(rig, [newest]).index == 0)
+        }
+    }
+
+    @Test(
+        "a parked endpoint takes nothing new and is never cut, and takes part again when it is active",
+        arguments: [1, 2])
+    func parks(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            let (first, second) = (try Backend(), try Backend())
+            try rig.serve([first])
+            let session = try Session(rig, [first])
+            try rig.apply([Rig.pool([first.endpoint(1, .parked), second.endpoint(2)], drainTimeout: 0)])
+            for _ in 0..<3 { #expect(try Session(rig, [first, second]).index == 1) }
+            try session.client.send("still")
+            #expect(try session.server.receiveText(5) == "still")
+            #expect(!rig.received.contains(.drained(endpoint: 1)))
+            // From draining too: no cut hangs over it.
+            try rig.apply([Rig.pool([first.endpoint(1, .draining), second.endpoint(2)], drainTimeout: 30)])
+            try rig.apply([Rig.pool([first.endpoint(1, .parked), second.endpoint(2)], drainTimeout: 0)])
+            try rig.apply([Rig.pool([first.endpoint(1), second.endpoint(2)])])
+            #expect(Set(try (0..<4).map { _ in try Session(rig, [first, second]).index }) == [0, 1])
+            try session.client.send("still")
+            #expect(try session.server.receiveText(5) == "still")
+            try rig.apply([Rig.pool([first.endpoint(1, .parked), second.endpoint(2)])])
+            session.end()
+            try rig.expect(.drained(endpoint: 1))
+        }
+    }
+
     @Test("an endpoint that drains or goes without connections is reported right after the table is in force")
     func nothingToDrain() throws {
         try Rig.run { rig in

@@ -198,8 +198,28 @@ final class Backend: @unchecked Sendable {
         return peers
     }
 
-    /// Stops listening: connects are refused, what waited is reset.
-    func close() { listener = nil }
+    /// Stops listening: connects are refused, what waited is reset. The port stays bound, so that no other test's
+    /// server gets it and its connections.
+    func close() {
+        listener = nil
+        reservation = try? reserve(port)
+    }
+
+    /// Gives up its port, too.
+    func leave() {
+        listener = nil
+        reservation = nil
+    }
+
+    private var reservation: Descriptor?
+
+    private func reserve(_ port: UInt16) throws -> Descriptor {
+        let socket = Descriptor(owning: supd_tcp_socket())
+        var one: Int32 = 1
+        setsockopt(socket.raw, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        try socket.bindLoopback(port)
+        return socket
+    }
 }
 
 /// Runs bodies in threads of their own, which may wait for each other, and throws what the first one threw.

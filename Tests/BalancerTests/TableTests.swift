@@ -23,7 +23,7 @@ struct TableTests {
     private func randomTable(_ random: inout Random, revision: UInt64, ports: [UInt16]) -> RoutingTable {
         let times: [Int64] = [.min, -1, 0, 1, 1_000_000, 100_000_000, 1 << 40, .max]
         let pools = (0..<random.next(5)).map { _ in
-            RoutingTable.Pool(
+            var pool = RoutingTable.Pool(
                 service: random.pick(["a", "b", "c", ""]),
                 fronts: (0..<random.next(3)).map { _ in
                     RoutingTable.Front(
@@ -33,11 +33,19 @@ struct TableTests {
                 endpoints: (0..<random.next(8)).map { _ in
                     RoutingTable.Endpoint(
                         id: random.pick([0, 1, 2, 3, 4, .max]), instance: random.pick(["a/1", "a/2", "b/1"]),
-                        port: random.pick(ports), state: random.pick([.active, .draining]))
+                        port: random.pick(ports), state: random.pick([.active, .active, .draining, .parked]))
                 },
                 emptiness: random.pick([.hold, .refuse]), queueTimeout: random.pick(times),
                 holdUntil: random.pick([nil, .min, 0, .max]), connectTimeout: random.pick(times),
                 drainTimeout: random.pick(times))
+            pool.algorithm = random.pick(RoutingTable.Pool.Algorithm.allCases)
+            pool.slowStart = random.pick(times)
+            pool.maxConnections = random.pick([nil, nil, 0, 1, 2, .max])
+            pool.maxQueue = random.pick([nil, nil, 0, 1, .max])
+            for index in pool.fronts.indices {
+                pool.fronts[index].maxConnections = random.pick([nil, nil, 0, 1, 3, .max])
+            }
+            return pool
         }
         return RoutingTable(revision: revision, loops: random.pick([-1, 0, 1, 3, .max]), pools: pools)
     }

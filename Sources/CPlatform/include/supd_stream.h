@@ -70,6 +70,8 @@ int supd_local_address(int socket, struct supd_address *local);
 int supd_format_address(const struct supd_address *address, char text[46]);
 /// Reads an address without a port; `text` ends with 0: inet_pton(3). Returns 0, or -EINVAL.
 int supd_parse_address(const char *text, int is_ipv6, struct supd_address *address);
+/// getpeername(2). Returns 0 or -errno.
+int supd_peer_address(int socket, struct supd_address *peer);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
 /// send(2) without SIGPIPE.

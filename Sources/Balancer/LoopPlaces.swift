@@ -1,0 +1,284 @@
+import Platform
+import Synchronization
+
+/// Whether a connection goes now: places at endpoints, in the queue and at fronts, which all loops share.
+///
+/// **Endpoints.** With a limit every connection holds a place of its endpoint, taken by compare-and-exchange on one count
+/// before the connect begins. Who finds none joins the queue of its own loop, which is in the order of arrival. A loop
+/// that sees others wait, in whichever loop, joins too: nobody overtakes them. A place that is freed calls one loop that
+/// has waiting connections: the loops in turn, for each of them knows only its own clients' order. That loop serves its
+/// first one, and while there is room calls the next in turn.
+///
+/// **No call is lost.** To be shown: as long as there is both room and someone who waits, a call is under way. All of the
+/// counts below are changed and read in one order that every loop sees alike (sequential consistency).
+/// - Who joins is counted (`loops`, then `queued`) *before* it looks for a place for the last time. Who frees a place
+///   lowers the load *before* it reads `queued`. So of two that do this at the same time at least one sees the other:
+///   the joiner finds the place, or the freeing loop finds the joiner and calls. As a loop's bit is set before `queued`
+///   grows, whoever reads `queued` above 0 for the sake of this joiner finds its bit.
+/// - A loop that is called and does not use up the room, because its clients have left or were served meanwhile, calls
+///   the next one. One that finds no room calls no one: the place was taken, and its end calls again.
+/// - Room that comes by a new table is used by each loop when it takes the table; room that comes because time has
+///   passed, after an endpoint was set aside, by a timer of the loops whose clients wait.
+/// - A connect that fails frees a place too. To call for that at once could go round in circles, from one loop's refusal
+///   to the next one's. So the call comes after `retryPause`, by the timer of the loop whose connect has failed.
+///
+/// **Fronts.** The same: a place is taken before accept(2), and who finds none stops watching the listener, says so in
+/// `full`, then looks again. A place that is freed calls one of those loops, the loops in turn. Clients wait in the
+/// kernel's queue, which is in order.
+extension LoopCore {
+    private var ownBit: UInt64 { 1 << UInt64(number) }
+
+    // MARK: Places at endpoints
+
+    /// Gives back a place whose connection has ended, and calls for the next one.
+    @inline(__always)
+    mutating func releasePlace(_ number: UInt32) {
+        guard endpoints[number].pointee.isCounted, let pool = lowerLoad(number) else { return }
+        callNext(pool)
+    }
+
+    /// Takes one off an endpoint's load. Returns the pool if others may wait for that.
+    private func lowerLoad(_ number: UInt32) -> UInt32? {
+        let endpoint = endpoints[number]
+        endpoint.pointee.load.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        let pool = endpoint.pointee.pool
+        return pool != EndpointSlot.noPool && pools[pool].pointee.limit > 0 ? pool : nil
+    }
+
+    /// Gives back a place whose connect has failed.
+    mutating func releasePlaceAfterFailure(_ number: UInt32) {
+        guard endpoints[number].pointee.isCounted, let pool = lowerLoad(number) else { return }
+        guard pools[pool].pointee.line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        retry(at: saturatingSum(now, Self.retryPause))
+    }
+
+    /// Tries queues again at an instant.
+    mutating func retry(at instant: Int64) {
+        retryAt = min(retryAt, instant)
+        nextTimer = min(nextTimer, retryAt)
+    }
+
+    // MARK: Places in the queue
+
+    /// Counts a connection among those that wait. Returns false when there are as many as the service wants.
+    mutating func takeQueuePlace(_ connection: ConnectionReference) -> Bool {
+        let pool = pools[connection.head.pointee.pool]
+        let line = pool.pointee.line
+        if pool.pointee.places == 0 { line.pointee.loops.bitwiseOr(ownBit, ordering: .sequentiallyConsistent) }
+        if !line.pointee.queued.addOne(limit: pool.pointee.maxQueue) {
+            if pool.pointee.places == 0 { line.pointee.loops.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent) }
+            return false
+        }
+        pool.pointee.places += 1
+        connection.head.pointee.isQueued = true
+        return true
+    }
+
+    /// It waits no more.
+    mutating func releaseQueuePlace(_ connection: ConnectionReference) {
+        guard connection.head.pointee.isQueued else { return }
+        connection.head.pointee.isQueued = false
+        let pool = pools[connection.head.pointee.pool]
+        let line = pool.pointee.line
+        pool.pointee.places -= 1
+        line.pointee.queued.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        if pool.pointee.places == 0 { line.pointee.loops.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent) }
+    }
+
+    /// A connection that may come in goes to an endpoint, or behind those that wait for one.
+    @inline(__always)
+    mutating func route(_ connection: ConnectionReference) {
+        if mustQueue(pools[connection.head.pointee.pool]) {
+            queueBehind(connection)
+        } else {
+            assign(connection, after: nil)
+        }
+    }
+
+    /// Whether a new connection has to go behind others. Where no endpoint is active `assign` decides.
+    @inline(__always)
+    private func mustQueue(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
+        pool.pointee.limit > 0 && pool.pointee.activeCount > 0
+            && pool.pointee.line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0
+    }
+
+    /// A new connection goes behind those that wait. If they are only on their way to a place, and there is more room,
+    /// nobody else would call.
+    private mutating func queueBehind(_ connection: ConnectionReference) {
+        let number = connection.head.pointee.pool
+        enqueue(connection)
+        if hasRoom(pools[number]) { callNext(number) }
+    }
+
+    /// Calls the loop whose turn it is among those with waiting connections.
+    mutating func callNext(_ number: UInt32) {
+        let line = pools[number].pointee.line
+        guard line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else { return }
+        let loops = line.pointee.loops.load(ordering: .sequentiallyConsistent)
+        guard let loop = nextLoop(after: line.pointee.turn.load(ordering: .relaxed), of: loops) else { return }
+        line.pointee.turn.store(loop, ordering: .relaxed)
+        if loop == self.number {
+            serveSoon(number)
+        } else {
+            line.pointee.calls.bitwiseOr(1 << UInt64(loop), ordering: .sequentiallyConsistent)
+            mailboxes[loop].call()
+        }
+    }
+
+    /// Notes that a pool's queue is to be served when this batch of events is done: not amid something else.
+    mutating func serveSoon(_ number: UInt32) {
+        let pool = pools[number]
+        guard !pool.pointee.isToServe else { return }
+        pool.pointee.isToServe = true
+        pool.pointee.nextToServe = poolsToServe
+        poolsToServe = number + 1
+    }
+
+    /// Forgets which pools are to be served: a new table looks at all of them.
+    mutating func forgetCalls() {
+        while poolsToServe > 0 {
+            let pool = pools[poolsToServe - 1]
+            pool.pointee.isToServe = false
+            poolsToServe = pool.pointee.nextToServe
+        }
+    }
+
+    /// Does what calls, of this loop and of others, have asked for.
+    mutating func answerCalls() {
+        if wasCalled {
+            wasCalled = false
+            for number in limitedPools {
+                let calls = pools[number].pointee.line
+                guard calls.pointee.calls.load(ordering: .relaxed) & ownBit != 0 else { continue }
+                calls.pointee.calls.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)
+                serveSoon(number)
+            }
+            watchFullListeners()
+        }
+        // Serving one pool never asks for another; what is asked for again is done in the next round.
+        var next = poolsToServe
+        poolsToServe = 0
+        while next > 0 {
+            let number = next - 1
+            next = pools[number].pointee.nextToServe
+            pools[number].pointee.isToServe = false
+            serveInTurn(number)
+        }
+    }
+
+    /// Serves the queue of a pool with a limit: one here, one in the next loop, while there is room.
+    mutating func serveInTurn(_ number: UInt32) {
+        let pool = pools[number]
+        guard pool.pointee.limit > 0 else { return serveQueue(number) }
+        while pool.pointee.activeCount > 0, hasRoom(pool) {
+            let line = pool.pointee.line
+            if pool.pointee.waiting.first > 0 {
+                let first = reference(pool.pointee.waiting.first - 1)
+                takeFirst(first)
+                // Refused or overtaken: a timer or a place that is freed will call.
+                if first.head.pointee.generation != 0, first.head.pointee.phase == .waiting { break }
+                guard hasRoom(pool) else { break }
+            } else if line.pointee.queued.load(ordering: .sequentiallyConsistent) == 0 {
+                break
+            }
+            if line.pointee.loops.load(ordering: .sequentiallyConsistent) & ~ownBit != 0 {
+                callNext(number)
+                break
+            }
+            if pool.pointee.waiting.first == 0 { break }
+        }
+        if pool.pointee.waiting.first > 0 { retryAfterTrial(pool) }
+    }
+
+    /// Those that wait for a place try again when an endpoint that is set aside may be tried: nothing else tells them.
+    mutating func retryAfterTrial(_ pool: UnsafeMutablePointer<PoolSlot>) {
+        guard pool.pointee.limit > 0, pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return }
+        let trial = nextTrial(pool)
+        if trial != .max { retry(at: max(trial, saturatingSum(now, Self.retryPause))) }
+    }
+
+    // MARK: Places at fronts
+
+    /// Takes a place of a listener's front; where there is none the listener is not watched any more.
+    mutating func takeFrontPlace(_ number: UInt32) -> Bool {
+        let listener = listeners[number]
+        guard let gate = listener.pointee.counters.pointee.gate else { return true }
+        if gate.pointee.open.addOne(limit: Int(listener.pointee.limit)) { return true }
+        set.remove(listener.pointee.socket)
+        listener.pointee.isWatched = false
+        listener.pointee.isFull = true
+        fullListeners += 1
+        gate.pointee.full.bitwiseOr(ownBit, ordering: .sequentiallyConsistent)
+        if gate.pointee.open.load(ordering: .sequentiallyConsistent) < Int(listener.pointee.limit) { wasCalled = true }
+        return false
+    }
+
+    /// Gives back a front's place, if it counts them.
+    @inline(__always)
+    mutating func releaseFrontPlace(_ front: UnsafeMutablePointer<CounterBlock>) {
+        if let gate = front.pointee.gate { release(gate) }
+    }
+
+    private mutating func release(_ gate: UnsafeMutablePointer<FrontGate>) {
+        gate.pointee.open.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+        callNext(gate)
+    }
+
+    /// Calls the next loop in turn that does not watch a front because it was full.
+    private mutating func callNext(_ gate: UnsafeMutablePointer<FrontGate>) {
+        let loops = gate.pointee.full.load(ordering: .sequentiallyConsistent)
+        guard let loop = nextLoop(after: gate.pointee.turn.load(ordering: .relaxed), of: loops) else { return }
+        gate.pointee.turn.store(loop, ordering: .relaxed)
+        gate.pointee.full.bitwiseAnd(~(1 << UInt64(loop)), ordering: .sequentiallyConsistent)
+        if loop == self.number { wasCalled = true } else { mailboxes[loop].call() }
+    }
+
+    /// There is room after an accept, and other loops do not watch: they share again.
+    mutating func shareFront(_ listener: UnsafeMutablePointer<ListenerSlot>) {
+        guard let gate = listener.pointee.counters.pointee.gate,
+            gate.pointee.full.load(ordering: .relaxed) != 0,
+            gate.pointee.open.load(ordering: .relaxed) < Int(listener.pointee.limit)
+        else { return }
+        callNext(gate)
+    }
+
+    /// Watches listeners again whose fronts have room.
+    mutating func watchFullListeners() {
+        guard fullListeners > 0 else { return }
+        for number in 0..<listeners.end where listeners.isUsed(number) && listeners[number].pointee.isFull {
+            let listener = listeners[number]
+            if let gate = listener.pointee.counters.pointee.gate {
+                // Said before it is looked at: who frees a place now calls again.
+                gate.pointee.full.bitwiseOr(ownBit, ordering: .sequentiallyConsistent)
+                if gate.pointee.open.load(ordering: .sequentiallyConsistent) >= Int(listener.pointee.limit) { continue }
+                gate.pointee.full.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)
+            }
+            listener.pointee.isFull = false
+            fullListeners -= 1
+            watchListener(number)
+            // While accepting pauses here another loop may go on.
+            if !listener.pointee.isWatched, let gate = listener.pointee.counters.pointee.gate { callNext(gate) }
+        }
+    }
+
+    /// Begins or ends to count this loop's connections of a front.
+    func countFront(_ counters: UnsafeMutablePointer<CounterBlock>, at gate: UnsafeMutablePointer<FrontGate>?) {
+        let current = Int(truncatingIfNeeded: counters.pointee.current.load(ordering: .relaxed))
+        if counters.pointee.gate == nil, let gate {
+            gate.pointee.open.wrappingAdd(current, ordering: .sequentiallyConsistent)
+        } else if gate == nil, let before = counters.pointee.gate {
+            before.pointee.open.wrappingSubtract(current, ordering: .sequentiallyConsistent)
+        }
+        counters.pointee.gate = gate
+    }
+
+    /// A listener goes: if this loop was called for it, another one goes on.
+    mutating func forgetFull(_ listener: UnsafeMutablePointer<ListenerSlot>) {
+        guard listener.pointee.isFull else { return }
+        listener.pointee.isFull = false
+        fullListeners -= 1
+        guard let gate = listener.pointee.counters.pointee.gate else { return }
+        gate.pointee.full.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)
+        callNext(gate)
+    }
+}
