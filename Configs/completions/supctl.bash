@@ -19,19 +19,22 @@ _supctl() {
     --lines | --timeout | -n) return ;;
     esac
     case $verb in
-        '') options='--socket --help -h'; words='status start stop restart logs signal limit check shutdown version completion help' ;;
+        '') options='--socket --help -h'; words='status start stop restart drain undrain balancer logs signal limit check shutdown version completion help' ;;
         status) options='--json --socket --help -h'; words=$(_supctl_names) ;;
         start) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         stop) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         restart) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
-        logs) options='--follow -f --lines -n --socket --help -h'; words=$(_supctl_names) ;;
+        drain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
+        undrain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
+        balancer) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
+        logs) options='--follow -f --sessions --lines -n --socket --help -h'; words=$(_supctl_names) ;;
         signal) options='--socket --help -h'; if ((operands == 0)); then words='HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH'; else words=$(_supctl_names); fi ;;
         limit) options='--socket --help -h'; words=$(_supctl_names) ;;
         check) options='--socket --help -h'; files=1 ;;
         shutdown) options='--no-wait --timeout --socket --help -h'; : ;;
         version) options='--socket --help -h'; : ;;
         completion) options='--socket --help -h'; words='bash zsh fish' ;;
-        help) options='--socket --help -h'; words='status start stop restart logs signal limit check shutdown version completion help' ;;
+        help) options='--socket --help -h'; words='status start stop restart drain undrain balancer logs signal limit check shutdown version completion help' ;;
     esac
     if [[ $current == -* ]]; then words=$options files=; fi
     if [[ -n $files ]]; then

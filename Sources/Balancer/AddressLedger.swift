@@ -26,7 +26,8 @@ final class AddressLedger: Sendable {
         let limit = limit.load(ordering: .relaxed)
         return shard(address).withLock { counts in
             let count = counts[address] ?? 0
-            guard count < limit else { return false }
+            // None any more, if the limit was lifted a moment ago.
+            guard limit == 0 || count < limit else { return false }
             counts[address] = count + 1
             return true
         }

@@ -55,11 +55,10 @@ final class AddressList: @unchecked Sendable {
         let rest = prefix == 0 ? UInt128.max : prefix == 128 ? 0 : UInt128.max >> UInt128(prefix)
         let whole = AddressRanges.Range(first: number & ~rest, last: number | rest)
         // A wide range of IPv6 means IPv6: `::/0` does not take the IPv4 clients, who are kept within it.
-        guard whole.first < ipv4.first, whole.last > ipv4.last else { return [whole] }
-        return [
-            AddressRanges.Range(first: whole.first, last: ipv4.first - 1),
-            AddressRanges.Range(first: ipv4.last + 1, last: whole.last),
-        ]
+        guard whole.first < ipv4.first, whole.last >= ipv4.last else { return [whole] }
+        let below = AddressRanges.Range(first: whole.first, last: ipv4.first - 1)
+        guard whole.last > ipv4.last else { return [below] }
+        return [below, AddressRanges.Range(first: ipv4.last + 1, last: whole.last)]
     }
 
     private static func merged(_ ranges: [AddressRanges.Range]) -> [AddressRanges.Range] {

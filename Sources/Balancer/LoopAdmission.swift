@@ -84,7 +84,13 @@ extension LoopCore {
         case .header(let length, let source, let destination):
             guard supd_receive(client.pointee.socket, scratch, length, 0) == length else { return deny(connection) }
             // What has come since raises an event of its own.
-            if peeked == length, client.pointee.flags.isDisjoint(with: [.peerEnded, .mustReadOut]) {
+            let flags = client.pointee.flags
+            // Reset behind its header: nobody is there any more, and the event that said so is spent.
+            if flags.contains(.mustReadOut), !connection.head.pointee.isUnixFront {
+                return close(connection, reset: true, .client)
+            }
+            // A peek ends at urgent data, too.
+            if peeked == length, flags.isDisjoint(with: [.peerEnded, .mustReadOut, .shortReadsMeanNothing]) {
                 client.pointee.flags.remove(.readable)
             }
             greeting.remove(connection, in: connections)

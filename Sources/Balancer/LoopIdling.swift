@@ -38,6 +38,9 @@ extension LoopCore {
         let lane = connection.head.pointee.lane
         if lane.isHalfClosed { return }
         if !lane.isNone { endSilence(connection) }
+        // An end is a sign of life, too: the time of a half-closed connection begins with it, however long the silence before.
+        connection.head.pointee.since = now
+        connection.head.pointee.owed = 0
         insertSilent(connection, isHalfClosed: true)
     }
 

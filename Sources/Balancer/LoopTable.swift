@@ -32,6 +32,8 @@ extension LoopCore {
             settleHealth(pools[number])
             settleQueue(number)
         }
+        // Those who were turned away have lines as well, of pools that may go now with their pipes.
+        writeSessionLines()
         forgetPools()
         forgetEndpoints()
         sessionLogs = sessionLogs.filter { poolNumbers[$0.key] != nil }

@@ -52,7 +52,8 @@ enum ProxyHeader {
         if bytes.count > 12 {
             guard bytes[12] == 0x20 || bytes[12] == 0x21 else { return .invalid }
         }
-        if bytes.count > 13 {
+        // Of LOCAL the family means nothing, whatever it is.
+        if bytes.count > 13, bytes[12] == 0x21 {
             guard bytes[13] >> 4 <= 3, bytes[13] & 15 <= 2 else { return .invalid }
         }
         guard bytes.count >= 16 else { return .incomplete }

@@ -5,6 +5,8 @@ package enum ControlRoute: Sendable, Hashable {
     case version
     /// `GET /v1/status[?name=NAMES][&limits=true]`; answered by a `StatusReport`. No names: all services.
     case status(names: [String], limits: Bool)
+    /// `GET /v1/balancer[?name=NAMES]`; answered by a `BalancerReport`. No names: all services with a front.
+    case balancer(names: [String])
     /// `POST /v1/services/NAMES/VERB[?wait=true][&timeout=SECONDS]`; answered by a `ProgressLine`, or by many when it
     /// is to be waited for.
     case verb(ServiceVerb, names: [String], options: WaitOptions)
@@ -39,7 +41,7 @@ package struct ControlRequest: Sendable, Hashable {
     package init(route: ControlRoute) { self.route = route }
 }
 
-/// What changes the goal of services.
+/// What changes the goal of services, or whether they take connections.
 package enum ServiceVerb: String, Sendable, Hashable, CaseIterable {
     /// Bring up.
     case start
@@ -47,6 +49,10 @@ package enum ServiceVerb: String, Sendable, Hashable, CaseIterable {
     case stop
     /// Replace one instance after the other.
     case restart
+    /// Let connections end, and take no new ones until `undrain`.
+    case drain
+    /// Take connections again.
+    case undrain
 
     /// For the last line of progress: `restarted`.
     package var pastTense: String {
@@ -54,6 +60,8 @@ package enum ServiceVerb: String, Sendable, Hashable, CaseIterable {
         case .start: "started"
         case .stop: "stopped"
         case .restart: "restarted"
+        case .drain: "drained"
+        case .undrain: "undrained"
         }
     }
 }
@@ -97,6 +105,10 @@ extension ControlRoute {
             try require("GET")
             let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
             self = .status(names: names, limits: try parameters.takeBool("limits") ?? false)
+        case ["balancer"]:
+            try require("GET")
+            let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
+            self = .balancer(names: names)
         case ["shutdown"]:
             try require("POST")
             self = .shutdown(options: try parameters.takeWaitOptions())
@@ -135,6 +147,10 @@ extension ControlRoute {
                     + queryText([
                         names.isEmpty ? nil : "name=" + encodeNames(names), limits ? "limits=true" : nil,
                     ]))
+        case .balancer(let names):
+            HTTPRequest(
+                method: "GET",
+                target: "/v1/balancer" + queryText([names.isEmpty ? nil : "name=" + encodeNames(names)]))
         case .verb(let verb, let names, let options):
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/\(verb.rawValue)" + options.query)
@@ -153,8 +169,9 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /v1/status and /v1/version, POST /v1/services/NAME/start, stop, "
-                + "restart, signal and limit, and POST /v1/shutdown")
+            "there is no \(path) here; there are GET /v1/status, /v1/balancer and /v1/version, "
+                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal and limit, and POST /v1/shutdown"
+        )
     }
 }
 

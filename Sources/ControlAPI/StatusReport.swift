@@ -126,6 +126,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var port: UInt16?
     /// Whether it is ready.
     package var ready: Bool
+    /// Whether a user has drained it: it takes no connections, ready or not. Null from a supd that knows no draining.
+    package var drained: Bool?
     /// Starts beyond the first.
     package var restarts: Int
     /// Since the process began.
@@ -144,7 +146,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         id: String, state: String, detail: String? = nil, pid: Int32? = nil, port: UInt16? = nil, ready: Bool,
-        restarts: Int, uptimeSeconds: Double? = nil, cpuPercent: Double? = nil, memoryBytes: UInt64? = nil,
+        drained: Bool? = false, restarts: Int, uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
+        memoryBytes: UInt64? = nil,
         lastExit: ExitReport? = nil, limits: [String: LimitStatus]? = nil, flow: FlowStatus? = nil
     ) {
         self.id = id
@@ -153,6 +156,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.pid = pid
         self.port = port
         self.ready = ready
+        self.drained = drained
         self.restarts = restarts
         self.uptimeSeconds = uptimeSeconds
         self.cpuPercent = cpuPercent
@@ -274,6 +278,7 @@ extension InstanceStatus {
         try container.encode(pid, forKey: .pid)
         try container.encode(port, forKey: .port)
         try container.encode(ready, forKey: .ready)
+        try container.encode(drained, forKey: .drained)
         try container.encode(restarts, forKey: .restarts)
         // JSON has no infinity: a figure that is none is absent.
         try container.encode(uptimeSeconds.flatMap(finite), forKey: .uptimeSeconds)

@@ -144,8 +144,8 @@ package final class LogFollower {
             changed.formUnion(cursors.keys.filter { $0.hasPrefix("\(service)/") })
             return
         }
-        guard let number = file.split(separator: ".").first else { return }
-        let instance = "\(service)/\(number)"
+        guard let name = file.split(separator: ".").first else { return }
+        let instance = "\(service)/\(name)"
         if cursors[instance] == nil, includes(instance) { addCursor(instance) }
         changed.insert(instance)
     }

@@ -62,6 +62,17 @@ package final class LogPump: Sendable {
         }
     }
 
+    /// Takes the lines that the balancer writes about a service's sessions, from the read end of their pipe. Like a
+    /// generation, it goes on where the pump of a supervisor before has stopped.
+    package func attachSessions(of service: String, pipe: Descriptor, maxSize: UInt64, keep: Int) {
+        attach(
+            generation: Self.sessionsGeneration, instance: LogPath.sessions(of: service), stdout: pipe, stderr: nil,
+            maxSize: maxSize, keep: keep)
+    }
+
+    /// The generation that all session logs are kept under; processes' are counted from 1.
+    private static let sessionsGeneration = UInt64.max
+
     /// Every generation that lives or is not released yet is attached: what a pump before left of others is written out.
     /// To be called once after a start.
     package func attachmentsComplete() {

@@ -8,22 +8,22 @@ package struct LogReader: Sendable {
     /// Creates a reader of a log directory.
     package init(directory: String) { self.directory = directory }
 
-    /// The instances that have files, by service and number: `api/1`, `api/2`, `web/1`. None if there is no such
-    /// directory.
+    /// The instances that have files, by service and number, and services whose sessions have: `api/1`, `api/2`,
+    /// `api/balancer`, `web/1`. None if there is no such directory.
     package func instances() throws(SystemError) -> [String] {
-        var found: [(service: String, number: Int)] = []
+        var found: [(service: String, order: Int, file: String)] = []
         for service in try names(in: directory) where LogPath.isService(service.utf8) {
-            var numbers: Set<Int> = []
+            var files: [String: Int] = [:]
             for name in try names(in: "\(directory)/\(service)") {
                 let fields = name.split(separator: ".", maxSplits: 2)
-                guard fields.count >= 2, fields[1] == "log", let number = LogPath.number(fields[0].utf8) else {
+                guard fields.count >= 2, fields[1] == "log", let order = LogPath.order(fields[0].utf8) else {
                     continue
                 }
-                numbers.insert(number)
+                files[String(fields[0])] = order
             }
-            found += numbers.map { (service, $0) }
+            found += files.map { (service, $1, $0) }
         }
-        return found.sorted { $0 < $1 }.map { "\($0.service)/\($0.number)" }
+        return found.sorted { $0 < $1 }.map { "\($0.service)/\($0.file)" }
     }
 
     private func names(in directory: String) throws(SystemError) -> [String] {

@@ -98,7 +98,9 @@ package final class LogWriter {
     ) {
         let pipes: [(LogStream, Descriptor?)] = [(.stdout, stdout), (.stderr, stderr)]
         for case (let kind, let pipe?) in pipes
-        where !streams.values.contains(where: { $0.generation == generation && $0.kind == kind }) {
+        where !streams.values.contains(where: {
+            $0.generation == generation && $0.kind == kind && $0.file.instance == instance
+        }) {
             attach(generation, instance, kind, pipe, Int(clamping: maxSize), keep)
         }
     }
@@ -111,7 +113,7 @@ package final class LogWriter {
             return
         }
         guard
-            let slot = takeInherited(generation, kind)
+            let slot = takeInherited(generation, kind, of: instance)
                 ?? journal.allocate(generation: generation, stream: kind, instance: instance)
         else {
             notices.post(.refused(instance: instance, reason: "more than \(LogJournal.slotCount) streams"))
@@ -134,8 +136,10 @@ package final class LogWriter {
     }
 
     /// The slot that this stream had before the crash.
-    private func takeInherited(_ generation: UInt64, _ kind: LogStream) -> Int? {
-        let index = inherited.firstIndex { journal.generation($0) == generation && journal.stream($0) == kind }
+    private func takeInherited(_ generation: UInt64, _ kind: LogStream, of instance: String) -> Int? {
+        let index = inherited.firstIndex {
+            journal.generation($0) == generation && journal.stream($0) == kind && journal.instance($0) == instance
+        }
         return index.map { inherited.remove(at: $0) }
     }
 

@@ -72,6 +72,36 @@ extension Format where Value == Bool {
     }
 }
 
+extension Format where Value == Bool {
+    /// On or off, for what `defaults` may turn on for all and a service off again.
+    static var flag: Format {
+        Format(expected: "true or false", schema: .members(["type": "boolean"])) { value, reader in
+            guard case .bool(let isOn) = value.content else {
+                reader.report(value, expected: "true or false")
+                return nil
+            }
+            return isOn
+        }
+    }
+}
+
+extension Format where Value == Duration? {
+    /// A duration with its unit, or `false`, which is nil.
+    static func durationOrFalse(from least: Duration = .milliseconds(1), to most: Duration = maximumDuration) -> Format
+    {
+        let duration = Format<Duration>.duration(from: least, to: most)
+        let expected = "\(duration.expected), or false"
+        return Format(
+            expected: expected, schema: .members(["anyOf": [duration.schema, .members(["const": false])]])
+        ) { value, reader in
+            if value.content == .bool(false) { return .some(nil) }
+            guard case .bool = value.content else { return duration.read(value, &reader).map { .some($0) } }
+            reader.report(value, expected: expected)
+            return nil
+        }
+    }
+}
+
 extension Format where Value == Duration {
     /// A duration with its unit.
     static func duration(from least: Duration = .milliseconds(1), to most: Duration = maximumDuration) -> Format {

@@ -3,12 +3,12 @@
 /// NAME is upper case with `_` for `-`.
 package func addressVariables(of service: Service) -> [(name: String, value: String)] {
     let name = service.name.uppercased().replacing("-", with: "_")
-    let front = service.listen.lazy.compactMap(\.reachable).first
+    let front = service.listen.lazy.compactMap(\.address.reachable).first
     if let (host, port) = front ?? service.port.map({ ("127.0.0.1", $0) }) {
         let address = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
         return [("\(name)_ADDRESS", address), ("\(name)_HOST", host), ("\(name)_PORT", "\(port)")]
     }
-    return service.listen.first.map { [("\(name)_ADDRESS", "\($0)")] } ?? []
+    return service.listen.first.map { [("\(name)_ADDRESS", "\($0.address)")] } ?? []
 }
 
 /// The value of a variable for one instance: `service.directory.expanded(templateValues(…))`.

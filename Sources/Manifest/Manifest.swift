@@ -94,7 +94,7 @@ package struct Service: Sendable, Hashable, Codable {
     /// The first of `replicas` consecutive fixed ports; nil: from the port range.
     package var port: UInt16?
     /// What the balancer accepts on; empty: no front.
-    package var listen: [ListenAddress]
+    package var listen: [ListenSettings]
     /// The balancer's settings for this service.
     package var balance: BalanceSettings
     /// What must happen before an instance counts as ready.
@@ -117,7 +117,7 @@ package struct Service: Sendable, Hashable, Codable {
         name: String, kind: Kind = .service, command: [Template], directory: Template = Template(literal: "/"),
         environment: [EnvironmentVariable] = [], environmentFiles: [String] = [],
         inheritEnvironment: [String] = Service.inheritedByDefault, user: String? = nil, group: String? = nil,
-        umask: UInt16? = nil, replicas: Int = 1, port: UInt16? = nil, listen: [ListenAddress] = [],
+        umask: UInt16? = nil, replicas: Int = 1, port: UInt16? = nil, listen: [ListenSettings] = [],
         balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck? = nil, readyTimeout: Duration = .seconds(60),
         restart: RestartSettings? = nil, stop: StopSettings = StopSettings(), dependsOn: [Dependency] = [],
         limits: [ResourceLimit] = [], log: LogSettings = LogSettings()

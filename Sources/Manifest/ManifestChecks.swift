@@ -45,6 +45,7 @@ struct ManifestChecks {
             reader.problems.add(
                 delays, "found an initialDelay of \(initial) above the maxDelay of \(most), expected it below")
         }
+        checkFronts(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
             reader.problems.add(
@@ -67,7 +68,7 @@ struct ManifestChecks {
             let draft = service.draft
             let replicas = draft.replicas?.value ?? 1
             instances += replicas
-            for address in draft.listen {
+            for address in draft.listen.compactMap(\.address) {
                 checkFront(address, in: range, &claims, &reader)
             }
             guard let port = draft.port else {

@@ -20,6 +20,7 @@ struct ManifestWarnings {
         let accounts = Dictionary(grouping: services) { $0.draft.user?.value ?? "" }.mapValues { $0.map(\.name) }
         for service in services {
             warnOfPorts(service.draft, &reader)
+            warnOfFronts(service.draft, &reader)
             warnOfTask(service.draft, &reader)
             for limit in service.draft.limits {
                 guard let text = warning(about: limit.value, service, accounts) else { continue }
@@ -60,7 +61,7 @@ struct ManifestWarnings {
                 )
             }
         }
-        for address in draft.listen {
+        for address in draft.listen.compactMap(\.address) {
             guard let port = address.value.port else { continue }
             warnIfEphemeral(port...port, address.location, &reader)
             if facts.isRoot == false, port < facts.unprivilegedPortStart {
@@ -84,6 +85,16 @@ struct ManifestWarnings {
     }
 
     private func text(_ range: ClosedRange<UInt16>) -> String { "\(range.lowerBound)-\(range.upperBound)" }
+
+    private func warnOfFronts(_ draft: ServiceDraft, _ reader: inout FieldReader) {
+        guard let location = draft.balanceAllow, !location.path.hasPrefix("defaults."), !draft.listen.isEmpty,
+            draft.listen.allSatisfy({ $0.address?.value.port == nil })
+        else { return }
+        reader.warnings.add(
+            location,
+            "has no effect: clients of a Unix socket have no address; the permissions of its directory say who may "
+                + "connect")
+    }
 
     // MARK: Tasks
 

@@ -12,8 +12,9 @@ struct ServiceDraft: Sendable {
     var umask: UInt16?
     var replicas: Located<Int>?
     var port: Located<UInt16>?
-    var listen: [Located<ListenAddress>] = []
+    var listen: [ListenDraft] = []
     var balance = BalanceSettings()
+    var balanceAllow: Location?
     var ready: ReadyCheck?
     var readyTimeout = Duration.seconds(60)
     var restart = RestartSettings()
@@ -42,7 +43,8 @@ struct ServiceDraft: Sendable {
             name: name, kind: kind, command: command.value, directory: directory ?? Template(literal: ownDirectory),
             environment: environment?.value.variables ?? [], environmentFiles: environmentFiles,
             inheritEnvironment: inheritEnvironment, user: user?.value, group: group?.value, umask: umask,
-            replicas: replicas?.value ?? 1, port: port?.value, listen: listen.map(\.value), balance: balance,
+            replicas: replicas?.value ?? 1, port: port?.value, listen: listen.compactMap { $0.finished?.value },
+            balance: balance,
             ready: ready,
             readyTimeout: readyTimeout, restart: restart, stop: stop, dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log)

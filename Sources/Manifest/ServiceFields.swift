@@ -55,24 +55,11 @@ extension FieldTable {
             "The fixed port of the instance; with replicas the first of consecutive ones. Without it one of portRange."
         ) { $1.port = $0 },
         Field(
-            "listen", .oneOrMany(Format.listenAddress.located, "addresses", atMost: 16), default: [], inDefaults: false,
+            "listen", .oneOrMany(listenEntry, "addresses", atMost: 16), default: [], inDefaults: false,
+            children: listenSection.descriptions,
             "What the balancer accepts connections on for this service."
         ) { $1.listen = $0 },
-        Field(
-            "balance",
-            section: Section([
-                Field(
-                    "queueTimeout", .duration(from: .zero), default: "10s",
-                    "How long a connection waits while no instance is ready."
-                ) { $1.balance.queueTimeout = $0 },
-                Field("connectTimeout", .duration(), default: "2s", "How long a connect to an instance may take.") {
-                    $1.balance.connectTimeout = $0
-                },
-                Field(
-                    "drainTimeout", .duration(from: .zero), default: "30s",
-                    "How long open connections may go on when their instance is to stop."
-                ) { $1.balance.drainTimeout = $0 },
-            ]), "The balancer's settings for this service."),
+        Field("balance", section: balanceSection, "The balancer's settings for this service."),
     ]
 
     /// From the first start to the last stop.

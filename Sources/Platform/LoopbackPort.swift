@@ -66,6 +66,16 @@ package enum LoopbackPort {
 }
 
 extension LoopbackPort {
+    /// The first port that anybody may listen on, net.ipv4.ip_unprivileged_port_start; 1024 if it cannot be read.
+    package static func unprivilegedStart() -> UInt16 {
+        guard let text = try? Files.read("/proc/sys/net/ipv4/ip_unprivileged_port_start", limit: 64) else {
+            return 1024
+        }
+        // Up to 65536, which is one more than there are ports.
+        let number = Int(String(decoding: text.prefix { $0 != 10 }, as: UTF8.self)) ?? 1024
+        return UInt16(clamping: number)
+    }
+
     /// The ports that the kernel gives to outgoing connections, net.ipv4.ip_local_port_range; nil if it cannot be read.
     package static func ephemeralRange() -> ClosedRange<UInt16>? {
         guard let text = try? Files.read("/proc/sys/net/ipv4/ip_local_port_range", limit: 64) else { return nil }

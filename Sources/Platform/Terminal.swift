@@ -6,13 +6,16 @@ package struct Terminal: Sendable, Hashable {
     package var isTerminal: Bool
     /// Its width in columns; nil where lines may be of any length, since it is no terminal.
     package var width: Int?
+    /// Its height in lines; nil where it has none, or is not known.
+    package var height: Int?
     /// Whether colours are welcome: on a terminal that knows them, unless NO_COLOR is set (https://no-color.org).
     package var allowsColour: Bool
 
     /// Creates a description.
-    package init(isTerminal: Bool, width: Int?, allowsColour: Bool) {
+    package init(isTerminal: Bool, width: Int?, height: Int? = nil, allowsColour: Bool) {
         self.isTerminal = isTerminal
         self.width = width
+        self.height = height
         self.allowsColour = allowsColour
     }
 
@@ -27,7 +30,9 @@ package struct Terminal: Sendable, Hashable {
         let known = ioctl(stream.number, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
         let wantsNone = environmentVariable("NO_COLOR").map { !$0.isEmpty } ?? false
         let isDumb = environmentVariable("TERM").map { $0.isEmpty || $0 == "dumb" } ?? true
-        self.init(isTerminal: true, width: known ? Int(size.ws_col) : 80, allowsColour: !wantsNone && !isDumb)
+        self.init(
+            isTerminal: true, width: known ? Int(size.ws_col) : 80,
+            height: known && size.ws_row > 0 ? Int(size.ws_row) : nil, allowsColour: !wantsNone && !isDumb)
     }
 }
 

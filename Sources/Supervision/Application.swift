@@ -18,7 +18,7 @@ package struct Application: Sendable {
     var nextGeneration: Generation
     /// Processes that no instance owns and that are being ended.
     var leftovers: [Leftover] = []
-    /// Commands in progress; no two of them have an instance in common.
+    /// Commands in progress; no two that change goals have an instance in common.
     var operations: [Operation] = []
     /// Everything is to go down, for good.
     package internal(set) var isShuttingDown = false
@@ -149,14 +149,15 @@ extension Application {
     /// An exit, and the heir of the process that has ended: it is the instance's next process if there is to be one now,
     /// else it is ended like everything that nobody owns.
     private mutating func exited(
-        _ generation: Generation, _ status: ExitStatus, groupEmpty: Bool, heir: Heir?, _ turn: inout Turn
+        _ generation: Generation, _ status: ExitStatus, groupEmpty: Bool, heir: Generation?, _ turn: inout Turn
     ) {
-        turn.heir = heir
+        let (instance, port) = instance(of: generation) ?? (InstanceID(service: "", number: 0), 0)
+        turn.heir = heir.map { Heir(generation: $0, instance: instance, port: port) }
         pass(.exited(status, groupEmpty: groupEmpty), of: generation, &turn)
         turn.heir = nil
-        guard let heir, owners[heir.generation] == nil else { return }
+        guard let heir, owners[heir] == nil else { return }
         let leftover = Leftover(
-            generation: heir.generation, instance: heir.instance, port: heir.port, check: Instance.Check(at: .never))
+            generation: heir, instance: instance, port: port, check: Instance.Check(at: .never))
         leftovers.append(end(leftover, &turn))
     }
 

@@ -48,7 +48,7 @@ extension Application {
         }
         // Dependencies first, so that a dependant finds out in this turn what it has to wait for.
         let places = inOrder(Set(targets.compactMap { layout.places[$0] }))
-        let implied = verb == .stop ? [] : dependenciesDown(of: places)
+        let implied = verb == .start || verb == .restart ? dependenciesDown(of: places) : []
         supersede(places, implied: implied, by: verb, &turn)
 
         let after = Generation(turn.nextGeneration.number &- 1)
@@ -65,6 +65,8 @@ extension Application {
                 apply(.startAsked, to: place, &turn)
                 settle(&turn)
             }
+        case .drain, .undrain:
+            setParked(verb == .drain, places, &turn)
         }
         turn.touched.append(contentsOf: places)
         if places.isEmpty { return turn.effects.append(.finished(id, .done)) }
@@ -105,7 +107,7 @@ extension Application {
             guard case .begun(let after) = operation.statuses[place] else { continue }
             if isReached(operation.verb, place, after: after) {
                 operation.close(place)
-            } else if operation.verb != .stop, let hindrance = hindrance(place) {
+            } else if operation.verb == .start || operation.verb == .restart, let hindrance = hindrance(place) {
                 return .failed(hindrance)
             }
         }
@@ -127,10 +129,14 @@ extension Application {
         for place in operation.open where operation.statuses[place] == .queued {
             let service = layout.services[place]
             guard busy.insert(service).inserted else { continue }
-            operation.statuses[place] = .begun(after: Generation(turn.nextGeneration.number &- 1))
-            let leavesNone = !layout.instances[service].contains { other in
-                if case .running = instances[other].state { other != place } else { false }
-            }
+            // Of one instance later starts have higher numbers; an heir's may be lower than some of other instances.
+            operation.statuses[place] = .begun(after: instances[place].latest ?? Generation(0))
+            let leavesNone =
+                instances[place].parking == nil
+                && !layout.instances[service].contains { other in
+                    guard case .running = instances[other].state, instances[other].parking == nil else { return false }
+                    return other != place
+                }
             apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
             settle(&turn)
         }
@@ -143,6 +149,10 @@ extension Application {
         case .stop: return instance.goal == .down && instance.state == .down
         case .start: return instance.goal == .up && isUp(place)
         case .restart: return instance.goal == .up && isUp(place) && instance.latest ?? after > after
+        case .drain:
+            // Without a front there is no balancer that could say so, and no connection.
+            return instance.isDrained || service(of: place).listen.isEmpty
+        case .undrain: return instance.parking == nil
         }
     }
 
@@ -175,14 +185,15 @@ extension Application {
         return "\(instance.id) failed to start \(instance.failures) times\(reason); supd goes on trying"
     }
 
-    /// Older commands lose the instances of a newer one, and are over with that. A stop is over, too, when a newer
-    /// command needs what it stops.
+    /// Older commands lose the instances of a newer one that contradicts them, and are over with that. A stop is over,
+    /// too, when a newer command needs what it stops.
     private mutating func supersede(_ places: [Int], implied: [Int], by verb: Verb, _ turn: inout Turn) {
         let taken = Set(places)
         let needed = Set(implied)
         let (over, open) = operations.reduce(into: ([Operation](), [Operation]())) { parts, operation in
             let isOver = operation.open.contains {
-                taken.contains($0) || operation.verb == .stop && needed.contains($0)
+                verb.takesOver(from: operation.verb) && taken.contains($0)
+                    || operation.verb == .stop && needed.contains($0)
             }
             if isOver { parts.0.append(operation) } else { parts.1.append(operation) }
         }
@@ -229,7 +240,10 @@ extension Application {
         guard let command = operation.command else { return }
         // Of thousands it does not matter which ones are named.
         let begun = operation.open.prefix(100).filter { operation.statuses[$0] != .queued }
-        var text = begun.prefix(3).map { activity($0) }.joined(separator: "; ")
+        let isDrain = operation.verb == .drain
+        var text = begun.prefix(3).map {
+            isDrain ? "\(instances[$0].id) lets its connections end" : activity($0)
+        }.joined(separator: "; ")
         if operation.total > 1 { text = "\(operation.open.count) of \(operation.total) to go: \(text)" }
         if !operation.goOn.isEmpty {
             let verb = operation.goOn.count == 1 ? "goes" : "go"

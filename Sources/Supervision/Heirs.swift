@@ -1,5 +1,15 @@
 import Manifest
 
+/// A process that the keeper has started by a standing order, as its predecessor ended.
+struct Heir: Sendable, Hashable {
+    /// Its generation, from `reserveGeneration`.
+    let generation: Generation
+    /// Its instance.
+    let instance: InstanceID
+    /// Its port.
+    let port: UInt16
+}
+
 /// Standing orders: for a process whose end, whatever it is, would be followed by a start at once, the keeper can be
 /// given that start in advance. It then needs nobody's decision, and happens even while no supervisor is there.
 extension Application {
@@ -21,15 +31,17 @@ extension Application {
 
     /// The processes that should have heirs now, and when there may be another one; nil: not by time alone.
     ///
-    /// They are ready, have been so for `resetAfter` (an earlier end is a failure, and calls for a pause), and are wanted;
-    /// their policy is `always` without a `limit`; and what they depend on is there. Environment files are read at every
-    /// start anew, so services that have some get no heirs.
+    /// They are ready, were started at least `resetAfter` ago (an earlier end is a failure, and calls for a pause), and are
+    /// wanted; their policy is `always` without a `limit`. What a start needs a look at gets none: services that depend on
+    /// what may go at any moment, or whose user or environment files are read at every start anew.
     package func heirCandidates(at now: Instant) -> (candidates: [HeirCandidate], next: Instant?) {
         var candidates: [HeirCandidate] = []
         var next: Instant?
         guard !isShuttingDown else { return ([], nil) }
         for (service, settings) in manifest.services.enumerated()
-        where settings.mayHaveHeirs && dependencies.needs[service].allSatisfy({ isMet($0) }) {
+        where settings.mayHaveHeirs
+            && dependencies.needs[service].allSatisfy({ $0.condition == .completed && isMet($0) })
+        {
             for place in layout.instances[service] {
                 let instance = instances[place]
                 guard case .running(let process) = instance.state, instance.goal == .up, instance.port == process.port
@@ -49,6 +61,7 @@ extension Application {
 
 extension Service {
     fileprivate var mayHaveHeirs: Bool {
-        kind == .service && restart.policy == .always && restart.limit == nil && environmentFiles.isEmpty
+        kind == .service && restart.policy == .always && restart.limit == nil && environmentFiles.isEmpty && user == nil
+            && group == nil
     }
 }

@@ -9,6 +9,8 @@ struct Instance: Sendable, Hashable, Codable {
     var goal: Goal
     /// What it is doing.
     var state: State
+    /// A user has drained it; see Parking.swift.
+    var parking: Parking?
     /// The port of its next process; 0: none was free.
     var port: UInt16
     /// It waits to take the place of a process that was stopped for it: clients wait with it.
@@ -143,9 +145,9 @@ extension Instance {
     /// Whether it is, or still is, an endpoint of the balancer, if its service has a front.
     var endpoint: Endpoint? {
         switch state {
-        case .running(let process): Endpoint(process: process, isDraining: false)
+        case .running(let process): Endpoint(process: process, state: parking == nil ? .active : .parked)
         case .stopping(let process, let stop):
-            stop.wasEndpoint && !stop.leaderEnded ? Endpoint(process: process, isDraining: true) : nil
+            stop.wasEndpoint && !stop.leaderEnded ? Endpoint(process: process, state: .draining) : nil
         case .down, .waiting, .starting, .backoff, .failed, .completed: nil
         }
     }
@@ -154,7 +156,7 @@ extension Instance {
     struct Endpoint: Sendable, Hashable {
         /// The process.
         var process: Process
-        /// Whether it takes no new ones.
-        var isDraining: Bool
+        /// Whether it takes new ones.
+        var state: Application.Route.Endpoint.State
     }
 }

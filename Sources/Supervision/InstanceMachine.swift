@@ -18,6 +18,9 @@ import Manifest
 // failed     rests until a person asks for a start                  goes down at once
 // completed  rests until a person asks for a start                  goes down at once
 //
+// Whether a user has drained it stands beside the state and changes no transition: it only decides how a running one is
+// published (Parking.swift).
+//
 // "Ended" means: the leader's exit was seen *and* nothing of its process group is left. A generation is released then,
 // and never before; so there are never two at a time. What a crash leaves behind blocks the restart and gets little
 // time: the stop signal, and SIGKILL after `stop.timeout`, two seconds at most.
@@ -194,7 +197,9 @@ extension Instance {
             endedByItself(process, status, groupEmpty: groupEmpty, wasReady: true, service, surroundings, &turn)
         case .vanished:
             vanished(process, wasReady: true, service, surroundings, &turn)
-        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .groupChecked, .probed, .drained:
+        case .drained:
+            connectionsEnded(of: process)
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .groupChecked, .probed:
             break
         }
     }
@@ -235,6 +240,7 @@ extension Instance {
         case .groupChecked(let empty):
             groupSeen(process, empty: empty, stop, service, surroundings, &turn)
         case .drained:
+            connectionsEnded(of: process)
             if case .draining = stop.phase { terminate(process, stop, service, &turn) }
         case .probed:
             break

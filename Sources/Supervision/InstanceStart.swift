@@ -34,9 +34,9 @@ extension Instance {
     }
 
     private mutating func spawn(replacing: Bool, _ service: Service, _ turn: inout Turn) {
-        let heir = turn.heir.flatMap { $0.instance == id && $0.port == port ? $0 : nil }
+        let heir = turn.heir.flatMap { $0.instance == id ? $0 : nil }
         let process = Process(
-            generation: heir?.generation ?? turn.newGeneration(), port: port, pid: nil, beganAt: turn.now,
+            generation: heir?.generation ?? turn.newGeneration(), port: heir?.port ?? port, pid: nil, beganAt: turn.now,
             replaces: replacing)
         latest = process.generation
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).
@@ -62,11 +62,13 @@ extension Instance {
     mutating func becameReady(_ process: Process, _ service: Service, _ turn: inout Turn) {
         state = .running(process)
         let pid = process.pid.map { " as pid \($0)" } ?? ""
+        let drained = parking == nil ? "" : "; still drained: takes no connections until undrain"
         if service.isProbed {
             let port = service.usesPort ? " on port \(process.port)" : ""
-            turn.report(id, .info, "ready\(port) after \(Wording.time(turn.now.elapsed(since: process.beganAt)))")
+            let time = Wording.time(turn.now.elapsed(since: process.beganAt))
+            turn.report(id, .info, "ready\(port) after \(time)\(drained)")
         } else {
-            turn.report(id, .info, "started\(pid)")
+            turn.report(id, .info, "started\(pid)\(drained)")
         }
     }
 

@@ -13,8 +13,8 @@ extension Application {
         /// for the next free one; a fixed one is a failed start.
         case portTaken(Generation, holder: String)
         /// The leader has ended; `groupEmpty`: nothing else of its process group is left. `heir`: what the keeper has started
-        /// in its place already, see `heirCandidates`.
-        case exited(Generation, ExitStatus, groupEmpty: Bool, heir: Heir? = nil)
+        /// in its place already, on the port that it had; see `heirCandidates`.
+        case exited(Generation, ExitStatus, groupEmpty: Bool, heir: Generation? = nil)
         /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
         case groupChecked(Generation, empty: Bool)
         /// A readiness probe has ended.
@@ -25,23 +25,6 @@ extension Application {
         case commanded(CommandID, Verb, targets: [InstanceID])
         /// Stop everything in order.
         case shutdownRequested
-    }
-
-    /// A process that was started by a standing order, as its predecessor ended.
-    package struct Heir: Sendable, Hashable {
-        /// Its generation, from `reserveGeneration`.
-        package var generation: Generation
-        /// Its instance.
-        package var instance: InstanceID
-        /// Its port.
-        package var port: UInt16
-
-        /// Creates an heir.
-        package init(generation: Generation, instance: InstanceID, port: UInt16) {
-            self.generation = generation
-            self.instance = instance
-            self.port = port
-        }
     }
 
     /// What to do.

@@ -10,11 +10,8 @@ struct Ports: Sendable {
     init(of manifest: Manifest) {
         range = manifest.supd.portRange
         for service in manifest.services {
-            for address in service.listen {
-                switch address {
-                case .loopback(let port), .ipv4(_, let port), .ipv6(_, let port): taken.insert(port)
-                case .unix: break
-                }
+            for front in service.listen {
+                if let port = front.address.port { taken.insert(port) }
             }
             for number in 1...max(1, service.replicas) {
                 if let port = Ports.fixed(service, number: number) { taken.insert(port) }
@@ -58,7 +55,12 @@ extension Application {
     /// on it, the others get the next free one of the range.
     mutating func assignPorts() {
         ports = Ports(of: manifest)
-        for leftover in leftovers { ports.take(leftover.port) }
+        for leftover in leftovers {
+            // On the port of its own instance (an heir that was not taken on is) it takes it from nobody: the instance
+            // starts nothing before it has ended.
+            let own = layout.places[leftover.instance].map { instances[$0].process?.port ?? instances[$0].port }
+            if own != leftover.port { ports.take(leftover.port) }
+        }
         var open: [Int] = []
         for place in instances.indices {
             let current = instances[place].process?.port

@@ -3,7 +3,7 @@ import Manifest
 extension Application {
     /// The routes of one service with fronts, for the balancer's table.
     package struct Route: Sendable, Hashable {
-        /// One generation that takes connections, or drains.
+        /// One generation that takes connections, or has some.
         package struct Endpoint: Sendable, Hashable {
             /// The generation.
             package var generation: Generation
@@ -11,8 +11,18 @@ extension Application {
             package var instance: InstanceID
             /// The port on 127.0.0.1.
             package var port: UInt16
-            /// Whether it takes no new connections.
-            package var draining: Bool
+            /// Whether it takes new connections.
+            package var state: State
+
+            /// Whether an endpoint takes new connections.
+            package enum State: Sendable, Hashable {
+                /// It does.
+                case active
+                /// It does not, and those open have a limited time: it is to stop.
+                case draining
+                /// It does not, because a user has drained it; those open go on.
+                case parked
+            }
         }
 
         /// The service.
@@ -35,7 +45,7 @@ extension Application {
                 guard let endpoint = instances[place].endpoint else { return nil }
                 return Route.Endpoint(
                     generation: endpoint.process.generation, instance: instances[place].id, port: endpoint.process.port,
-                    draining: endpoint.isDraining)
+                    state: endpoint.state)
             }
             return Route(
                 service: manifest.services[service].name, endpoints: endpoints, holds: facts[service].holds,

@@ -167,25 +167,27 @@ extension Application {
         var active = 0
         for place in layout.instances[service] {
             let instance = instances[place]
+            // A drained one takes no connections when it is ready: nobody waits for that.
+            let mayServe = instance.goal == .up && instance.parking == nil
             var isStuck = instance.goal == .down || instance.failures >= Application.patience
             var isPresent = true
             switch instance.state {
             case .down: isPresent = false
             case .waiting:
                 isStuck = isStuck || waitsInVain
-                if instance.waitsToReplace, instance.goal == .up { facts.holdUntil = .never }
+                if instance.waitsToReplace, mayServe { facts.holdUntil = .never }
             case .starting(let process, _, _):
                 if process.pid != nil { facts.started += 1 }
-                if process.replaces, instance.goal == .up {
+                if process.replaces, mayServe {
                     let until = process.pid == nil ? Instant.never : process.beganAt + settings.balance.queueTimeout
                     facts.holdUntil = max(facts.holdUntil ?? until, until)
                 }
             case .running:
-                active += 1
+                if instance.parking == nil { active += 1 }
                 facts.started += 1
                 if !isTask { facts.ready += 1 }
             case .stopping(_, let stop):
-                if stop.cause == .replacement, instance.goal == .up { facts.holdUntil = .never }
+                if stop.cause == .replacement, mayServe { facts.holdUntil = .never }
             case .backoff: break
             case .failed: isStuck = true
             case .completed:

@@ -14,7 +14,7 @@ struct Turn {
     private var unsettled: [Int] = []
     private var settled = 0
     /// A process that is there already for the next start of the instance whose exit is being handled.
-    var heir: Application.Heir?
+    var heir: Heir?
     /// Whether the balancer must hear of it.
     var routesChanged = false
 

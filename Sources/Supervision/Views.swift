@@ -31,6 +31,8 @@ extension Application {
         package var port: UInt16
         /// Whether it is ready.
         package var isReady: Bool
+        /// Whether a user has drained it.
+        package var isDrained: Bool
         /// Starts beyond the first since the keeper began.
         package var restarts: Int
         /// When the current process began; nil if it has none.
@@ -69,7 +71,8 @@ extension Application {
         return InstanceView(
             id: instance.id, state: state, detail: detail, pid: instance.process?.pid,
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
-            isReady: state == (isTask ? "completed" : "running"), restarts: max(0, instance.starts - 1),
+            isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
+            restarts: max(0, instance.starts - 1),
             startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt }, lastExit: instance.lastExit)
     }
 

@@ -83,6 +83,28 @@ package enum Verb: String, Sendable, Hashable, Codable {
     case stop
     /// Replace in place, one instance of a service after the other.
     case restart
+    /// Take no new connections; done when those open have ended.
+    case drain
+    /// Take connections again.
+    case undrain
+
+    /// Whether it is about what runs; the others are about connections alone.
+    var changesGoals: Bool {
+        switch self {
+        case .start, .stop, .restart: true
+        case .drain, .undrain: false
+        }
+    }
+
+    /// Whether a command of this verb ends an older one about the same instance.
+    func takesOver(from older: Verb) -> Bool {
+        switch self {
+        case .start, .stop, .restart: older.changesGoals
+        case .undrain: older == .drain
+        // Two may wait for the same connections.
+        case .drain: false
+        }
+    }
 }
 
 // Wrappers of one value are encoded as that value, which keeps the snapshot small.

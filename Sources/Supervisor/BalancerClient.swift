@@ -1,4 +1,5 @@
 import Links
+import Manifest
 import Platform
 import Supervision
 
@@ -14,9 +15,13 @@ struct BalancerClient {
     var routesAreStale = false
     /// The balancer has said hello, and has every listener.
     var isReady = false
+    /// The pipes for the lines about sessions, by service.
+    var sessionLogs: [String: SessionLog] = [:]
     /// Of the last table.
     var revision: UInt64 = 0
-    /// Endpoints that drained in the last table.
+    /// Of the last table that the balancer has said to be in force.
+    var applied: UInt64 = 0
+    /// Endpoints that took no new connections in the last table, and of which no end was told.
     var draining: Set<UInt64> = []
     /// Who waits for counters, by query.
     var waitingForCounters: [UInt64: @Sendable (BalancerCounters?) -> Void] = [:]
@@ -24,34 +29,14 @@ struct BalancerClient {
     var lastQuery: UInt64 = 0
 
     /// The next table.
-    mutating func table(_ routes: [Application.Route], settings: (String) -> PoolSettings?, loops: Int) -> RoutingTable
-    {
+    mutating func table(_ routes: [Application.Route], service: (String) -> Service?, loops: Int) -> RoutingTable {
         revision += 1
         routesAreStale = false
-        var pools: [RoutingTable.Pool] = []
-        for route in routes {
-            guard let fronts = fronts[route.service], let settings = settings(route.service) else { continue }
-            pools.append(
-                RoutingTable.Pool(
-                    service: route.service,
-                    fronts: fronts.map { RoutingTable.Front(address: $0.address, listeners: $0.sockets.map(\.id)) },
-                    endpoints: route.endpoints.map {
-                        RoutingTable.Endpoint(
-                            id: $0.generation.number, instance: $0.instance.description, port: $0.port,
-                            state: $0.draining ? .draining : .active)
-                    },
-                    emptiness: route.holds ? .hold : .refuse, queueTimeout: settings.queueTimeout,
-                    holdUntil: route.holdUntil?.nanoseconds, connectTimeout: settings.connectTimeout,
-                    drainTimeout: settings.drainTimeout))
+        let pools = routes.compactMap { route -> RoutingTable.Pool? in
+            guard let fronts = fronts[route.service], let service = service(route.service) else { return nil }
+            return RoutingTable.Pool(route, fronts, service)
         }
-        draining = Set(pools.flatMap(\.endpoints).filter { $0.state == .draining }.map(\.id))
+        draining = Set(pools.flatMap(\.endpoints).filter { $0.state != .active }.map(\.id))
         return RoutingTable(revision: revision, loops: loops, pools: pools)
-    }
-
-    /// The `balance` section in nanoseconds.
-    struct PoolSettings {
-        var queueTimeout: Int64
-        var connectTimeout: Int64
-        var drainTimeout: Int64
     }
 }

@@ -16,6 +16,9 @@ final class CommandTable {
     /// Somebody waits for a command; `summary` is what to say when it is done: `restarted 3 instances`.
     func await(_ id: CommandID, _ responder: ControlResponder, summary: String?) { waiting[id] = (responder, summary) }
 
+    /// Whether somebody waits for a command.
+    func isAwaited(_ id: CommandID) -> Bool { waiting[id] != nil }
+
     /// Nobody waits any more.
     func forget(_ id: CommandID) { waiting[id] = nil }
 

@@ -24,36 +24,35 @@ struct Front {
     var address: String
     /// One socket, or two for a loopback front.
     var sockets: [Socket]
-
-    private static let backlog: Int32 = 4096
+    /// What the manifest says of it.
+    var settings: ListenSettings
 
     /// Opens the sockets of an address, or takes those that the keeper holds.
     static func open(
-        _ address: ListenAddress, held: [String: Descriptor], namePrefix: String
+        _ settings: ListenSettings, held: [String: Descriptor], namePrefix: String
     ) throws(FrontFailure) -> Front {
-        switch address {
+        func open(_ endpoint: ListenEndpoint) throws(FrontFailure) -> Socket {
+            try socket(endpoint, backlog: Int32(clamping: settings.backlog), held, namePrefix)
+        }
+        var sockets: [Socket]
+        switch settings.address {
         case .loopback(let port):
-            var sockets = [try socket(.ipv4("127.0.0.1", port: port), held, namePrefix)]
+            sockets = [try open(.ipv4("127.0.0.1", port: port))]
             do throws(FrontFailure) {
-                sockets.append(try socket(.ipv6("::1", port: port), held, namePrefix))
+                sockets.append(try open(.ipv6("::1", port: port)))
             } catch {
                 // A machine without IPv6 has no ::1; a port taken there alone is as bad as one taken on 127.0.0.1.
                 if error.code == ErrorCode.addressInUse { throw error }
             }
-            return Front(address: "127.0.0.1:\(port)", sockets: sockets)
-        case .ipv4(let text, let port):
-            let socket = try socket(.ipv4(text, port: port), held, namePrefix)
-            return Front(address: "\(text):\(port)", sockets: [socket])
-        case .ipv6(let text, let port):
-            let socket = try socket(.ipv6(text, port: port), held, namePrefix)
-            return Front(address: "[\(text)]:\(port)", sockets: [socket])
-        case .unix(let path):
-            return Front(address: "unix:\(path)", sockets: [try socket(.unix(path), held, namePrefix)])
+        case .ipv4(let text, let port): sockets = [try open(.ipv4(text, port: port))]
+        case .ipv6(let text, let port): sockets = [try open(.ipv6(text, port: port))]
+        case .unix(let path): sockets = [try open(.unix(path))]
         }
+        return Front(address: settings.address.description, sockets: sockets, settings: settings)
     }
 
     private static func socket(
-        _ endpoint: ListenEndpoint, _ held: [String: Descriptor], _ prefix: String
+        _ endpoint: ListenEndpoint, backlog: Int32, _ held: [String: Descriptor], _ prefix: String
     ) throws(FrontFailure) -> Socket {
         let id = endpoint.description
         if let descriptor = held[prefix + id] { return Socket(id: id, descriptor: descriptor, isNew: false) }
@@ -71,7 +70,7 @@ struct Front {
             endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" }
                 ?? "; another program listens there"
         case ErrorCode.accessDenied where endpoint.port != nil:
-            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+            "; ports below \(LoopbackPort.unprivilegedStart()) need root or CAP_NET_BIND_SERVICE"
         case ErrorCode.addressNotAvailable: "; no interface of this machine has that address"
         default: ""
         }

@@ -51,7 +51,8 @@ final class WatchingThread: Sendable {
         try set.add(descriptor, token: 0)
         try startBlockingThread(stackBytes: 1 << 20) { [self] in
             while !hasEnded.load(ordering: .acquiring) {
-                guard let ready = try? set.wait(milliseconds: -1) else { break }
+                // Without the link there is no supervisor: the keeper starts another one.
+                guard let ready = try? set.wait(milliseconds: -1) else { exitProcess(1) }
                 if ready.isEmpty { continue }
                 queue.sync { if !hasEnded.load(ordering: .acquiring) { handler() } }
             }

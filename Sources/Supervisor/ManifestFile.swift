@@ -27,7 +27,9 @@ package enum ManifestFile {
         }
         return ManifestLoader.load(
             text: text, file: path, directory: directory(of: path), environment: environment,
-            facts: HostFacts(ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0))
+            facts: HostFacts(
+                ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
+                unprivilegedPortStart: LoopbackPort.unprivilegedStart()))
     }
 
     private static func directory(of path: String) -> String {

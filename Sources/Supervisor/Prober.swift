@@ -1,5 +1,6 @@
 package import Dispatch
 package import Links
+package import Manifest
 import Platform
 package import Supervision
 
@@ -27,12 +28,18 @@ package final class Prober {
         package var port: UInt16
         /// How to probe.
         package var check: Check
+        /// The PROXY protocol that the instance expects of whoever connects.
+        package var proxyProtocol: BalanceSettings.ProxyProtocol?
 
         /// Creates a target.
-        package init(instance: InstanceProcesses.Instance, port: UInt16, check: Check) {
+        package init(
+            instance: InstanceProcesses.Instance, port: UInt16, check: Check,
+            proxyProtocol: BalanceSettings.ProxyProtocol? = nil
+        ) {
             self.instance = instance
             self.port = port
             self.check = check
+            self.proxyProtocol = proxyProtocol
         }
     }
 
@@ -265,7 +272,8 @@ package final class Prober {
         let head = [
             "GET \(path) HTTP/1.1", "Host: 127.0.0.1:\(port)", "User-Agent: supd", "Accept: */*", "Connection: close",
         ]
-        try connection.send(Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8))
+        let greeting = ProbeGreeting.bytes(probe.target.proxyProtocol)
+        try connection.send(greeting + Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8))
         let source = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor.raw, queue: queue)
         watch(source, probe, attempt, connection) { prober throws(SystemError) in
             try prober.readResponse(probe, attempt, connection, path: path)

@@ -63,15 +63,20 @@ extension SupervisorRole {
                 return
             }
             balancer.revision = max(balancer.revision, revision)
+            balancer.applied = revision
             let known = Set(listeners)
             for front in balancer.fronts.values.flatMap({ $0 }) {
                 for socket in front.sockets where !known.contains(socket.id) {
                     balancer.link?.send(.listener(id: socket.id), [socket.descriptor])
                 }
             }
+            // Again to a balancer that has them already: it takes the same pipe in place of the same pipe.
+            for (service, log) in balancer.sessionLogs {
+                balancer.link?.send(.sessionLog(service: service), [log.writing])
+            }
             balancer.isReady = true
             sendRoutes()
-        case .applied: break
+        case .applied(let revision): balancer.applied = max(balancer.applied, revision)
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)
             take(.drained(Generation(endpoint)))
@@ -84,16 +89,9 @@ extension SupervisorRole {
     /// Hands the routes to the balancer, if it is there to take them.
     func sendRoutes() {
         guard balancer.isReady, let application else { return }
-        let settings: (String) -> BalancerClient.PoolSettings? = { name in
-            guard let balance = application.service(named: name)?.balance else { return nil }
-            return BalancerClient.PoolSettings(
-                queueTimeout: balance.queueTimeout.wholeNanoseconds,
-                connectTimeout: balance.connectTimeout.wholeNanoseconds,
-                drainTimeout: balance.drainTimeout.wholeNanoseconds)
-        }
         let loops =
             application.manifest.supd.balancer.loops ?? min(4, max(1, ProcessInfo.processInfo.activeProcessorCount))
-        let table = balancer.table(application.routes, settings: settings, loops: loops)
+        let table = balancer.table(application.routes, service: { application.service(named: $0) }, loops: loops)
         balancer.link?.send(.table(table))
     }
 

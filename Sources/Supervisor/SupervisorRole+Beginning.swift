@@ -25,6 +25,7 @@ extension SupervisorRole {
             let manifest = try acceptedManifest(inventory)
             try openLog(inventory)
             try openFronts(of: manifest, inventory)
+            try openSessionLogs(of: manifest, inventory)
             try openControl(inventory)
             makeParts(for: manifest)
             startBalancer(for: manifest)
@@ -104,9 +105,9 @@ extension SupervisorRole {
     private func openFronts(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
         var problems: [String] = []
         for service in manifest.services {
-            for address in service.listen {
+            for settings in service.listen {
                 do throws(FrontFailure) {
-                    let front = try Front.open(address, held: inventory.held, namePrefix: Held.listenerPrefix)
+                    let front = try Front.open(settings, held: inventory.held, namePrefix: Held.listenerPrefix)
                     for socket in front.sockets where socket.isNew {
                         keeper?.send(.hold(name: Held.listenerPrefix + socket.id), [socket.descriptor])
                     }
@@ -117,6 +118,24 @@ extension SupervisorRole {
             }
         }
         if !problems.isEmpty { throw BeginningFailure(problems) }
+    }
+
+    /// The pump reads what the balancer said while no supervisor was there, before it says more.
+    private func openSessionLogs(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
+        for service in manifest.services where service.balance.log && !service.listen.isEmpty {
+            do {
+                let log = try SessionLog(of: service.name, held: inventory.held)
+                if log.isNew {
+                    keeper?.send(.hold(name: SessionLog.readingName(service.name)), [log.reading])
+                    keeper?.send(.hold(name: SessionLog.writingName(service.name)), [log.writing])
+                }
+                balancer.sessionLogs[service.name] = log
+                pump?.attachSessions(
+                    of: service.name, pipe: log.reading, maxSize: service.log.maxSize, keep: service.log.keep)
+            } catch {
+                throw BeginningFailure("\(service.name): cannot make a pipe for the log of its sessions: \(error)")
+            }
+        }
     }
 
     private func openControl(_ inventory: Inventory) throws(BeginningFailure) {

@@ -14,9 +14,10 @@ extension SupervisorRole {
         switch request.route {
         case .version: responder.finish(json: VersionReport(version: version))
         case .status(let names, let withLimits): status(names, withLimits: withLimits, application, responder)
+        case .balancer(let names): balancerReport(names, application, responder)
         case .verb(let verb, let names, let options):
             guard let targets = resolve(names, application, responder) else { return }
-            run(verb, targets, names, options, peer, responder)
+            run(verb, targets, names, application, options, peer, responder)
         case .signal(let names, let signal):
             guard let targets = resolve(names, application, responder) else { return }
             sendSignal(signal, to: targets, application, peer, responder)
@@ -44,34 +45,39 @@ extension SupervisorRole {
         }
     }
 
-    // MARK: start, stop, restart
+    // MARK: start, stop, restart, drain, undrain
 
     private func run(
-        _ verb: ServiceVerb, _ targets: [InstanceID], _ names: [String], _ options: ControlRoute.WaitOptions,
-        _ peer: PeerCredentials, _ responder: ControlResponder
+        _ verb: ServiceVerb, _ targets: [InstanceID], _ names: [String], _ application: Application,
+        _ options: ControlRoute.WaitOptions, _ peer: PeerCredentials, _ responder: ControlResponder
     ) {
         guard !isShuttingDown else {
             return responder.fail(409, code: "shutting-down", "supd is shutting down")
         }
         log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer)")
+        let what: Verb
+        switch verb {
+        case .start: what = .start
+        case .stop: what = .stop
+        case .restart: what = .restart
+        case .drain, .undrain: return drain(verb, targets, application, options, responder)
+        }
         let command = commands.begin()
         waitFor(
             command, options, responder, summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))")
-        let what: Verb =
-            switch verb {
-            case .start: .start
-            case .stop: .stop
-            case .restart: .restart
-            }
         take(.commanded(command, what, targets: targets))
         keepSnapshotNow()
     }
 
-    /// Streams a command's progress to who waits for it, for as long as they want to wait.
-    private func waitFor(
-        _ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder, summary: String?
+    /// Streams a command's progress to who waits for it, for as long as they want to wait; who does not is told
+    /// `accepted`.
+    func waitFor(
+        _ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder, summary: String?,
+        accepted: String? = nil
     ) {
-        guard options.wait else { return responder.finish(json: ProgressLine(result: "accepted")) }
+        guard options.wait else {
+            return responder.finish(json: ProgressLine(result: "accepted", message: accepted))
+        }
         commands.await(command, responder, summary: summary)
         responder.begin()
         responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }

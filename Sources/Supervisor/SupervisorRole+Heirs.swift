@@ -5,8 +5,10 @@ import Supervision
 
 /// The standing orders that the keeper has: see `Application.heirCandidates`.
 struct StandingOrders {
-    /// What is started when a process ends.
-    var orders: [Generation: Application.Heir] = [:]
+    /// The processes that have one.
+    var orders: Set<Generation> = []
+    /// Those for which none could be made.
+    var failed: Set<Generation> = []
     /// The next look at who should have one.
     let timer: any DispatchSourceTimer
     private var armed: Instant?
@@ -16,6 +18,7 @@ struct StandingOrders {
 
     /// Looks again at this moment, or half a second later: services that started together are looked at together.
     mutating func look(at next: Instant?) {
+        if let armed, armed.nanoseconds <= monotonicNanoseconds() { self.armed = nil }
         guard next != armed else { return }
         armed = next
         guard let next else { return timer.schedule(deadline: .distantFuture) }
@@ -33,32 +36,36 @@ extension SupervisorRole {
         guard var application, let planner, let keeper else { return }
         let (candidates, next) = application.heirCandidates(at: now)
         let wanted = Set(candidates.map(\.generation))
-        for generation in heirs.orders.keys where !wanted.contains(generation) { withdrawHeir(of: generation) }
+        for generation in heirs.orders where !wanted.contains(generation) { withdrawHeir(of: generation) }
+        heirs.failed.formIntersection(wanted)
         var made = 0
-        for candidate in candidates where heirs.orders[candidate.generation] == nil {
+        for candidate in candidates
+        where !heirs.orders.contains(candidate.generation) && !heirs.failed.contains(candidate.generation) {
             guard made < Self.plansAtATime else {
                 upkeep.request()
                 break
             }
             made += 1
             guard let service = application.service(named: candidate.instance.service) else { continue }
-            let heir = Application.Heir(
-                generation: application.reserveGeneration(), instance: candidate.instance, port: candidate.port)
+            let heir = application.reserveGeneration()
             guard
                 let plan = try? planner.plan(
-                    service, instance: heir.instance.number, port: heir.port, generation: heir.generation,
+                    service, instance: candidate.instance.number, port: candidate.port, generation: heir,
                     manifest: application.manifest),
-                keeper.send(.standby(for: candidate.generation.number, port: heir.port, plan))
-            else { continue }
-            heirs.orders[candidate.generation] = heir
+                keeper.send(.standby(for: candidate.generation.number, port: candidate.port, plan))
+            else {
+                heirs.failed.insert(candidate.generation)
+                continue
+            }
+            heirs.orders.insert(candidate.generation)
         }
         if made > 0 { self.application = application }
         heirs.look(at: next)
     }
 
-    /// From now on nothing starts by itself when this process ends.
+    /// From now on nothing starts by itself when this process ends; an exit that is on its way here may still tell of an heir.
     func withdrawHeir(of generation: Generation) {
-        guard heirs.orders.removeValue(forKey: generation) != nil else { return }
+        guard heirs.orders.remove(generation) != nil else { return }
         keeper?.send(.standDown(id: generation.number))
     }
 

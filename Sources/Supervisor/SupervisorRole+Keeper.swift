@@ -118,11 +118,11 @@ extension SupervisorRole {
             return
         }
         let generation = Generation(id)
-        let order = heirs.orders.removeValue(forKey: generation)
+        heirs.orders.remove(generation)
         take(
             .exited(
                 generation, ExitStatus(exit), groupEmpty: groupEmpty && orphans.isEmpty(of: generation),
-                heir: order.flatMap { $0.generation.number == heir ? $0 : nil }))
+                heir: heir.map(Generation.init)))
     }
 
     func signal(_ generation: Generation, _ name: String) {

@@ -28,7 +28,8 @@ extension SupervisorRole {
             }
         }
         let target = InstanceProcesses.Instance(generation: generation, id: instance, leader: pid, scope: scope)
-        prober.begin(Prober.Target(instance: target, port: port, check: check))
+        prober.begin(
+            Prober.Target(instance: target, port: port, check: check, proxyProtocol: service.balance.proxyProtocol))
     }
 
     /// Runs a probe's command by the keeper; answers its id.

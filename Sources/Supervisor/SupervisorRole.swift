@@ -51,6 +51,10 @@ actor SupervisorRole {
     /// Users' commands under way.
     let commands = CommandTable()
     var statusRequests = StatusRequests()
+    /// What to say beside the progress of a drain.
+    var drainNotes: [CommandID: String] = [:]
+    /// The balancer was asked how many connections are left.
+    var isCountingConnections = false
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false

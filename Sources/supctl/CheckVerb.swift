@@ -29,7 +29,9 @@ let checkVerb = Verb(
     let result = ManifestLoader.load(
         text: text, file: file, directory: String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]),
         environment: ProcessInfo.processInfo.environment,
-        facts: HostFacts(ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0))
+        facts: HostFacts(
+            ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
+            unprivilegedPortStart: LoopbackPort.unprivilegedStart()))
     try invocation.console.print(checkReport(result))
     return result.manifest == nil ? .failed : .done
 }

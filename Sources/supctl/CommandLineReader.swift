@@ -5,6 +5,8 @@ enum CommandLineReader {
     /// What was given.
     struct Line {
         var verb: Verb?
+        /// All there are: before the verb, an option may be of any of them.
+        var verbs: [Verb] = []
         /// By their long names; an option without value has an empty one.
         var options: [String: String] = [:]
         var operands: [String] = []
@@ -12,7 +14,7 @@ enum CommandLineReader {
     }
 
     static func read(_ arguments: [String], verbs: [Verb]) throws(VerbFailure) -> Line {
-        var line = Line()
+        var line = Line(verbs: verbs)
         var rest = arguments[...]
         var optionsEnded = false
         while let argument = rest.popFirst() {
@@ -24,6 +26,7 @@ enum CommandLineReader {
                 try readShort(argument, &rest, &line)
             } else if line.verb == nil {
                 line.verb = try verb(argument, verbs)
+                try checkOptions(line)
             } else {
                 line.operands.append(argument)
             }
@@ -34,6 +37,13 @@ enum CommandLineReader {
     private static func verb(_ name: String, _ verbs: [Verb]) throws(VerbFailure) -> Verb {
         if let verb = verbs.first(where: { $0.name == name }) { return verb }
         throw unknown("verb \"\(name)\"", name, verbs.filter { !$0.isHidden }.map(\.name), help: "supctl help")
+    }
+
+    /// Options that came before the verb must be its own.
+    private static func checkOptions(_ line: Line) throws(VerbFailure) {
+        let names = known(line).map(\.name)
+        guard let stray = line.options.keys.sorted().first(where: { !names.contains($0) }) else { return }
+        throw unknown("option \(stray)", stray, names, help: help(line))
     }
 
     /// `--name`, `--name=value` or `--name value`.
@@ -89,7 +99,9 @@ enum CommandLineReader {
         line.options[option.name] = value
     }
 
-    private static func known(_ line: Line) -> [Verb.Option] { (line.verb?.options ?? []) + commonOptions }
+    private static func known(_ line: Line) -> [Verb.Option] {
+        (line.verb?.options ?? line.verbs.flatMap(\.options)) + commonOptions
+    }
 
     private static func help(_ line: Line) -> String { line.verb.map { "supctl help \($0.name)" } ?? "supctl help" }
 

@@ -4,6 +4,8 @@ import Platform
 struct Console: Sendable {
     var output = Terminal(.output)
     var error = Terminal(.error)
+    /// What standard output is now: a terminal may have another size than at first.
+    var look: @Sendable () -> Terminal = { Terminal(.output) }
     var writeOutput: @Sendable ([UInt8]) throws(SystemError) -> Void = { bytes throws(SystemError) in
         try StandardStream.output.write(bytes)
     }

@@ -28,6 +28,17 @@ enum HumanText {
         }
     }
 
+    /// A short time with two digits: `85µs`, `1.2ms`, `3.4s`, `12s`.
+    static func seconds(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds >= 0, seconds < 1e9 else { return "?" }
+        let microseconds = Int64((seconds * 1e6).rounded())
+        for (unit, size) in [("s", Int64(1_000_000)), ("ms", 1000)] where microseconds >= size {
+            let tenths = (microseconds + size / 20) / (size / 10)
+            return tenths < 100 ? "\(tenths / 10).\(tenths % 10)\(unit)" : "\((tenths + 5) / 10)\(unit)"
+        }
+        return "\(microseconds)µs"
+    }
+
     /// `0.4%`, `98%`.
     static func percent(_ value: Double) -> String {
         guard value.isFinite, value >= 0, value < 1e9 else { return "?" }

@@ -6,6 +6,8 @@ import Platform
 struct LogSource {
     let directory: String
     private let known: [String]
+    /// Services that log sessions now may not have written any; those with a front are known.
+    private let services: [String]
     private let trouble: ControlClientError?
 
     init(_ invocation: Invocation) throws(VerbFailure) {
@@ -17,17 +19,21 @@ struct LogSource {
         case .success(let report):
             directory = report.daemon.logDirectory
             known = report.services.flatMap { $0.instances.map(\.id) }
+            services = report.services.filter { !$0.listen.isEmpty }.map(\.name)
             trouble = nil
         case .failure(let error):
             directory = try invocation.directories().logs
             known = []
+            services = []
             trouble = error
         }
     }
 
-    /// The instances that names stand for: those that run or have left files.
-    func instances(named names: [String]) throws(VerbFailure) -> [String] {
+    /// The instances that names stand for, or the services with sessions: those that run or have left files.
+    func logs(named names: [String], ofSessions: Bool) throws(VerbFailure) -> [String] {
         let written = try reading(LogReader(directory: directory).instances)
+            .filter { LogPath.isSessions($0) == ofSessions }
+        let known = ofSessions ? services.map(LogPath.sessions) : known
         let all = known + written.filter { [known = Set(known)] in !known.contains($0) }
         if all.isEmpty, let trouble {
             throw VerbFailure(.noDaemon, "there are no logs in \(directory), and I \(trouble)")

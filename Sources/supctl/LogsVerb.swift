@@ -7,9 +7,12 @@ let logsVerb = Verb(
     details: """
         Reads the log files themselves, so that it works while supd is down: the lines of all services, or of those
         named, in the order of their times, rotated files included. Lines written to standard error are marked with !.
+        With --sessions the lines that the balancer has written instead, one for each connection that ended, for services
+        with balance.log: true; "supctl help balancer" explains their end states.
         """,
     options: [
         Verb.Option("--follow", short: "-f", "go on with what comes, through restarts of services and of supd"),
+        Verb.Option("--sessions", "what the balancer has logged of connections, in place of the services' output"),
         Verb.Option("--lines", short: "-n", value: "N", "only the last N lines (all; with -f: 10)"),
     ],
     operands: .names
@@ -18,11 +21,16 @@ let logsVerb = Verb(
     let follows = invocation.has("--follow")
     let count = try lineCount(invocation) ?? (follows ? 10 : nil)
     let source = try LogSource(invocation)
-    let chosen = try source.instances(named: names)
+    let ofSessions = invocation.has("--sessions")
+    if ofSessions, let name = names.first(where: { $0.contains("/") }) {
+        throw invocation.misused("sessions are logged for services as a whole: name the service of \(name)")
+    }
+    let chosen = try source.logs(named: names, ofSessions: ofSessions)
     var printer = LogPrinter(console: invocation.console, nameWidth: chosen.map(\.count).max() ?? 0)
     let follower = try source.reading { () throws(SystemError) in
         try LogFollower(directory: source.directory, last: count) { instance in
-            names.isEmpty || names.contains { Selector.matches($0, instance: instance) }
+            LogPath.isSessions(instance) == ofSessions
+                && (names.isEmpty || names.contains { Selector.matches($0, instance: instance) })
         }
     }
     while true {

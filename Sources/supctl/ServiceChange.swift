@@ -2,7 +2,7 @@ import ControlAPI
 import Manifest
 import Platform
 
-/// What start, stop, restart and shutdown have in common: they ask for a change, follow it unless told not to, and say
+/// What start, stop, restart, drain, undrain and shutdown have in common: they ask for a change, follow it unless told not to, and say
 /// how it went.
 let changeOptions = [
     Verb.Option("--no-wait", "return as soon as supd has taken it on"),
@@ -15,7 +15,7 @@ let changeDetails = """
     than the timeout.
     """
 
-/// Runs start, stop or restart.
+/// Runs start, stop, restart, drain or undrain.
 func changeServices(_ verb: ServiceVerb, _ invocation: Invocation) throws(VerbFailure) -> ExitCode {
     let names = try invocation.requireNames()
     let options = try waitOptions(invocation)
@@ -44,8 +44,9 @@ func change(
 ) throws(VerbFailure) -> ExitCode {
     let client = try invocation.client()
     guard options.wait else {
-        _ = try asking { () throws(ControlClientError) in try client.ask(route) }
-        try invocation.console.print("\(what): \(request) accepted")
+        let line = try asking { () throws(ControlClientError) in try client.ask(route, as: ProgressLine.self) }
+        let message = line.message.map { "; \(printable($0))" } ?? ""
+        try invocation.console.print("\(what): \(request) accepted\(message)")
         return .done
     }
     let began = monotonicNanoseconds()

@@ -18,7 +18,9 @@ enum StatusDetail {
     private static func add(_ instance: InstanceStatus, to page: inout Page) {
         page.lines.append("")
         let isReady = instance.ready && instance.state != "completed" ? ", ready" : ""
-        page.lines.append(shortened(printable("\(instance.id): \(instance.state)\(isReady)"), to: page.width))
+        let isDrained = instance.drained == true ? ", drained" : ""
+        page.lines.append(
+            shortened(printable("\(instance.id): \(instance.state)\(isReady)\(isDrained)"), to: page.width))
         if let detail = instance.detail { page.add("detail", detail) }
         var process: [String] = []
         if let pid = instance.pid { process.append("pid \(pid)") }

@@ -52,7 +52,7 @@ enum StatusTable {
     ) -> [TextTable.Cell] {
         [
             TextTable.Cell(name),
-            state(word),
+            instance.drained == true ? TextTable.Cell("\(word), drained", .yellow) : state(word),
             TextTable.Cell(ready),
             TextTable.Cell(instance.pid.map(String.init) ?? ""),
             TextTable.Cell(instance.port.map(String.init) ?? ""),
@@ -69,6 +69,9 @@ enum StatusTable {
     /// What it waits for, or why it is not up; failing that, how it ended last.
     private static func detail(_ instance: InstanceStatus) -> String {
         if let detail = instance.detail { return detail }
+        if instance.drained == true, let open = instance.flow?.connections, open > 0 {
+            return "\(counted(open, "connection", "connections")) still open"
+        }
         if instance.ready || instance.state == "completed" { return "" }
         return instance.lastExit?.reason ?? ""
     }

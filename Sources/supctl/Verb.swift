@@ -80,8 +80,8 @@ let commonOptions = [
 
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
-    statusVerb, startVerb, stopVerb, restartVerb, logsVerb, signalVerb, limitVerb, checkVerb, shutdownVerb, versionVerb,
-    completionVerb, helpVerb, namesVerb,
+    statusVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb, logsVerb, signalVerb, limitVerb,
+    checkVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
 ]
 
 /// A verb with what it was given.

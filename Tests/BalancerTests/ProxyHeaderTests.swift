@@ -64,6 +64,7 @@ struct ProxyHeaderTests {
             "v2 with as many extensions as may be",
             binary(0x21, 0x11, ipv4Tail + [UInt8](repeating: 0, count: 4084)), whole(4112, client4, front4)),
         Case("v2 LOCAL", binary(0x20, 0, []), whole(16)),
+        Case("v2 LOCAL of a family that nobody knows", binary(0x20, 0x41, [1, 2, 3]), whole(19)),
         Case("v2 LOCAL with addresses, which do not count", binary(0x20, 0x11, ipv4Tail), whole(28)),
         Case("v2 of no family", binary(0x21, 0, [1, 2, 3]), whole(19)),
         Case("v2 of datagrams", binary(0x21, 0x12, ipv4Tail), whole(28)),

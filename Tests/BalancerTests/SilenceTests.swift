@@ -152,6 +152,24 @@ struct SilenceTests {
         }
     }
 
+    @Test("the time of a half-closed connection begins with its end, not with the silence before", arguments: [false, true])
+    func silenceBeforeEnd(hasAnother: Bool) throws {
+        try Rig.run { rig in
+            let backend = try Backend()
+            try rig.apply([Self.pool([backend], fin: 2)])
+            let (client, server) = try rig.pair(backend)
+            #expect(!client.isReadable(within: 2200))
+            let other = hasAnother ? try rig.pair(backend) : nil
+            other?.0.finishWriting()
+            client.finishWriting()
+            _ = try server.receiveToEnd()
+            try server.send("answer")
+            server.finishWriting()
+            #expect(String(decoding: try client.receiveToEnd(), as: UTF8.self) == "answer")
+            withExtendedLifetime(other) {}
+        }
+    }
+
     @Test("a client that does not end after its endpoint has is given up, and keeps all it was sent")
     func silentClient() throws {
         try Rig.run { rig in

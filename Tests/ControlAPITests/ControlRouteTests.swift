@@ -13,6 +13,10 @@ struct ControlRouteTests {
         .verb(.restart, names: ["api", "b,c", "ü% &=+"], options: .init(wait: true, timeout: .milliseconds(1500))),
         .verb(.restart, names: ["api"], options: .init(wait: true, timeout: .milliseconds(1))),
         .verb(.restart, names: ["api"], options: .init(wait: true, timeout: .seconds(90))),
+        .verb(.drain, names: ["api/2"], options: .init(wait: true, timeout: .seconds(30))),
+        .verb(.undrain, names: ["api/2", "b"], options: .init(wait: false)),
+        .balancer(names: []),
+        .balancer(names: ["api", "web-*"]),
         .signal(names: ["api"], signal: "RTMIN+3"),
         .limit(names: ["api/1"], limits: ["nofile": "4096", "core": "0:unlimited"]),
         .shutdown(options: .init(wait: true)),
@@ -39,6 +43,8 @@ struct ControlRouteTests {
                 .verb(.stop, names: ["api/2", "web"], options: .init(wait: true))
             ),
             ("POST", "/v1/services/a*/signal?signal=HUP", .signal(names: ["a*"], signal: "HUP")),
+            ("POST", "/v1/services/api/2/drain", .verb(.drain, names: ["api/2"], options: .init(wait: false))),
+            ("GET", "/v1/balancer?name=api", .balancer(names: ["api"])),
             ("GET", "/v1/status?limits=0&name=api", .status(names: ["api"], limits: false)),
         ] as [(String, String, ControlRoute)])
     func byHand(method: String, target: String, route: ControlRoute) throws {
@@ -69,6 +75,8 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/stop?timeout=0", 400), ("POST", "/v1/services/api/stop?timeout=-1", 400),
             ("POST", "/v1/services/api/stop?timeout=inf", 400), ("POST", "/v1/services/api/stop?timeout=nan", 400),
             ("POST", "/v1/services/api/stop?timeout=1e300", 400), ("GET", "/v1/status?name=", 400),
+            ("POST", "/v1/balancer", 405), ("GET", "/v1/balancer?name=", 400), ("GET", "/v1/balancer?limits=1", 400),
+            ("GET", "/v1/services/api/drain", 405), ("POST", "/v1/services/api/undrain?n=1", 400),
             ("POST", "/v1/services/api/limit", 400),
         ])
     func refused(method: String, target: String, status: Int) {

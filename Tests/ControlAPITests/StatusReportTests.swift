@@ -28,7 +28,7 @@ struct StatusReportTests {
         let instance = try #require((service["instances"] as? [[String: Any]])?.first)
         #expect(
             Set(instance.keys) == [
-                "id", "state", "detail", "pid", "port", "ready", "restarts", "uptimeSeconds", "cpuPercent",
+                "id", "state", "detail", "pid", "port", "ready", "drained", "restarts", "uptimeSeconds", "cpuPercent",
                 "memoryBytes", "lastExit", "limits", "flow",
             ])
         for key in [
@@ -41,6 +41,14 @@ struct StatusReportTests {
         #expect(String(decoding: exit, as: UTF8.self).contains("\"code\":null"))
         let limit = try #require(ControlJSON.encode(LimitStatus(soft: 1, hard: nil)))
         #expect(String(decoding: limit, as: UTF8.self) == "{\"hard\":null,\"soft\":1}")
+    }
+
+    @Test("A supd that knows no draining is understood all the same")
+    func older() throws {
+        let text = String(decoding: try #require(ControlJSON.encode(Self.bare)), as: UTF8.self)
+        #expect(text.contains("\"drained\":false,"))
+        let older = text.replacingOccurrences(of: "\"drained\":false,", with: "")
+        #expect(ControlJSON.decode(StatusReport.self, from: older.utf8)?.services[0].instances[0].drained == .some(nil))
     }
 
     @Test("A report with everything in it reads back as it was written")

@@ -89,8 +89,10 @@ struct CrashOnlyTests {
         #expect(try daemon.pids() == before)
     }
 
-    @Test("A healthy instance that is killed is started again even while the supervisor is stopped")
-    func restartWithoutSupervisor() throws {
+    @Test(
+        "A healthy instance that is killed is started again even while the supervisor is stopped, and what a user asks of it then happens",
+        arguments: [nil, "stop", "restart"])
+    func restartWithoutSupervisor(verb: String?) throws {
         let daemon = try Daemon(
             """
             { services: { a: {
@@ -106,6 +108,7 @@ struct CrashOnlyTests {
         }
         let supervisor = try daemon.role("supervisor")
         var restarted: Int32?
+        var asked: Program?
         // Some time after it has become healthy, the keeper has the order to start it again. Until then nobody does while
         // the supervisor cannot; afterwards it does. So try until it has.
         try eventually("a start without the supervisor", within: 60) {
@@ -120,10 +123,20 @@ struct CrashOnlyTests {
             restarted = try? eventually("a new process", within: 1) {
                 started().count > before ? started().last : nil
             }
+            // The supervisor has both to read then: this, and what the keeper has done.
+            if restarted != nil, let verb {
+                asked = try Program(Daemon.supctl, ["--socket", daemon.socket, verb, "a"])
+            }
             return restarted
         }
-        // The supervisor takes it on.
-        try eventually("the supervisor knows it") { try daemon.pids()["a/1"] == restarted ? true : nil }
+        if let asked {
+            #expect(try asked.wait().code == 0)
+            let alive = verb == "stop" ? 0 : 1
+            try eventually("\(alive) processes") { started().count { kill($0, 0) == 0 } == alive ? true : nil }
+            if verb == "restart" { #expect(try daemon.pids()["a/1"] == started().last) }
+        } else {
+            try eventually("the supervisor knows it") { try daemon.pids()["a/1"] == restarted ? true : nil }
+        }
         #expect(try daemon.role("supervisor") == supervisor)
     }
 

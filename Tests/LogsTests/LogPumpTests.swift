@@ -60,6 +60,34 @@ import Testing
         await finish(pump, 1)
     }
 
+    @Test func sessionsOfServicesGoToFilesOfTheirOwnThroughPumps() async throws {
+        let directory = try TemporaryDirectory()
+        let pipes = ["api": try ServicePipe(), "web": try ServicePipe()]
+        let notices = Notices()
+        var pump = try LogPump(directory: directory.path, journal: nil) { notices.add($0) }
+        for round in 1...3 {
+            // In another order each time, so that none is taken for the other.
+            for (service, pipe) in pipes.sorted(by: { round.isMultiple(of: 2) ? $0.key < $1.key : $0.key > $1.key }) {
+                pump.attachSessions(of: service, pipe: pipe.reader, maxSize: 1 << 20, keep: 1)
+                // Cut in the middle of a line, which only the next pump will see the end of.
+                try pipe.send("of \(service)\nround \(round) ")
+            }
+            pump.attachmentsComplete()
+            await withCheckedContinuation { done in pump.flush { done.resume() } }
+            pump = try LogPump(directory: directory.path, journal: pump.journal) { notices.add($0) }
+        }
+        pump.attachmentsComplete()
+        await withCheckedContinuation { done in pump.flush { done.resume() } }
+        for service in pipes.keys {
+            let name = LogPath.sessions(of: service)
+            #expect(
+                text(try lines(directory.path, name)) == [
+                    "of \(service)", "round 1 of \(service)", "round 2 of \(service)", "round 3 ",
+                ])
+        }
+        #expect(notices.all.isEmpty)
+    }
+
     @Test func aPumpTakesUpTheJournalOfTheOneBefore() async throws {
         let directory = try TemporaryDirectory()
         let pipe = try ServicePipe()

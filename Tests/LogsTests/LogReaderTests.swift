@@ -46,9 +46,12 @@ private func texts(_ lines: [LogLine]) -> [String] { lines.map { String(decoding
         #expect(try files.reader.instances() == [], "no directory yet")
         for name in ["web/1.log", "api/10.log", "api/2.log", "api/2.log.1", "api/3.log.7"] { try files.write(name, []) }
         try files.write("api/notes.txt", [])
+        try files.write("api/balancer.log", [])
+        try files.write("web/balancer.log.1", [])
+        try files.write("web/balancers.log", [])
         try files.write("Other/1.log", [])
         try files.write("stray.log", [])
-        #expect(try files.reader.instances() == ["api/2", "api/3", "api/10", "web/1"])
+        #expect(try files.reader.instances() == ["api/2", "api/3", "api/10", "api/balancer", "web/1", "web/balancer"])
     }
 
     @Test(arguments: [0, 1, 2, 3, 4, 5, 6, 7, 100])

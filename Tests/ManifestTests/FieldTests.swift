@@ -110,8 +110,9 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("'unix:a.sock'", .unix(path: "/srv/a.sock")), ("'[::1.2.3.4]:1'", .ipv6(address: "::102:304", port: 1)),
         ] as [(String, ListenAddress)])
     func listenAddresses(text: String, expected: ListenAddress) throws {
-        #expect(try service("listen: \(text)").listen == [expected])
-        #expect(try service("listen: [\(text)]").listen == [expected])
+        #expect(try service("listen: \(text)").listen == [ListenSettings(expected)])
+        #expect(try service("listen: [\(text)]").listen == [ListenSettings(expected)])
+        #expect(try service("listen: { address: \(text) }").listen == [ListenSettings(expected)])
     }
 
     @Test(arguments: [
@@ -304,9 +305,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
     }
 
     @Test(arguments: [
-        "health: {}", "web: {}", "deploy: {}", "hooks: {}", "notify: true", "balance: { algorithm: 'random2' }",
-        "balance: { maxConnections: 1 }", "balance: { idleTimeout: '1s' }", "balance: { proxyProtocol: 'v1' }",
-        "balance: { allow: [] }",
+        "health: {}", "web: {}", "deploy: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
     ])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors

@@ -26,7 +26,8 @@ import Testing
                     command: [
                         Template(literal: "./api"), Template(literal: "--port"), Template(parts: [.variable(.port)]),
                     ],
-                    directory: Template(literal: "/srv"), replicas: 3, listen: [.loopback(port: 8080)],
+                    directory: Template(literal: "/srv"), replicas: 3,
+                    listen: [ListenSettings(.loopback(port: 8080))],
                     stop: StopSettings(timeout: .seconds(5)),
                     limits: [
                         ResourceLimit(resource: .nofile, soft: 4096, hard: 4096),

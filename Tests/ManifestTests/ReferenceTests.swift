@@ -69,6 +69,13 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
             let text =
                 keys.dropLast().map { "\($0): { " }.joined() + "\(keys.last ?? ""): \(standard)"
                 + String(repeating: " }", count: keys.count - 1)
+            if field.path == ["services", "*", "listen", field.path.last ?? ""] {
+                // A map of `listen` needs an address beside the field.
+                #expect(
+                    try service("listen: { address: 8080, \(field.path.last ?? ""): \(standard) }")
+                        == service("listen: 8080"))
+                continue
+            }
             if field.path.first == "services" { services.append(text) } else { supd.append(text) }
         }
         #expect(services.count > 20)
@@ -81,6 +88,9 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
     }
 
     private func collectPaths(of value: JSON5Value, _ path: [String], into paths: inout Set<String>) {
+        if case .array(let elements) = value.content {
+            for element in elements { collectPaths(of: element, path, into: &paths) }
+        }
         guard case .object(let members) = value.content else { return }
         for member in members {
             let own = path + [path == ["services"] ? "*" : member.key]

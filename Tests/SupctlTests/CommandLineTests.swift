@@ -11,12 +11,26 @@ struct CommandLineTests {
             ["logs", "--socket=/s", "-fn5", "api"],
             ["logs", "api", "--follow", "--lines=5", "--socket", "/s"],
             ["logs", "-n5", "-f", "--socket=/s", "--", "api"],
+            ["-n", "5", "--follow", "--socket=/s", "logs", "api"],
+            ["-fn5", "logs", "--socket", "/s", "api"],
         ])
     func forms(arguments: [String]) throws {
         let line = try CommandLineReader.read(arguments, verbs: allVerbs)
         #expect(line.verb?.name == "logs")
         #expect(line.options == ["--socket": "/s", "--follow": "", "--lines": "5"])
         #expect(line.operands == ["api"])
+    }
+
+    @Test("An option of one name is the same for all verbs, so that it may stand before them")
+    func oneMeaning() {
+        let options = allVerbs.flatMap(\.options) + commonOptions
+        for option in options {
+            for other in options where other.name == option.name || (other.short != nil && other.short == option.short)
+            {
+                #expect(other.name == option.name && other.short == option.short)
+                #expect((other.value == nil) == (option.value == nil), "\(option.name)")
+            }
+        }
     }
 
     @Test("After two dashes, nothing is an option")
@@ -34,6 +48,13 @@ struct CommandLineTests {
             (["apply"], "unknown verb \"apply\"; see \"supctl help\""),
             (["scale"], "unknown verb \"scale\"; see \"supctl help\""),
             (["status", "--jsno"], "unknown option --jsno; did you mean --json? See \"supctl help status\""),
+            (["--follow", "status"], "unknown option --follow; see \"supctl help status\""),
+            (["--jsno", "status"], "unknown option --jsno; did you mean --json? See \"supctl help\""),
+            (
+                ["logs", "--sessions", "api/2"],
+                "sessions are logged for services as a whole: name the service of api/2; see \"supctl help logs\""
+            ),
+            (["drain"], "which service? name one, or say all; see \"supctl help drain\""),
             (["status", "-x"], "unknown option -x; see \"supctl help status\""),
             (["status", "--json=yes"], "--json takes no value; see \"supctl help status\""),
             (["start", "api", "--timeout"], "--timeout needs a value (D); see \"supctl help start\""),

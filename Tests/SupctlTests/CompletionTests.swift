@@ -36,10 +36,12 @@ struct CompletionTests {
             ("restart --timeout ", []),
             ("signal US", ["USR1", "USR2"]),
             ("signal HUP we", ["web"]),
+            ("drain api/", ["api/1"]),
+            ("balancer --", ["--json", "--watch", "--socket", "--help"]),
             ("completion ", ["bash", "zsh", "fish"]),
             ("help re", ["restart"]),
             ("version ", []),
-            ("logs -", ["--follow", "-f", "--lines", "-n", "--socket", "--help", "-h"]),
+            ("logs -", ["--follow", "-f", "--sessions", "--lines", "-n", "--socket", "--help", "-h"]),
         ])
     func bash(words: String, offered: [String]) throws {
         let directory = try TemporaryDirectory()

@@ -28,6 +28,27 @@ struct StatusTableTests {
                 == StatusTable.text(Self.report, width: 200, allowsColour: false))
     }
 
+    @Test("A drained instance is told apart, with what is left of its connections")
+    func drained() {
+        var service = Example.service("api", replicas: 2)
+        service.instances[1].drained = true
+        let table = StatusTable.text(Example.report([service]), width: 200, allowsColour: false)
+        #expect(
+            table.hasPrefix(
+                """
+                NAME     STATE             READY    PID   PORT  UPTIME  RESTARTS   CPU  MEM  DETAIL
+                api      running           2/2                                 4  2.5%  24M
+                  api/1  running           yes    12345  20001   1h02m         2  1.3%  12M
+                  api/2  running, drained  yes    12345  20001   1h02m         2  1.3%  12M  12 connections still open
+
+                """))
+        service.instances[1].flow?.connections = 0
+        #expect(
+            !StatusTable.text(Example.report([service]), width: 200, allowsColour: false).contains("still open"))
+        #expect(
+            StatusDetail.text(service, width: nil, allowsColour: false).contains("\napi/2: running, ready, drained\n"))
+    }
+
     @Test("In 80 columns, port and process id give way to the detail")
     func medium() {
         #expect(

@@ -27,6 +27,14 @@ struct TextTests {
     func uptime(seconds: Double, text: String) { #expect(HumanText.uptime(seconds) == text) }
 
     @Test(
+        "Short times",
+        arguments: [
+            (0, "0µs"), (0.000_085, "85µs"), (0.001, "1.0ms"), (0.001_24, "1.2ms"), (0.0125, "13ms"), (2, "2.0s"),
+            (63.4, "63s"), (.nan, "?"), (-1, "?"),
+        ] as [(Double, String)])
+    func seconds(seconds: Double, text: String) { #expect(HumanText.seconds(seconds) == text) }
+
+    @Test(
         "How long it took",
         arguments: [(-5, "0.00 s"), (12_000_000, "0.01 s"), (1_440_000_000, "1.4 s"), (75_000_000_000, "75 s")]
             as [(Int64, String)])

@@ -88,6 +88,68 @@ struct VerbTests {
         #expect(server.requests().first?.hasPrefix("POST /v1/services/all/stop HTTP/1.1\r\n") == true)
     }
 
+    @Test("Draining says how many connections are left, and undraining is done at once")
+    func drain() throws {
+        let server = try ScriptedServer(
+            path,
+            [
+                .lines([
+                    ProgressLine(waiting: "api/2: 3 connections open"),
+                    ProgressLine(result: "done", message: "drained 1 instance"),
+                ]), .lines([ProgressLine(result: "done", message: "undrained 1 instance")]),
+                .json(ProgressLine(result: "accepted", message: "no instance of api is left")),
+            ])
+        let result = run("drain", "api/2", "--timeout=30s")
+        #expect(result.code == 0)
+        #expect(result.errors == "drain: api/2: 3 connections open\n")
+        #expect(result.output.hasPrefix("api/2: drained 1 instance in 0."))
+        #expect(run("undrain", "api/2").output.hasPrefix("api/2: undrained 1 instance in 0."))
+        #expect(run("drain", "--no-wait", "api").output == "api: drain accepted; no instance of api is left\n")
+        let requests = server.requests()
+        #expect(requests.first?.hasPrefix("POST /v1/services/api%2F2/drain?wait=true&timeout=30 HTTP/1.1\r\n") == true)
+        #expect(requests.last?.hasPrefix("POST /v1/services/api/drain HTTP/1.1\r\n") == true)
+    }
+
+    @Test("The balancer's counters are tables, or what the daemon sent, to the byte")
+    func balancer() throws {
+        let report = BalancerReport(services: [], acceptPauses: 0)
+        let body = "{\"acceptPauses\":0,\"services\":[],\"news\":1}"
+        let server = try ScriptedServer(
+            path,
+            [
+                .json(report), .answer(200, body), .answer(200, "[]"),
+                .json(ErrorReport(code: "failed", message: "the balancer does not answer"), status: 503),
+                .json(ErrorReport(code: "no-such-name", message: "there is no service \"b\""), status: 404),
+            ])
+        #expect(run("balancer", "api").output == "no fronts\n")
+        #expect(run("balancer", "--json").output == body + "\n")
+        #expect(run("balancer").errors.contains("is it another version?"))
+        let silent = run("balancer")
+        #expect(silent.code == 1)
+        #expect(silent.errors == "supctl: the balancer does not answer\n")
+        // A watch that cannot begin ends like anything else, and leaves the terminal alone.
+        let watch = run("balancer", "--watch", "b")
+        #expect(watch.code == 4 && watch.output.isEmpty)
+        #expect(server.requests().first?.hasPrefix("GET /v1/balancer?name=api HTTP/1.1\r\n") == true)
+    }
+
+    @Test("Logs of sessions are apart from those of instances")
+    func sessionLogs() throws {
+        try writeLogs()
+        _ = try directory.write("api/balancer.log", "2026-01-31T10:20:30.150000000Z stdout F a session\n")
+        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
+        report.daemon.logDirectory = directory.path
+        report.services[1].listen = []
+        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 5))
+        #expect(!run("logs").output.contains("session"))
+        #expect(!run("logs", "api").output.contains("session"))
+        let line = "2026-01-31T10:20:30.150Z api/balancer   a session\n"
+        #expect(run("logs", "--sessions").output == line)
+        #expect(run("logs", "--sessions", "a*").output == line)
+        #expect(run("logs", "--sessions", "web").code == 4)
+        #expect(server.requests().count == 5)
+    }
+
     @Test("A name that matches nothing is 4")
     func noSuchName() throws {
         let server = try ScriptedServer(

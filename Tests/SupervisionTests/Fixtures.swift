@@ -12,7 +12,8 @@ func service(
 ) -> Service {
     Service(
         name: name, kind: kind, command: [Template(literal: "x")], replicas: replicas, port: port,
-        listen: front.map { [.loopback(port: $0)] } ?? [], balance: balance, ready: ready, readyTimeout: readyTimeout,
+        listen: front.map { [ListenSettings(.loopback(port: $0))] } ?? [], balance: balance, ready: ready,
+        readyTimeout: readyTimeout,
         restart: restart, stop: stop, dependsOn: dependsOn, limits: limits)
 }
 

@@ -37,6 +37,8 @@ import Testing
         service("a", restart: RestartSettings(policy: .never)),
         service("a", restart: RestartSettings(policy: .always, limit: .init(starts: 5, within: .seconds(10)))),
         Service(name: "a", command: [Template(literal: "a")], environmentFiles: ["/etc/a"]),
+        Service(name: "a", command: [Template(literal: "a")], user: "nobody"),
+        Service(name: "a", command: [Template(literal: "a")], group: "nogroup"),
     ])
     func `what calls for a decision at its end has none`(service: Service) {
         var story = Story(service)
@@ -45,23 +47,24 @@ import Testing
         #expect(candidates(story) == [])
     }
 
-    @Test func `nothing has one while what it depends on is not there`() {
-        var story = Story(service("db"), service("a", dependsOn: [Dependency(service: "db", condition: .ready)]))
+    @Test(arguments: [Dependency.Condition.ready, .started])
+    func `what depends on something that may go at any moment has none`(condition: Dependency.Condition) {
+        var story = Story(service("db"), service("a", dependsOn: [Dependency(service: "db", condition: condition)]))
         story.spawned(1)
         story.spawned(2)
         story.pass(.seconds(20))
-        #expect(candidates(story) == [Generation(1), Generation(2)])
+        #expect(candidates(story) == [Generation(1)])
         story.exited(1, Supervision.ExitStatus.signal(9, coreDumped: false))
         #expect(candidates(story) == [])
     }
 
     /// A process that has run for long, and the heir that was started as it ended.
-    private func story() -> (Story, Application.Heir) {
+    private func story() -> (Story, Generation) {
         var story = Story(service("a", front: 80))
         story.spawned(1)
         story.pass(.seconds(10))
         let generation = story.app.reserveGeneration()
-        return (story, Application.Heir(generation: generation, instance: instance("a"), port: 20000))
+        return (story, generation)
     }
 
     @Test func `it takes the place of the process that has ended`() throws {
@@ -99,7 +102,25 @@ import Testing
     @Test func `a number that was reserved is given to nobody else`() {
         var (story, heir) = story()
         story.exited(1)
-        #expect(heir.generation == Generation(2))
+        #expect(heir == Generation(2))
         #expect(story.spawns == [3])
+    }
+
+    @Test func `a restart is done when the heir is there that took the place of the old process`() {
+        var (story, heir) = story()
+        story.command(1, .restart, instance("a"))
+        #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining])
+        story.tell(.exited(Generation(1), .code(0), groupEmpty: true, heir: heir))
+        story.spawned(2)
+        #expect(story.effects.contains(.finished(CommandID(1), .done)))
+        #expect(story.app.operations.isEmpty)
+    }
+
+    @Test func `it keeps its port when its instance would get another one`() throws {
+        var (story, heir) = story()
+        story.app.instances[0].port = 20007
+        story.tell(.exited(Generation(1), .code(0), groupEmpty: true, heir: heir))
+        #expect(story.spawns == [])
+        #expect(story.app.instances[0].process?.port == 20000)
     }
 }

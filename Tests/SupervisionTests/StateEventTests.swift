@@ -88,6 +88,42 @@ import Testing
         }
     }
 
+    @Test(arguments: StateEventTests.events)
+    func `whether it is drained changes no transition, and no event takes it back`(event: Instance.Event) {
+        for service in StateEventTests.services {
+            for state in StateEventTests.states {
+                for goal in [Goal.up, .down] {
+                    let surroundings = Instance.Surroundings(mayStart: true, mayStop: true, isShuttingDown: false)
+                    var plain = Instance(id: instance("a"), goal: goal, state: state, port: 20000)
+                    plain.latest = plain.process?.generation
+                    var parked = plain
+                    parked.parking = Parking()
+                    let generation = plain.process?.generation
+                    var turn = Turn(now: StateEventTests.now, jitter: 0, nextGeneration: Generation(6))
+                    var parkedTurn = turn
+                    plain.handle(event, of: service, in: surroundings, &turn)
+                    parked.handle(event, of: service, in: surroundings, &parkedTurn)
+                    #expect(parked.state == plain.state && parked.goal == plain.goal)
+                    #expect(parked.parking != nil && plain.parking == nil)
+                    #expect(parkedTurn.effects.count == turn.effects.count)
+                    #expect(parked.endpoint?.state != .active)
+                    let isEmptied = event == .drained && [.running, .stopping].contains(word(state))
+                    #expect(parked.parking?.emptied == (isEmptied ? generation : nil))
+                }
+            }
+        }
+    }
+
+    private enum Word { case running, stopping, other }
+
+    private func word(_ state: Instance.State) -> Word {
+        switch state {
+        case .running: .running
+        case .stopping: .stopping
+        case .down, .waiting, .starting, .backoff, .failed, .completed: .other
+        }
+    }
+
     private func problems(
         _ before: Instance, _ event: Instance.Event, _ after: Instance, _ turn: Turn,
         _ surroundings: Instance.Surroundings

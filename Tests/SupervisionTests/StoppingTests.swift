@@ -101,7 +101,7 @@ import Testing
         story.spawned(2)
         story.command(1, .stop, instance("a"))
         #expect(story.acts == [.publish])
-        #expect(story.app.routes.first?.endpoints.map(\.draining) == [true, false])
+        #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining, .active])
         #expect(try story.view(instance("a")).state == "draining")
         story.tell(.drained(Generation(1)))
         #expect(story.acts == [.signal(Generation(1), "TERM")])

@@ -1,6 +1,7 @@
 import Dispatch
 import Glibc
 import Links
+import Manifest
 import Platform
 import Supervision
 import TestSupport
@@ -39,9 +40,14 @@ private final class Harness: @unchecked Sendable {
 
     deinit { queue.sync { prober = nil } }
 
-    func begin(_ leader: Int32, port: UInt16 = 1, number: UInt64 = 1, _ check: sending Prober.Target.Check) {
+    func begin(
+        _ leader: Int32, port: UInt16 = 1, number: UInt64 = 1, _ check: sending Prober.Target.Check,
+        proxyProtocol: BalanceSettings.ProxyProtocol? = nil
+    ) {
         queue.sync {
-            prober?.begin(Prober.Target(instance: Self.instance(leader, number), port: port, check: check))
+            prober?.begin(
+                Prober.Target(
+                    instance: Self.instance(leader, number), port: port, check: check, proxyProtocol: proxyProtocol))
         }
     }
 
@@ -193,6 +199,21 @@ private final class CannedServer: Sendable {
         let request = try #require(server.requests.first)
         #expect(request.hasPrefix("GET /healthz?a=b HTTP/1.1\r\nHost: 127.0.0.1:\(server.port)\r\n"))
         #expect(request.hasSuffix("\r\n\r\n"))
+    }
+
+    @Test(
+        "an instance that expects the PROXY protocol is told first that nobody is behind the request",
+        arguments: [
+            (BalanceSettings.ProxyProtocol.v1, Array("PROXY UNKNOWN\r\n".utf8)),
+            (.v2, Array("\r\n\r\n\0\r\nQUIT\n".utf8) + [0x20, 0, 0, 0]),
+        ])
+    func proxyProtocol(version: BalanceSettings.ProxyProtocol, greeting: [UInt8]) throws {
+        let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n"])
+        let harness = Harness(keeper: getppid())
+        harness.begin(getpid(), port: server.port, .http(path: "/"), proxyProtocol: version)
+        #expect(try harness.next().passed)
+        let request = try #require(server.requests.first)
+        #expect(Array(request.utf8).starts(with: greeting + Array("GET / HTTP/1.1\r\n".utf8)))
     }
 
     @Test("the rest of an answer is read, so that the server sees no reset")

@@ -13,6 +13,7 @@ import Testing
         let instances = (1...count).map { number in
             Application.InstanceView(
                 id: InstanceID(service: name, number: number), state: state, port: 20_000, isReady: number <= ready,
+                isDrained: false,
                 restarts: 0)
         }
         return Application.ServiceView(name: name, state: state, goal: .up, ready: ready, instances: instances)

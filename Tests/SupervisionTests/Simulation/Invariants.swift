@@ -120,6 +120,10 @@ extension World {
 
     /// After a turn.
     mutating func checkState() throws(Violation) {
+        if isNumberReused { throw Violation(text: "an heir has a number that was given out before") }
+        for instance in app.instances where (instance.parking != nil) != parked.contains(instance.id) {
+            throw Violation(text: "\(instance.id) is drained: \(instance.parking != nil), against what was asked")
+        }
         for instance in app.instances { try check(instance) }
         for route in published { try check(route) }
         for operation in app.operations where operation.verb == .restart {
@@ -197,11 +201,17 @@ extension World {
             guard toldReady.contains(endpoint.generation), !toldExit.contains(endpoint.generation),
                 children[endpoint.generation] != nil
             else { throw Violation(text: "\(endpoint) is published, but no ready process is behind it") }
+            guard endpoint.state != .active || !parked.contains(endpoint.instance) else {
+                throw Violation(text: "\(endpoint) takes connections although it was drained")
+            }
+            guard endpoint.state != .parked || parked.contains(endpoint.instance) else {
+                throw Violation(text: "\(endpoint) takes no connections although nobody has drained it")
+            }
         }
         let mayCome = members.contains { $0.goal == .up && $0.state != .completed && !isFailed($0) }
         guard route.holds == mayCome else { throw Violation(text: "\(route.service) holds: \(route.holds)") }
         if let until = route.holdUntil {
-            guard route.holds, !route.endpoints.contains(where: { !$0.draining }) else {
+            guard route.holds, !route.endpoints.contains(where: { $0.state == .active }) else {
                 throw Violation(text: "\(route.service) keeps connections waiting without need")
             }
             let bound = app.manifest.services.first { $0.name == route.service }?.balance.queueTimeout ?? .zero
@@ -230,6 +240,7 @@ extension World {
         if app.nextDeadline != nil, !portsAreShort {
             throw Violation(text: "a deadline is left that nothing waits for")
         }
+        if !app.operations.isEmpty { throw Violation(text: "operations hang: \(app.operations)") }
         if !openCommands.isEmpty { throw Violation(text: "commands hang: \(openCommands) \(app.operations)") }
     }
 }

@@ -27,7 +27,7 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                 name: names[index], kind: isTask ? .task : .service, command: [Template(literal: "x")],
                 replicas: Int(random.pick([1, 1, 2, 3, random.oneIn(10) ? 0 : 1])),
                 port: random.oneIn(4) ? UInt16(3000 + index * 10) : nil,
-                listen: hasFront ? [.loopback(port: UInt16(8000 + index))] : [],
+                listen: hasFront ? [ListenSettings(.loopback(port: UInt16(8000 + index)))] : [],
                 balance: BalanceSettings(
                     queueTimeout: .seconds(random.pick([2, 10])), drainTimeout: .seconds(random.pick([0, 3, 30]))),
                 ready: isTask || random.oneIn(3) ? .started : .tcp, readyTimeout: .seconds(random.pick([2, 5])),

@@ -24,6 +24,6 @@ import Testing
             heirs += world.heirs.count
         }
         // The schedules lead to what they are about.
-        #expect(only != nil || heirs > Int(count) / 4, "\(heirs) heirs")
+        #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
     }
 }

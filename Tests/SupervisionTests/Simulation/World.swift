@@ -71,7 +71,9 @@ struct World {
     var pendingSpawns: [Generation: InstanceID] = [:]
     var highestGeneration = Generation(0)
     /// The keeper's standing orders.
-    var orders: [Generation: Application.Heir] = [:]
+    var orders: [Generation: Heir] = [:]
+    /// Two processes got one number.
+    var isNumberReused = false
     /// The heirs that were started; some of them in vain.
     var heirs: Set<Generation> = []
     var nextPid: Int32 = 100
@@ -86,6 +88,8 @@ struct World {
     var snapshot: (app: Application, time: Int64)
     var nextCommand: UInt64 = 1
     var openCommands: [CommandID: Verb] = [:]
+    /// What users have drained, and not undrained.
+    var parked: Set<InstanceID> = []
     var scheduledDeadline: Int64?
 
     /// For the restart budget and the backoff.
@@ -234,12 +238,12 @@ struct World {
     /// which may be a little old, or none at all.
     mutating func loseSupervisor() throws(Violation) {
         note("supervisor lost")
-        epoch += 1
-        // Until the next one says hello, the keeper follows the orders of the last one.
+        // Until the next one says hello, the keeper follows the orders of the last one, who hears nothing of it any more.
         if random.oneIn(2), let heirless = orders.keys.min(), children[heirless]?.pid != nil {
             leaderDies(heirless, .signal(9, coreDumped: false))
         }
         orders = [:]
+        epoch += 1
         pendingSpawns = [:]
         probing = []
         toldExit = []
@@ -252,6 +256,8 @@ struct World {
         } else {
             app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
         }
+        // A snapshot is kept as soon as somebody drains: this is what it knew.
+        parked = Set(app.instances.filter { $0.parking != nil }.map(\.id))
         if random.oneIn(8) { addStranger() }
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })

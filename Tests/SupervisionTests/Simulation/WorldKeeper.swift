@@ -15,7 +15,8 @@ extension World {
             guard children[generation] != nil || pendingSpawns[generation] != nil || heirs.contains(generation) else {
                 throw Violation(text: "a signal to generation \(generation), which is not there")
             }
-            orders[generation] = nil
+            // The withdrawal is on its way: an end before it arrives is still followed.
+            if !random.oneIn(4) { orders[generation] = nil }
             signal(generation, name)
         case .checkGroup(let generation):
             // Requests are answered in order: one whose start is still on its way there is not gone.
@@ -72,11 +73,14 @@ extension World {
             if let place = app.owners[generation] { badEndOf[app.instances[place].id] = now }
         case .portTaken(let generation, _):
             if let place = app.owners[generation] { retriedPort = app.instances[place].id }
-        case .commanded(_, let verb, _):
-            if verb != .stop {
+        case .commanded(_, let verb, let targets):
+            if verb == .start || verb == .restart {
                 badEndOf = [:]
                 startsOf = [:]
             }
+            guard !isShuttingDown else { break }
+            if verb == .drain { parked.formUnion(targets) }
+            if verb == .undrain { parked.subtract(targets) }
         case .started, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
         }
     }
@@ -143,9 +147,9 @@ extension World {
         reportExit(generation, heir: startHeir(of: child))
     }
 
-    mutating func reportExit(_ generation: Generation, heir: Application.Heir? = nil) {
+    mutating func reportExit(_ generation: Generation, heir: Heir? = nil) {
         guard let child = children[generation], let exit = child.exit else { return }
-        send(.exited(generation, exit, groupEmpty: child.others == 0, heir: heir))
+        send(.exited(generation, exit, groupEmpty: child.others == 0, heir: heir?.generation))
         if let heir, children[heir.generation] == nil {
             let failure = StartFailure(text: "no such file")
             schedule(.event(.spawnFailed(heir.generation, failure), epoch: epoch), in: Self.afterExit)
@@ -156,11 +160,11 @@ extension World {
     private static let afterExit: Int64 = 2_500_000
 
     /// The keeper follows a standing order.
-    private mutating func startHeir(of child: Child) -> Application.Heir? {
+    private mutating func startHeir(of child: Child) -> Heir? {
         guard let heir = orders.removeValue(forKey: child.generation), child.isGone, !isShuttingDown,
             !strangers.contains(heir.port)
         else { return nil }
-        heirs.insert(heir.generation)
+        isNumberReused = isNumberReused || children[heir.generation] != nil || !heirs.insert(heir.generation).inserted
         highestGeneration = max(highestGeneration, heir.generation)
         if !isCalm, random.oneIn(15) { return heir }
         var fresh = Child(
@@ -177,18 +181,19 @@ extension World {
         let wanted = Set(candidates.map(\.generation))
         orders = orders.filter { wanted.contains($0.key) }
         for candidate in candidates where orders[candidate.generation] == nil {
-            orders[candidate.generation] = Application.Heir(
+            orders[candidate.generation] = Heir(
                 generation: app.reserveGeneration(), instance: candidate.instance, port: candidate.port)
         }
     }
 
     mutating func publish() {
         let routes = app.routes
-        let drainedBefore = Set(published.flatMap(\.endpoints).filter(\.draining).map(\.generation))
-        for endpoint in routes.flatMap(\.endpoints) where endpoint.draining {
-            guard !drainedBefore.contains(endpoint.generation) else { continue }
-            // The balancer may be lost; its successor tells of the draining at once. Or connections hang.
-            if random.oneIn(5) { continue }
+        let before = Dictionary(uniqueKeysWithValues: published.flatMap(\.endpoints).map { ($0.generation, $0.state) })
+        for endpoint in routes.flatMap(\.endpoints) where endpoint.state != .active {
+            guard before[endpoint.generation] != endpoint.state else { continue }
+            // The balancer may be lost; its successor tells of the draining at once. Or connections hang, but those of
+            // a drained one must end, or who waits for it would wait for ever.
+            if endpoint.state == .draining, random.oneIn(5) { continue }
             schedule(.connectionsEnd(endpoint.generation), in: random.pick([0, 1_000_000_000, 20_000_000_000]))
         }
         published = routes
@@ -233,7 +238,7 @@ extension World {
         }
         let id = CommandID(nextCommand)
         nextCommand += 1
-        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart])
+        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart, .drain, .undrain])
         openCommands[id] = verb
         try turn(.commanded(id, verb, targets: targets))
     }

@@ -1,0 +1,69 @@
+extension FieldTable {
+    /// The `balance` section. Every default is one that is safe for any TCP service; its reason is in the text.
+    static let balanceSection = Section<ServiceDraft>([
+        Field(
+            "algorithm", .word, default: "roundrobin",
+            "How an instance is chosen: \"roundrobin\" in turn; \"leastconn\" the one with the fewest connections, for "
+                + "long ones; \"random2\" the less loaded of two drawn at random; \"source\" by the client's address, "
+                + "always the same instance while it is ready. In turn is exact, and right for equal instances."
+        ) { $1.balance.algorithm = $0 },
+        Field(
+            "slowStart", .duration(from: .zero), default: "0s",
+            "For how long the share of an instance that has become ready ramps up from a tenth. Off: most services are as "
+                + "fast as they get once they are ready; for caches and compilers of code that warm up."
+        ) { $1.balance.slowStart = $0 },
+        Field(
+            "maxConnections", .integer(1...1_000_000, "a count"),
+            "The most connections of one instance; more wait in the queue. Without it no limit: what an instance can bear "
+                + "only its author knows."
+        ) { $1.balance.maxConnections = $0 },
+        Field(
+            "maxQueue", .integer(0...1_000_000, "a count"),
+            "The most connections that wait, while no instance is ready or all are full; more are turned away at once. 0: "
+                + "none waits. Without it no limit but queueTimeout, so that a restart turns nobody away."
+        ) { $1.balance.maxQueue = $0 },
+        Field(
+            "queueTimeout", .duration(from: .zero), default: "10s",
+            "How long a connection waits while no instance is ready, or all are full. Longer than most restarts, shorter "
+                + "than most clients' patience."
+        ) { $1.balance.queueTimeout = $0 },
+        Field(
+            "connectTimeout", .duration(), default: "2s",
+            "How long a connect to an instance may take before the next one is tried. On loopback it takes microseconds; "
+                + "seconds mean that its backlog is full, and the kernel tries again after one."
+        ) { $1.balance.connectTimeout = $0 },
+        Field(
+            "idleTimeout", .durationOrFalse(), default: false,
+            "After how long without a byte either way a connection is closed; false for never. Off, because database "
+                + "connections and websockets are rightly silent for hours, and keepAlive finds dead clients."
+        ) { $1.balance.idleTimeout = $0 },
+        Field(
+            "finTimeout", .duration(), default: "30s",
+            "How long a connection may be silent once one side has ended its direction. A peer that says nothing for so "
+                + "long after that has mostly forgotten the connection."
+        ) { $1.balance.finTimeout = $0 },
+        Field(
+            "drainTimeout", .duration(from: .zero), default: "30s",
+            "How long open connections may go on when their instance is to stop. Enough for requests under way; "
+                + "a connection that never ends must not hold up a restart for ever."
+        ) { $1.balance.drainTimeout = $0 },
+        Field(
+            "proxyProtocol", Format<BalanceSettings.ProxyProtocol>.word,
+            "Tell instances each client's address by a header of the PROXY protocol, \"v1\" (text) or \"v2\" (binary). Off, "
+                + "because a service that does not expect it takes it for data."
+        ) { $1.balance.proxyProtocol = $0 },
+        Field(
+            "allow", Format.addressRanges.located,
+            "The clients that may connect to the TCP fronts without an allow of their own, as addresses or CIDR ranges; "
+                + "others are reset. Without it everybody who can reach the front."
+        ) {
+            $1.balance.allow = $0.value
+            $1.balanceAllow = $0.location
+        },
+        Field(
+            "log", .flag, default: false,
+            "Write a line for every connection that ends into NAME/balancer.log (\"supctl logs --sessions\"), rotated as "
+                + "the section log says. Off, because a line a connection is much on a busy front."
+        ) { $1.balance.log = $0 },
+    ])
+}

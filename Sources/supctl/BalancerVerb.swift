@@ -1,0 +1,81 @@
+import ControlAPI
+import Platform
+
+let balancerVerb = Verb(
+    name: "balancer", synopsis: "[NAME…]", summary: "show the counters of fronts and instances",
+    details: """
+        Shows what the balancer has counted since its start, of all services with a front or of those named: a table of
+        fronts (what clients see), a table of instances (where connections go), and below each how sessions have ended.
+        Columns that do not fit the terminal are left out, those that matter least first.
+
+          CUR, MAX, TOTAL     connections: open now, most at a time, ever
+          RATE, RMAX          new connections a second: in the last second, most in one
+          QUEUE, QMAX         connections that wait for an instance: now, most at a time
+          IN, OUT             bytes from clients, bytes to them; with --watch also IN/S and OUT/S
+          AWAY                connections that ended without having reached an instance
+          DENIED              of these: not in allow, or without a valid PROXY header
+          LIMITED             of these: above maxConnectionsPerAddress or maxQueue
+          ERRORS              connects that failed: refused, timed out, or own shortage
+          RETRIES, REDISP     connects tried again after that; of these, at another instance
+          ASIDE               how often an instance was set aside for connects that failed
+          CONNECT, SLOWEST    time of a connect to an instance: on average, longest
+          STATE               as in "supctl status"; drained; aside: gets none for so long, since connects failed
+
+        End states, first letter: who ended it        second letter: when
+          -  both sides, in order                       -  after all was said
+          C  the client left or reset                   G  waiting for the client's PROXY header
+          S  the instance reset or refused              Q  waiting for an instance
+          c  timeout on the client's side               C  connecting to an instance
+          s  timeout on the instance's side             D  while data went both ways
+          P  a rule or limit refused it                 L  one side had ended, the other not yet
+          R  supd was short of something (descriptors)
+          D  cut at the end of drainTimeout
+          K  cut because supd stopped
+
+        So -- is a session without trouble, CD a client that went away in the middle, SC an instance that refused.
+        """,
+    options: [
+        Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),
+        Verb.Option("--watch", short: "-w", "once a second until Ctrl-C, with rates; with --json a line each time"),
+    ],
+    operands: .names
+) { invocation throws(VerbFailure) in
+    let names = try invocation.checked(invocation.operands)
+    let client = try invocation.client()
+    let console = invocation.console
+    func ask() throws(VerbFailure) -> [UInt8] {
+        try asking { () throws(ControlClientError) in try client.ask(.balancer(names: names), timeout: .seconds(10)) }
+    }
+    func understand(_ text: [UInt8]) throws(VerbFailure) -> BalancerReport {
+        guard let report = ControlJSON.decode(BalancerReport.self, from: text) else {
+            throw VerbFailure(
+                .failed, "cannot understand the answer of supd at \(client.socketPath): is it another version?")
+        }
+        return report
+    }
+    guard invocation.has("--watch") else {
+        let text = try ask()
+        if invocation.has("--json") {
+            // As it came: a newer daemon may say more than this program knows.
+            try console.write(text + [UInt8(ascii: "\n")])
+        } else {
+            try console.print(
+                BalancerTables.text(
+                    try understand(text), width: console.output.width, allowsColour: console.output.allowsColour))
+        }
+        return .done
+    }
+    if invocation.has("--json") {
+        return try watch(console, inPlace: false) { _ throws(VerbFailure) in
+            String(decoding: try ask(), as: UTF8.self) + "\n"
+        }
+    }
+    var last: (report: BalancerReport, at: Int64)?
+    return try watch(console, inPlace: console.output.isTerminal) { terminal throws(VerbFailure) in
+        let report = try understand(try ask())
+        let now = monotonicNanoseconds()
+        let since = last.map { BalancerTables.Earlier(report: $0.report, seconds: Double(now - $0.at) / 1e9) }
+        last = (report, now)
+        return BalancerTables.text(report, since: since, width: terminal.width, allowsColour: terminal.allowsColour)
+    }
+}
