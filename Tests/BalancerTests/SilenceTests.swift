@@ -152,7 +152,9 @@ struct SilenceTests {
         }
     }
 
-    @Test("the time of a half-closed connection begins with its end, not with the silence before", arguments: [false, true])
+    @Test(
+        "the time of a half-closed connection begins with its end, not with the silence before",
+        arguments: [false, true])
     func silenceBeforeEnd(hasAnother: Bool) throws {
         try Rig.run { rig in
             let backend = try Backend()
