@@ -87,8 +87,9 @@ extension LoopCore {
         connection.initialize(head)
         let client = connection.side(.client)
         client.pointee.socket = socket
-        // TCP_NODELAY is inherited from the listener.
-        client.pointee.flags = listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : .sendsPromptly
+        // TCP_NODELAY and SO_OOBINLINE are inherited from the listener.
+        client.pointee.flags =
+            listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : [.sendsPromptly, .keepsUrgent]
         counters.pointee.countOpened()
         pool.pointee.current += 1
         if listener.pointee.rules.contains(.details) {

@@ -79,6 +79,7 @@ extension LoopCore {
             flow.pointee.streak = 0
             noteShortRead(flow, from)
         } else {
+            keepUrgentInStream(from)
             flow.pointee.streak += 1
             if flow.pointee.streak >= Self.fullReadsUntilBulk { becomeBulk(connection, source) }
         }
@@ -86,6 +87,7 @@ extension LoopCore {
         if sent == received { return .moved }
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
         to.pointee.flags.remove(.writable)
+        keepUrgentInStream(from)
         keep(flow, from: max(sent, 0), to: received)
         return .moved
     }
@@ -110,7 +112,10 @@ extension LoopCore {
         guard peeked > 0 else { return Self.meaning(of: peeked) }
         let sent = send(scratch, peeked, connection.flow(from: source), to)
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
-        if sent < peeked { to.pointee.flags.remove(.writable) }
+        if sent < peeked {
+            to.pointee.flags.remove(.writable)
+            keepUrgentInStream(from)
+        }
         if sent > 0 {
             count(sent, connection, source)
             _ = supd_receive(from.pointee.socket, scratch, sent, 0)
@@ -143,6 +148,16 @@ extension LoopCore {
     func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
         side.pointee.flags.insert(.sendsPromptly)
         _ = supd_set_no_delay(side.pointee.socket)
+    }
+
+    /// From now on an urgent byte is read in its place, in place of being lost. An event tells of one before the next read,
+    /// so this is for reads that no event precedes: after a full one, after the sink was full, and after a failed send.
+    /// Clients' sockets have it from the start. An endpoint's do not, since that would cost every connection a call; so a
+    /// second urgent byte that comes before the first was read still takes that one away.
+    func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
+        guard !side.pointee.flags.contains(.keepsUrgent) else { return }
+        side.pointee.flags.insert(.keepsUrgent)
+        _ = supd_set_urgent_inline(side.pointee.socket)
     }
 
     /// A failed send takes the socket's error away from the next recv, which must know of it: after EPIPE the peer had
