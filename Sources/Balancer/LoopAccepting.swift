@@ -75,8 +75,7 @@ extension LoopCore {
         }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
-        generation = (generation &+ 1) & EventWord.generationMask
-        if generation == 0 { generation = 1 }
+        generation = EventWord.generation(after: generation)
         head.generation = generation
         head.pool = listener.pointee.pool
         head.isUnixFront = listener.pointee.isUnix
