@@ -72,7 +72,7 @@ extension LoopCore {
         let flow = connection.flow(from: source)
         let from = connection.side(source)
         let to = connection.side(source.other)
-        let received = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, 0)
+        let received = receive(from)
         guard received > 0 else { return Self.meaning(of: received) }
         count(received, connection, source)
         if received < LoopLimits.bufferSize {
@@ -92,6 +92,18 @@ extension LoopCore {
         return .moved
     }
 
+    /// Reads to the loop's one buffer.
+    @inline(__always)
+    private func receive(_ from: UnsafeMutablePointer<Side>, _ flags: Int32 = 0) -> Int {
+        let received = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, flags)
+        // In front of an urgent byte it is EAGAIN, too, when a signal waits for this thread, as a SIGSTOP does. The signal
+        // is gone when the call is, and no event would come for what was there all the time.
+        if received == -Int(EAGAIN), from.pointee.flags.isSuperset(of: [.shortReadsMeanNothing, .keepsUrgent]) {
+            return supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, flags)
+        }
+        return received
+    }
+
     /// After a short read nothing is left, so the next one would be EAGAIN, or 0 if the end was announced: spare it.
     @inline(__always)
     func noteShortRead(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
@@ -108,7 +120,7 @@ extension LoopCore {
     private mutating func copyWithoutBuffer(_ connection: ConnectionReference, _ source: SideIndex) -> Step {
         let from = connection.side(source)
         let to = connection.side(source.other)
-        let peeked = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, Int32(MSG_PEEK))
+        let peeked = receive(from, Int32(MSG_PEEK))
         guard peeked > 0 else { return Self.meaning(of: peeked) }
         let sent = send(scratch, peeked, connection.flow(from: source), to)
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }

@@ -223,5 +223,39 @@ extension BalancerMatrix {
                 try pusher.join()
             }
         }
+
+        @Test("urgent bytes while the proxy is stopped and goes on again and again", arguments: [true, false])
+        func urgentDataWhileSignalled(fromClient: Bool) throws {
+            // recv(2) says EAGAIN in front of an urgent byte when the process has a signal waiting.
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                let (writer, reader) = fromClient ? (client, server) : (server, client)
+                let isDone = Lock(false)
+                let pid = stage.proxy.pid
+                let signaller = try Worker {
+                    while !isDone.withLock({ $0 }) {
+                        kill(pid, SIGSTOP)
+                        kill(pid, SIGCONT)
+                        // One signal a call at most.
+                        usleep(500)
+                    }
+                }
+                let whole = Result {
+                    for round in 0..<2000 {
+                        try writer.sendUrgent("!")
+                        guard stage.kind == .supd else { continue }
+                        guard try reader.receiveText(1) == "!" else { throw TestFailure("round \(round)") }
+                    }
+                    writer.finishWriting()
+                    let keepsUrgent = Stage.rightly(supd: true, haproxy: false, because: "it loses urgent bytes")
+                    guard try reader.receiveToEnd().end == .orderly || !keepsUrgent else {
+                        throw TestFailure("a reset")
+                    }
+                }
+                isDone.withLock { $0 = true }
+                try signaller.join()
+                try whole.get()
+            }
+        }
     }
 }
