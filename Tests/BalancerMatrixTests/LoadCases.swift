@@ -99,7 +99,8 @@ extension BalancerMatrix {
                 let after = try stage.view.activity()
                 #expect(after.ticks == before.ticks)
                 let limit = Stage.rightly(supd: 0, haproxy: 20, because: "its threads look at the clock now and then")
-                #expect(after.switches - before.switches <= limit)
+                // The sanitizer has a thread of its own that looks around ten times a second.
+                if !isSanitized { #expect(after.switches - before.switches <= limit) }
             }
         }
 

@@ -26,7 +26,9 @@ final class SupdProxy: Proxy {
         let program = try programUnderTest()
         // The name and the variable by which supd's main knows what to be.
         process = try ChildProcess(
-            program, ["supd: balancer"], environment: ["SUPD_CONFIGURATION={}"],
+            program, ["supd: balancer"],
+            // The sanitizer would sleep for a second at every end.
+            environment: ["SUPD_CONFIGURATION={}", "TSAN_OPTIONS=atexit_sleep_ms=0"],
             descriptors: [keeperEnd.descriptor, supervisorEnd.descriptor], limit: wish.descriptors)
         let front = try listen(on: .ipv4("127.0.0.1", port: 0))
         port = try SocketAddress.local(of: front).port ?? 0
