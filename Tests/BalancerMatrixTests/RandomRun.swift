@@ -1,4 +1,5 @@
 import Glibc
+import Links
 import Platform
 import TestSupport
 import Testing
@@ -138,9 +139,12 @@ final class Door: @unchecked Sendable {
         }
     }
 
-    /// Puts another table in force: of the same servers, or without the one that refuses.
-    func changeTable(isShort: Bool) throws {
-        try lock.withLock { _ in try proxy.serve(isShort ? [servers[0], servers[2]] : servers) }
+    /// Puts another table in force: of the same servers, or without the one that refuses; and another algorithm.
+    func changeTable(isShort: Bool, _ algorithm: RoutingTable.Pool.Algorithm) throws {
+        try lock.withLock { _ in
+            (proxy as? SupdProxy)?.algorithm = algorithm
+            try proxy.serve(isShort ? [servers[0], servers[2]] : servers)
+        }
     }
 }
 
@@ -165,7 +169,9 @@ struct Player {
             switch random.next(400) {
             case 0: try door.burst(1 + random.next(30))
             case 1: try door.openInVain(1 + random.next(10), isDown: random.oneOf(2))
-            case 2: try door.changeTable(isShort: random.oneOf(2))
+            case 2:
+                let algorithm = random.pick(RoutingTable.Pool.Algorithm.allCases)
+                try door.changeTable(isShort: random.oneOf(2), algorithm)
             case 3, 4: try freeze()
             case 5..<40 where sessions.count < 10: try open()
             default: try advance()

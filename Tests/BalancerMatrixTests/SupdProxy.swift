@@ -11,6 +11,8 @@ final class SupdProxy: Proxy {
     private var keeper: LinkConnection?
     private let wish: Wish
     private var revision: UInt64 = 0
+    /// How the next tables choose among the servers.
+    var algorithm = RoutingTable.Pool.Algorithm.roundrobin
     /// The log lines that it has sent.
     private(set) var log: [String] = []
 
@@ -68,6 +70,7 @@ final class SupdProxy: Proxy {
             service: "api", fronts: [RoutingTable.Front(address: "127.0.0.1:\(port)", listeners: ["front"])],
             endpoints: endpoints, emptiness: .hold, queueTimeout: Int64(wish.queueTimeout) * second,
             connectTimeout: Int64(wish.connectTimeout) * second, drainTimeout: 30 * second)
+        pool.algorithm = algorithm
         pool.maxConnections = wish.connectionsPerServer.map { UInt32($0) }
         try tell(.table(RoutingTable(revision: revision, loops: wish.threads, pools: [pool])))
         _ = try find("applied \(revision)") { [revision] in $0 == .applied(revision: revision) ? true : nil }
