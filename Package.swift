@@ -79,6 +79,12 @@ let package = Package(
         .testTarget(
             name: "BalancerTests", dependencies: ["Balancer", "CPlatform", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
+        // The real process between raw sockets; also run with HAProxy in its place, by scripts/interop.
+        .target(name: "CMatrixSupport", path: "Tests/CMatrixSupport"),
+        .testTarget(
+            name: "BalancerMatrixTests",
+            dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
         .testTarget(
             name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"],
             swiftSettings: common),

@@ -114,6 +114,8 @@ struct Side {
         static let shortReadsMeanNothing = Flags(rawValue: 32)
         /// TCP_NODELAY is on, or there is no need of it.
         static let sendsPromptly = Flags(rawValue: 64)
+        /// SO_OOBINLINE is on: an urgent byte is read in its place in the stream.
+        static let keepsUrgent = Flags(rawValue: 128)
     }
 }
 

@@ -15,6 +15,13 @@ struct EventWord {
     /// Generations are cut to this.
     static let generationMask: UInt32 = (1 << 29) - 1
 
+    /// The generation after another one: after the last comes the first, which is 1, since 0 is a free slot.
+    @inline(__always)
+    static func generation(after generation: UInt32) -> UInt32 {
+        let next = (generation &+ 1) & generationMask
+        return next == 0 ? 1 : next
+    }
+
     init(bits: UInt64) { self.bits = bits }
 
     init(kind: Kind, index: UInt32 = 0) {

@@ -75,8 +75,7 @@ extension LoopCore {
         }
         let connection = reference(index)
         var head = ConnectionHead(front: counters)
-        generation = (generation &+ 1) & EventWord.generationMask
-        if generation == 0 { generation = 1 }
+        generation = EventWord.generation(after: generation)
         head.generation = generation
         head.pool = listener.pointee.pool
         head.isUnixFront = listener.pointee.isUnix
@@ -87,8 +86,9 @@ extension LoopCore {
         connection.initialize(head)
         let client = connection.side(.client)
         client.pointee.socket = socket
-        // TCP_NODELAY is inherited from the listener.
-        client.pointee.flags = listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : .sendsPromptly
+        // TCP_NODELAY and SO_OOBINLINE are inherited from the listener.
+        client.pointee.flags =
+            listener.pointee.isUnix ? [.sendsPromptly, .shortReadsMeanNothing] : [.sendsPromptly, .keepsUrgent]
         counters.pointee.countOpened()
         pool.pointee.current += 1
         if listener.pointee.rules.contains(.details) {

@@ -243,8 +243,9 @@ struct LoopCore {
         if seen.contains(.peerShutdown) { side.pointee.flags.formUnion([.peerEnded, .readable]) }
         if !seen.isDisjoint(with: [.error, .hangUp]) { side.pointee.flags.formUnion([.mustReadOut, .readable]) }
         if seen.contains(.urgent) {
-            side.pointee.flags.insert(.shortReadsMeanNothing)
-            _ = supd_set_urgent_inline(side.pointee.socket)
+            // An urgent byte with nothing behind it is no input to epoll(7) until it belongs to the stream.
+            side.pointee.flags.formUnion([.shortReadsMeanNothing, .readable])
+            keepUrgentInStream(side)
         }
     }
 

@@ -72,6 +72,7 @@ extension LoopCore {
         becameHalfClosed(connection)
         if back.pointee.flags.contains(.passed) { return peerVanished(connection, sink) }
         connection.side(sink).pointee.flags.formUnion([.readable, .mustReadOut])
+        keepUrgentInStream(connection.side(sink))
         return pump(connection, from: sink)
     }
 

@@ -72,13 +72,14 @@ extension LoopCore {
         let flow = connection.flow(from: source)
         let from = connection.side(source)
         let to = connection.side(source.other)
-        let received = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, 0)
+        let received = receive(from)
         guard received > 0 else { return Self.meaning(of: received) }
         count(received, connection, source)
         if received < LoopLimits.bufferSize {
             flow.pointee.streak = 0
             noteShortRead(flow, from)
         } else {
+            keepUrgentInStream(from)
             flow.pointee.streak += 1
             if flow.pointee.streak >= Self.fullReadsUntilBulk { becomeBulk(connection, source) }
         }
@@ -86,8 +87,21 @@ extension LoopCore {
         if sent == received { return .moved }
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
         to.pointee.flags.remove(.writable)
+        keepUrgentInStream(from)
         keep(flow, from: max(sent, 0), to: received)
         return .moved
+    }
+
+    /// Reads to the loop's one buffer.
+    @inline(__always)
+    private func receive(_ from: UnsafeMutablePointer<Side>, _ flags: Int32 = 0) -> Int {
+        let received = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, flags)
+        // In front of an urgent byte it is EAGAIN, too, when a signal waits for this thread, as a SIGSTOP does. The signal
+        // is gone when the call is, and no event would come for what was there all the time.
+        if received == -Int(EAGAIN), from.pointee.flags.isSuperset(of: [.shortReadsMeanNothing, .keepsUrgent]) {
+            return supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, flags)
+        }
+        return received
     }
 
     /// After a short read nothing is left, so the next one would be EAGAIN, or 0 if the end was announced: spare it.
@@ -106,11 +120,14 @@ extension LoopCore {
     private mutating func copyWithoutBuffer(_ connection: ConnectionReference, _ source: SideIndex) -> Step {
         let from = connection.side(source)
         let to = connection.side(source.other)
-        let peeked = supd_receive(from.pointee.socket, scratch, LoopLimits.bufferSize, Int32(MSG_PEEK))
+        let peeked = receive(from, Int32(MSG_PEEK))
         guard peeked > 0 else { return Self.meaning(of: peeked) }
         let sent = send(scratch, peeked, connection.flow(from: source), to)
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
-        if sent < peeked { to.pointee.flags.remove(.writable) }
+        if sent < peeked {
+            to.pointee.flags.remove(.writable)
+            keepUrgentInStream(from)
+        }
         if sent > 0 {
             count(sent, connection, source)
             _ = supd_receive(from.pointee.socket, scratch, sent, 0)
@@ -143,6 +160,16 @@ extension LoopCore {
     func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
         side.pointee.flags.insert(.sendsPromptly)
         _ = supd_set_no_delay(side.pointee.socket)
+    }
+
+    /// From now on an urgent byte is read in its place, in place of being lost. An event tells of one before the next read,
+    /// so this is for reads that no event precedes: after a full one, after the sink was full, and after a failed send.
+    /// Clients' sockets have it from the start. An endpoint's do not, since that would cost every connection a call; so a
+    /// second urgent byte that comes before the first was read still takes that one away.
+    func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
+        guard !side.pointee.flags.contains(.keepsUrgent) else { return }
+        side.pointee.flags.insert(.keepsUrgent)
+        _ = supd_set_urgent_inline(side.pointee.socket)
     }
 
     /// A failed send takes the socket's error away from the next recv, which must know of it: after EPIPE the peer had

@@ -73,6 +73,9 @@ extension LoopCore {
         flow.pointee.streak = 0
         // Kernels differ in what they can splice from and to Unix sockets.
         if connection.head.pointee.isUnixFront { return }
+        let from = connection.side(source)
+        // splice(2) stops for good in front of an urgent byte.
+        if from.pointee.flags.contains(.shortReadsMeanNothing) { return }
         flow.pointee.flags.insert(.bulk)
         let to = connection.side(source.other)
         if !to.pointee.flags.contains(.sendsPromptly) { sendPromptly(to) }
@@ -81,6 +84,12 @@ extension LoopCore {
     /// Fills the flow's pipe, which is empty; the next look at the flow flushes it.
     mutating func splice(_ connection: ConnectionReference, _ source: SideIndex) -> Step {
         let flow = connection.flow(from: source)
+        if connection.side(source).pointee.flags.contains(.shortReadsMeanNothing) {
+            // Urgent data was seen.
+            flow.pointee.flags.remove(.bulk)
+            if flow.pointee.pipeOut >= 0 { releasePipe(flow) }
+            return .moved
+        }
         if flow.pointee.pipeOut < 0 {
             guard let pipe = pipes.take(limit: limits.pipes) else {
                 flow.pointee.flags.remove(.bulk)
@@ -93,7 +102,8 @@ extension LoopCore {
             connection.side(source).pointee.socket, flow.pointee.pipeIn, Int(PipeStock.wantedCapacity))
         guard moved > 0 else {
             releasePipe(flow)
-            if moved == -Int(EINVAL) {
+            // 0 is an end, or an urgent byte that no event has told of yet with an end behind it: recv(2) tells.
+            if moved == -Int(EINVAL) || moved == 0 {
                 flow.pointee.flags.remove(.bulk)
                 return .moved
             }

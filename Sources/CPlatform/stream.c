@@ -191,6 +191,7 @@ int supd_prepare_listener(int socket) {
     }
     if (!supd_is_unix(socket)) {
         (void)supd_set_no_delay(socket);
+        (void)supd_set_urgent_inline(socket);
     }
     return supd_set_non_blocking(socket);
 }

@@ -93,7 +93,7 @@ int supd_set_no_delay(int socket);
 /// SO_OOBINLINE: urgent data stays in the stream in place of being lost.
 int supd_set_urgent_inline(int socket);
 /// Checks that a descriptor is a listening stream socket (SO_ACCEPTCONN), and makes it non-blocking and, if it is TCP,
-/// hand TCP_NODELAY on to what it accepts. Returns 0, or -errno.
+/// hand TCP_NODELAY and SO_OOBINLINE on to what it accepts. Returns 0, or -errno.
 int supd_prepare_listener(int socket);
 /// The options of a listening socket that an operator chooses; see tcp(7).
 struct supd_listener_options {

@@ -1,0 +1,240 @@
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+extension BalancerMatrix {
+    @Suite("Ends and resets go through as they are")
+    struct Ends {
+        @Test("one side ends in the middle, and 10 MB still flow the other way", arguments: [true, false])
+        func halfClose(byClient: Bool) throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                let (ending, other) = byClient ? (client, server) : (server, client)
+                let size = 10 << 20
+                let pusher = try Worker {
+                    var pattern = Pattern(1)
+                    try other.send(&pattern, size)
+                    other.finishWriting()
+                }
+                var pattern = Pattern(1)
+                try ending.receive(&pattern, 1 << 20)
+                try ending.send("that is all")
+                ending.finishWriting()
+                #expect(try other.receiveToEnd() == Wire.Whole("that is all", .orderly))
+                #expect(try ending.receive(&pattern) == .orderly)
+                #expect(pattern.position == size)
+                try pusher.join()
+            }
+        }
+
+        @Test("one side ends at once, and the other answers 10 MB afterwards", arguments: [true, false])
+        func earlyHalfClose(byClient: Bool) throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                let (ending, other) = byClient ? (client, server) : (server, client)
+                ending.finishWriting()
+                #expect(try other.receiveToEnd() == Wire.Whole("", .orderly))
+                let size = 10 << 20
+                try atOnce(
+                    {
+                        var pattern = Pattern(1)
+                        try other.send(&pattern, size)
+                        other.close()
+                    },
+                    { try Streams.expectAll(ending, 1, size) })
+            }
+        }
+
+        @Test("a server sends and closes at once: a slow reader gets every byte", arguments: [false, true])
+        func sendAndClose(clientEndsFirst: Bool) throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair(Wire.Manner(receiveBuffer: 16 << 10))
+                if clientEndsFirst {
+                    client.finishWriting()
+                    #expect(try server.receiveToEnd() == Wire.Whole("", .orderly))
+                }
+                let size = 4 << 20
+                try atOnce(
+                    {
+                        var pattern = Pattern(1)
+                        try server.send(&pattern, size)
+                        server.close()
+                    },
+                    {
+                        var pattern = Pattern(1)
+                        for _ in 0..<512 {
+                            usleep(500)
+                            try client.receive(&pattern, size / 512)
+                        }
+                        let end = try client.receiveToEnd()
+                        guard end == Wire.Whole("", .orderly) else { throw TestFailure("after the last byte: \(end)") }
+                    })
+            }
+        }
+
+        @Test("a short answer and its end come in one piece, many times")
+        func answerAndClose() throws {
+            try Stage.run { stage in
+                for _ in 0..<200 {
+                    let (client, server) = try stage.pair()
+                    try server.send("answer")
+                    server.close()
+                    try #require(try client.receiveToEnd() == Wire.Whole("answer", .orderly))
+                }
+            }
+        }
+
+        @Test("a server's reset after its last bytes")
+        func resetByServer() throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                try server.send("partial")
+                #expect(try client.receiveText(4) == "part")
+                server.reset()
+                let whole = try client.receiveToEnd()
+                #expect(whole.text == "ial")
+                let expected = Stage.rightly(
+                    supd: Wire.End.reset, haproxy: .orderly,
+                    because:
+                        "it ends the client's stream with a FIN whatever its server did; a cut answer then looks whole")
+                #expect(whole.end == expected)
+            }
+        }
+
+        @Test("a client's reset after its last bytes")
+        func resetByClient() throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                try client.send("partial")
+                #expect(try server.receiveText(4) == "part")
+                client.reset()
+                let whole = try server.receiveToEnd()
+                #expect(whole.text == "ial")
+                #expect(whole.end == .reset)
+            }
+        }
+
+        @Test("a reset after the other side had ended", arguments: [true, false])
+        func resetAfterHalfClose(byClient: Bool) throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                let (resetting, other) = byClient ? (client, server) : (server, client)
+                other.finishWriting()
+                #expect(try resetting.receiveToEnd() == Wire.Whole("", .orderly))
+                resetting.reset()
+                let expected = Stage.rightly(
+                    supd: Wire.End.reset, haproxy: .orderly,
+                    because: "it passes no reset on once the other side has ended")
+                #expect(try other.receiveToEnd().end == expected)
+            }
+        }
+
+        @Test("both sides end at the same time", arguments: [true, false])
+        func simultaneousClose(whileStopped: Bool) throws {
+            try Stage.run { stage in
+                for round in 0..<30 {
+                    let (client, server) = try stage.pair()
+                    try client.send("question")
+                    try #require(try server.receiveText(8) == "question")
+                    if whileStopped {
+                        // All that happens meanwhile comes in one batch of events.
+                        kill(stage.proxy.pid, SIGSTOP)
+                    }
+                    try client.send("up")
+                    try server.send("down")
+                    if round % 2 == 0 {
+                        try atOnce({ client.finishWriting() }, { server.finishWriting() })
+                    } else {
+                        try atOnce({ server.finishWriting() }, { client.finishWriting() })
+                    }
+                    if whileStopped { kill(stage.proxy.pid, SIGCONT) }
+                    try #require(try server.receiveToEnd() == Wire.Whole("up", .orderly))
+                    try #require(try client.receiveToEnd() == Wire.Whole("down", .orderly))
+                }
+            }
+        }
+
+        @Test("both sides are gone when the proxy looks", arguments: [true, false])
+        func bothGone(byReset: Bool) throws {
+            try Stage.run { stage in
+                let pairs = try (0..<50).map { _ in try stage.pair() }
+                kill(stage.proxy.pid, SIGSTOP)
+                for (client, server) in pairs {
+                    try client.send("up")
+                    try server.send("down")
+                    if byReset {
+                        client.reset()
+                        server.reset()
+                    } else {
+                        client.close()
+                        server.close()
+                    }
+                }
+                kill(stage.proxy.pid, SIGCONT)
+            }
+        }
+
+        @Test("400 connections are reset at once", arguments: [true, false])
+        func manyResets(byClients: Bool) throws {
+            try Stage.run { stage in
+                let pairs = try (0..<400).map { _ in try stage.pair() }
+                kill(stage.proxy.pid, SIGSTOP)
+                for (client, server) in pairs { (byClients ? client : server).reset() }
+                kill(stage.proxy.pid, SIGCONT)
+                let expected =
+                    byClients
+                    ? Wire.End.reset
+                    : Stage.rightly(supd: .reset, haproxy: .orderly, because: "it passes no server's reset on")
+                for (client, server) in pairs {
+                    try #require(try (byClients ? server : client).receiveToEnd() == Wire.Whole("", expected))
+                }
+            }
+        }
+
+        @Test("an early answer arrives although the client is still sending")
+        func earlyAnswer() throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                var pattern = Pattern(1)
+                try client.send(&pattern, 1 << 20)
+                var seen = Pattern(1)
+                try server.receive(&seen, 1000)
+                try server.send("413 too large")
+                // With unread bytes this is a FIN and then a RST.
+                server.close()
+                let sender = try Worker { [pattern] in
+                    var pattern = pattern
+                    // Until it is told that nobody reads: an answer that is there must be readable then, too.
+                    while client.sendSome(&pattern, 64 << 10) != nil, pattern.position < 8 << 20 { usleep(500) }
+                }
+                let text = try? client.receiveText(13)
+                try sender.join()
+                let mustArrive = Stage.rightly(
+                    supd: true, haproxy: false,
+                    because: "it closes on what it has not sent to the server, and its reset may overtake the answer")
+                #expect(text == "413 too large" || !mustArrive)
+            }
+        }
+
+        @Test("a server that is killed in mid-transfer looks like no clean end")
+        func killedServer() throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                // Another process that has the server's socket, and nobody else.
+                let holder = try ChildProcess(
+                    "/bin/sleep", ["sleep", "1000"], environment: [], descriptors: [try server.handOver()], limit: nil)
+                try client.send("a request that nobody reads")
+                try eventually("the proxy has passed the request on") {
+                    try stage.view.becomesQuiet(); return true
+                }
+                holder.signal(SIGKILL)
+                try holder.waitForEnd()
+                let expected = Stage.rightly(
+                    supd: Wire.End.reset, haproxy: .orderly,
+                    because: "it passes no reset on, and a killed process's kernel resets what had unread bytes")
+                #expect(try client.receiveToEnd() == Wire.Whole("", expected))
+            }
+        }
+    }
+}

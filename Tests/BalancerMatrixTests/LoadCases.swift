@@ -1,0 +1,156 @@
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+extension BalancerMatrix {
+    @Suite("Many connections, and idle ones")
+    struct Load {
+        /// So many exchanges by some threads; every client closes first if it is to.
+        private static func shortConnections(
+            _ stage: Stage, count: Int, threads: Int, clientEndsFirst: Bool, hosts: ClosedRange<Int> = 1...1
+        ) throws {
+            let port = stage.proxy.port
+            let handle: @Sendable (Wire) throws -> Void = { wire in
+                try wire.send("answer to \(try wire.receiveText(8))")
+                guard clientEndsFirst else { return }
+                let end = try wire.receiveToEnd()
+                guard end == Wire.Whole("", .orderly) else { throw TestFailure("a server got \(end)") }
+            }
+            var run: () throws -> Void = {
+                let clients = try (0..<threads).map { thread in
+                    try Worker {
+                        for number in 0..<count / threads {
+                            let host = hosts.lowerBound + number % hosts.count
+                            let client = try Wire.connect(port, Wire.Manner(host: UInt8(host)))
+                            let question = "\(10_000_000 + thread * count + number)"
+                            try client.send(question)
+                            let answer = try client.receiveText(18)
+                            guard answer == "answer to \(question)" else { throw TestFailure("\(question): \(answer)") }
+                            guard !clientEndsFirst else { continue }
+                            let end = try client.receiveToEnd()
+                            guard end == Wire.Whole("", .orderly) else {
+                                throw TestFailure("\(question) ended by \(end)")
+                            }
+                        }
+                    }
+                }
+                for client in clients { try client.join() }
+            }
+            for server in stage.servers {
+                run = { [run] in try server.serving(threads: clientEndsFirst ? threads : 1, by: handle, while: run) }
+            }
+            try run()
+        }
+
+        @Test("10,000 short connections, and no error")
+        func shortConnections() throws {
+            try Stage.run(servers: 2) { stage in
+                try Self.shortConnections(stage, count: 10_000, threads: 4, clientEndsFirst: false)
+            }
+        }
+
+        @Test(
+            "2,000 short connections where there are 1,000 ports for clients",
+            .enabled(if: getuid() == 0, "needs root, for a network namespace"))
+        func fewPorts() throws {
+            try PrivateNetwork.run {
+                try PrivateNetwork.set("net/ipv4/ip_local_port_range", "40000 40999")
+                // What has ended keeps its port for a minute, as it does where connections are not local.
+                try PrivateNetwork.set("net/ipv4/tcp_tw_reuse", "0")
+                try Stage.run { stage in
+                    let count = Stage.rightly(
+                        supd: 2000, haproxy: 900,
+                        because: "it connects from one address, all of whose ports are then used up for a minute")
+                    try Self.shortConnections(stage, count: count, threads: 2, clientEndsFirst: true, hosts: 10...40)
+                }
+            }
+        }
+
+        @Test("500 clients that connect and say nothing: little memory, and the next one is served")
+        func silentClients() throws {
+            try Stage.run { stage in
+                let before = try stage.view.memory()
+                let pairs = try (0..<500).map { _ in try stage.pair() }
+                try stage.view.becomesQuiet()
+                if !isSanitized {
+                    let each = (try stage.view.memory() - before) / pairs.count
+                    let limit = Stage.rightly(
+                        supd: 1024, haproxy: 64 << 10, because: "it keeps some kilobytes for every connection")
+                    #expect(each < limit, "bytes of memory for each idle connection")
+                }
+                let (client, server) = try stage.pair()
+                try client.send("question")
+                #expect(try server.receiveText(8) == "question")
+            }
+        }
+
+        @Test("100 idle connections cost no processor time")
+        func idle() throws {
+            try Stage.run { stage in
+                let pairs = try (0..<100).map { _ in try stage.pair() }
+                for (client, server) in pairs {
+                    try client.send("ping")
+                    try #require(try server.receiveText(4) == "ping")
+                }
+                try stage.view.becomesQuiet()
+                let before = try stage.view.activity()
+                usleep(1_000_000)
+                let after = try stage.view.activity()
+                #expect(after.ticks == before.ticks)
+                let limit = Stage.rightly(supd: 0, haproxy: 20, because: "its threads look at the clock now and then")
+                // The sanitizer has a thread of its own that looks around ten times a second.
+                if !isSanitized { #expect(after.switches - before.switches <= limit) }
+            }
+        }
+
+        @Test(
+            "descriptors run out: nothing spins, and all are served when there are some again",
+            arguments: [true, false])
+        func descriptorsExhausted(fromTheStart: Bool) throws {
+            // The limit that the proxy finds when it starts, by which it can plan; or one that is lowered afterwards, so
+            // that accept(2) fails. HAProxy needs a few more descriptors for itself.
+            let wish = Wish(descriptors: fromTheStart ? 128 : nil)
+            try Stage.run(wish) { stage in
+                if !fromTheStart {
+                    let open = try #require(stage.view.descriptors(), "needs root")
+                    try stage.view.limitDescriptors(open.sockets + open.pipes + open.others + 41)
+                }
+                let port = stage.proxy.port
+                let answered = Lock(0)
+                let clients = try (0..<300).map { number in
+                    try Worker {
+                        let client = try Wire.connect(port)
+                        try client.send("question \(number % 10)")
+                        let whole = try client.receiveToEnd()
+                        if whole == Wire.Whole("answer to question \(number % 10)", .orderly) {
+                            answered.withLock { $0 += 1 }
+                        }
+                    }
+                }
+                try stage.view.becomesSlow()
+                var served: [Wire] = []
+                while let wire = try stage.servers[0].acceptWaiting() { served.append(wire) }
+                #expect(served.count > 3 && served.count < 200, "so many were connected at once")
+                let before = try stage.view.activity()
+                usleep(500_000)
+                let after = try stage.view.activity()
+                #expect(after.seconds(since: before) <= 0.05, "processor time in half a second of want")
+                #expect(after.switches - before.switches < 100)
+                // Now all of them, as places become free.
+                try stage.servers[0].serving(by: Backends.answer) {
+                    for wire in served { try Backends.answer(wire) }
+                    for client in clients { try client.join() }
+                }
+                served = []
+                let least = Stage.rightly(
+                    supd: clients.count, haproxy: fromTheStart ? clients.count : 0,
+                    because:
+                        "it plans by the limit that it finds at its start; without a socket for the server it ends a client"
+                )
+                #expect(answered.withLock { $0 } >= least)
+                try stage.servers[0].serving(by: Backends.answer) { try Backends.exchange(port, 0) }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import CPlatform
+import Glibc
+import Platform
+import TestSupport
+
+/// What /proc shows of the process under test.
+struct ProcessView: Sendable {
+    let pid: Int32
+
+    /// What is open.
+    struct Descriptors: Equatable {
+        var sockets = 0
+        var pipes = 0
+        var others = 0
+    }
+
+    /// What it has open; nil when that may not be seen: the balancer hides it from all but root.
+    func descriptors() -> Descriptors? {
+        guard let names = try? Files.names(in: "/proc/\(pid)/fd", limit: 65_536) else { return nil }
+        var found = Descriptors()
+        for name in names {
+            guard let target = try? Files.readLink("/proc/\(pid)/fd/\(name)") else { continue }
+            if target.hasPrefix("socket:") {
+                found.sockets += 1
+            } else if target.hasPrefix("pipe:") {
+                found.pipes += 1
+            } else {
+                found.others += 1
+            }
+        }
+        return found
+    }
+
+    /// Memory of its own in bytes, without files: RssAnon of proc_pid_status(5).
+    func memory() throws -> Int {
+        for line in try lines("/proc/\(pid)/status") where line.hasPrefix("RssAnon:") {
+            let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap {
+                Int($0)
+            }
+            if let kilobytes { return kilobytes << 10 }
+        }
+        throw TestFailure("no RssAnon of process \(pid)")
+    }
+
+    /// What it has done so far: moves when it runs at all.
+    struct Activity: Equatable {
+        /// Context switches of all threads.
+        var switches = 0
+        /// utime and stime in clock ticks.
+        var ticks: UInt64 = 0
+
+        /// CPU time from one look to another, in seconds.
+        func seconds(since before: Activity) -> Double { Double(ticks - before.ticks) / ProcessTable.ticksPerSecond }
+    }
+
+    /// What it has done so far.
+    func activity() throws -> Activity {
+        var found = Activity()
+        for thread in try Files.names(in: "/proc/\(pid)/task", limit: 65_536) {
+            guard let lines = try? lines("/proc/\(pid)/task/\(thread)/status") else { continue }
+            for line in lines where line.contains("ctxt_switches:") {
+                found.switches += line.split(separator: "\t").last.flatMap { Int($0) } ?? 0
+            }
+        }
+        guard let entry = ProcessTable.entry(of: pid) else { throw TestFailure("process \(pid) is gone") }
+        found.ticks = entry.cpuTicks
+        return found
+    }
+
+    /// Waits until it does nothing for a while.
+    func becomesQuiet() throws {
+        var before = try activity()
+        try eventually("process \(pid) comes to rest") {
+            usleep(25_000)
+            let now = try activity()
+            defer { before = now }
+            return now == before ? true : nil
+        }
+    }
+
+    /// Waits until it does next to nothing for a while: it may look again now and then at what it waits for.
+    func becomesSlow() throws {
+        var before = try activity()
+        try eventually("process \(pid) comes to rest") {
+            usleep(100_000)
+            let now = try activity()
+            defer { before = now }
+            return now.ticks == before.ticks && now.switches - before.switches < 20 ? true : nil
+        }
+    }
+
+    /// Sets both limits on open files.
+    func limitDescriptors(_ count: Int) throws {
+        var wanted: [UInt64] = [UInt64(count), UInt64(count)]
+        try systemCall("prlimit") { supd_process_limit(pid, Int32(RLIMIT_NOFILE.rawValue), &wanted, nil) }
+    }
+
+    private func lines(_ path: String) throws -> [Substring] {
+        String(decoding: try Files.readPrefix(path, count: 65_536), as: UTF8.self).split(separator: "\n")
+    }
+}

@@ -1,0 +1,114 @@
+import Glibc
+import Platform
+import TestSupport
+
+/// Which proxy stands between the tests' clients and servers.
+enum ProxyKind: String, Sendable {
+    /// supd's balancer, in a process of its own.
+    case supd
+    /// HAProxy in TCP mode: by SUPD_MATRIX_PROXY=haproxy, so that what the tests expect is itself checked.
+    case haproxy
+
+    /// The one that this run is about.
+    static let present = getenv("SUPD_MATRIX_PROXY").flatMap { ProxyKind(rawValue: String(cString: $0)) } ?? .supd
+}
+
+/// What a case wants of its proxy, beside 30 s for half-closed connections, and no timeout for idle ones.
+struct Wish: Sendable {
+    /// Loops of supd, threads of HAProxy.
+    var threads = 2
+    /// The hard limit on open files; nil: the test's own.
+    var descriptors: Int?
+    /// In seconds.
+    var connectTimeout = 2
+    /// In seconds.
+    var queueTimeout = 10
+    /// HAProxy: how often a connect is tried again, a second later if it is at the same server. supd needs no number: its
+    /// queue is bounded by time.
+    var retries = 3
+    /// Connections that one server takes; the others queue. nil: no limit.
+    var connectionsPerServer: Int?
+}
+
+/// A proxy under test: a process, and the port that it accepts on.
+protocol Proxy: AnyObject {
+    var pid: Int32 { get }
+    var port: UInt16 { get }
+    /// Makes these the servers. Only supd can: HAProxy reads its configuration once.
+    func serve(_ servers: [Server]) throws
+    /// What it says of itself; nil if it cannot be asked, like HAProxy.
+    func counts() throws -> ProxyCounts?
+    /// Ends it and waits for it; throws what is to be said against it.
+    func end() throws
+}
+
+/// What a proxy says of itself.
+struct ProxyCounts {
+    /// Clients ever accepted, there now, and of these without a server yet.
+    var accepted = 0
+    var clients = 0
+    var waiting = 0
+    /// Connections that servers are charged with now.
+    var charged = 0
+
+    /// Whether nobody is there.
+    var isEmpty: Bool { clients == 0 && waiting == 0 && charged == 0 }
+}
+
+/// A process that a test has started; its output is kept. Killed when the test lets go of it.
+final class ChildProcess {
+    let pid: Int32
+    private let process: ProcessDescriptor
+    private let outputPath: String
+    private let directory: TemporaryDirectory
+    private var hasEnded = false
+
+    /// Starts a program with stdout and stderr going to a file, and the descriptors as 3, 4, ….
+    init(_ path: String, _ arguments: [String], environment: [String], descriptors: [Descriptor], limit: Int?) throws {
+        directory = try TemporaryDirectory()
+        outputPath = try directory.write("output", "")
+        let outputPath = outputPath
+        let output = Descriptor(
+            owning: try systemCall("open") { open(outputPath, O_WRONLY | O_APPEND | O_CLOEXEC) })
+        var spawn = Spawn(candidates: [path], arguments: arguments, environment: environment)
+        spawn.descriptors = [nil, output, output] + descriptors
+        spawn.diesWithParent = true
+        if let limit {
+            spawn.limits = [
+                Spawn.Limit(resource: Int32(RLIMIT_NOFILE.rawValue), soft: UInt64(limit), hard: UInt64(limit))
+            ]
+        }
+        let forked = try spawn.start()
+        pid = forked.pid
+        process = forked.process
+        try eventually("\(path) is executed") { () -> Bool? in
+            switch Spawn.outcome(of: forked.status) {
+            case .pending: return nil
+            case .executed: return true
+            case .failed(let error): throw TestFailure("cannot start \(path): \(error)")
+            }
+        }
+    }
+
+    deinit {
+        guard !hasEnded else { return }
+        signal(SIGKILL)
+        _ = try? waitForEnd()
+    }
+
+    /// What it has written.
+    var output: String { String(decoding: (try? Files.read(outputPath, limit: 1 << 20)) ?? [], as: UTF8.self) }
+
+    func signal(_ number: Int32) { try? process.signal(number) }
+
+    /// Waits for its end.
+    @discardableResult
+    func waitForEnd() throws -> ProcessExit {
+        let exit = try eventually("process \(pid) ends") { try process.exit() }
+        hasEnded = true
+        return exit
+    }
+
+    /// How it ended, if it has.
+    func exit() throws -> ProcessExit? { try process.exit(keepsZombie: true) }
+}

@@ -1,0 +1,224 @@
+import Glibc
+import Links
+import Platform
+import TestSupport
+import Testing
+
+extension BalancerMatrix {
+    @Suite("All of it at once")
+    struct RandomRun {
+        /// SUPD_MATRIX_SEED and SUPD_MATRIX_SECONDS.
+        private static func setting(_ name: String, _ usual: UInt64) -> UInt64 {
+            getenv(name).flatMap { UInt64(String(cString: $0)) } ?? usual
+        }
+
+        @Test(
+            "a randomised run, in which every byte is looked at",
+            .enabled(
+                if: ProxyKind.present == .supd,
+                "HAProxy connects twice when a server is gone before it looks, so that two ends do not belong together"),
+            .timeLimit(.minutes(5)))
+        func randomRun() throws {
+            let seed = Self.setting("SUPD_MATRIX_SEED", 1)
+            let seconds = min(Self.setting("SUPD_MATRIX_SECONDS", 5), 120)
+            print("randomised run of \(seconds) s: again by SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds)")
+            // One that refuses all the time, so that connects are tried again.
+            let servers = [try Server(), try Server(listens: false), try Server()]
+            do {
+                try Stage.run(with: servers) { stage in
+                    let deadline = monotonicNanoseconds() + Int64(seconds) * 1_000_000_000
+                    let door = Door(stage)
+                    let players = try (0..<4).map { number in
+                        try Worker {
+                            var player = Player(number, seed: seed, door)
+                            try player.play(until: deadline)
+                        }
+                    }
+                    let results = players.map { player in Result { try player.join() } }
+                    for result in results { try result.get() }
+                    print("randomised run: \(door.count) connections")
+                }
+            } catch {
+                throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error)")
+            }
+        }
+    }
+}
+
+/// Where connections begin: one after the other, so that a server's end is known to belong to a client's.
+final class Door: @unchecked Sendable {
+    private let port: UInt16
+    private let pid: Int32
+    private let proxy: any Proxy
+    private let servers: [Server]
+    private let lock = Lock(0)
+
+    init(_ stage: Stage) {
+        port = stage.proxy.port
+        pid = stage.proxy.pid
+        proxy = stage.proxy
+        servers = stage.servers
+    }
+
+    /// Connections so far.
+    var count: Int { lock.withLock { $0 } }
+
+    /// Opens a connection. `isDown`: no server listens when the client comes, and they come up a little later.
+    func open(_ manner: Wire.Manner, isDown: Bool) throws -> (client: Wire, server: Wire) {
+        try lock.withLock { count throws -> (client: Wire, server: Wire) in
+            count += 1
+            if isDown { for server in servers { server.stopListening() } }
+            let client = try Wire.connect(port, manner)
+            if isDown {
+                usleep(2000)
+                try listenAgain()
+            }
+            return (client, try Server.accept(servers))
+        }
+    }
+
+    private func listenAgain() throws {
+        try servers[0].startListening()
+        try servers[2].startListening()
+    }
+
+    /// Clients that are gone before anybody has taken them.
+    func openInVain(_ clients: Int, isDown: Bool) throws {
+        try lock.withLock { count throws in
+            count += clients
+            let before = try proxy.counts()?.accepted ?? 0
+            if isDown { for server in servers { server.stopListening() } }
+            let wires = try (0..<clients).map { _ in try Wire.connect(port) }
+            for wire in wires { wire.reset() }
+            try eventually("those that are gone are accepted") {
+                try proxy.counts()?.accepted == before + clients ? true : nil
+            }
+            if isDown { try listenAgain() }
+            // Connects may have been under way: their ends belong to nobody, and must come.
+            let deadline = monotonicNanoseconds() + 20_000_000
+            while monotonicNanoseconds() < deadline {
+                for server in servers where server.hasWaiting(within: 1) {
+                    guard let wire = try server.acceptWaiting() else { continue }
+                    guard case .end = wire.receiveOnce() else {
+                        throw TestFailure("bytes of a client that said nothing")
+                    }
+                }
+            }
+        }
+    }
+
+    /// A burst of short connections, all open at the same time.
+    func burst(_ clients: Int) throws {
+        try lock.withLock { count throws in
+            count += clients
+            let wires = try (0..<clients).map { number in
+                let wire = try Wire.connect(port)
+                try wire.send("\(100 + number)")
+                return wire
+            }
+            for _ in wires {
+                let wire = try Server.accept(servers)
+                try wire.send("answer to \(try wire.receiveText(3))")
+                wire.close()
+            }
+            for (number, wire) in wires.enumerated() {
+                let answer = try wire.receiveToEnd()
+                guard answer == Wire.Whole("answer to \(100 + number)", .orderly) else {
+                    throw TestFailure("client \(number) of a burst got \(answer)")
+                }
+            }
+        }
+    }
+
+    /// Stops the proxy for a moment: what happens meanwhile comes to it as one batch of events.
+    func whileFrozen(_ body: () throws -> Void) rethrows {
+        try lock.withLock { _ in
+            kill(pid, SIGSTOP)
+            defer { kill(pid, SIGCONT) }
+            try body()
+        }
+    }
+
+    /// Puts another table in force: of the same servers, or without the one that refuses; and another algorithm.
+    func changeTable(isShort: Bool, _ algorithm: RoutingTable.Pool.Algorithm) throws {
+        try lock.withLock { _ in
+            (proxy as? SupdProxy)?.algorithm = algorithm
+            try proxy.serve(isShort ? [servers[0], servers[2]] : servers)
+        }
+    }
+}
+
+/// One of several that play at the same time, each with connections and chance of its own.
+struct Player {
+    private let name: Int
+    private let door: Door
+    private let seed: UInt64
+    private var random: SeededRandom
+    private var sessions: [(session: Session, stepsLeft: Int)] = []
+    private var opened = 0
+
+    init(_ name: Int, seed: UInt64, _ door: Door) {
+        self.name = name
+        self.door = door
+        self.seed = seed &* 1000 &+ UInt64(name)
+        random = SeededRandom(self.seed)
+    }
+
+    mutating func play(until deadline: Int64) throws {
+        while monotonicNanoseconds() < deadline {
+            switch random.next(400) {
+            case 0: try door.burst(1 + random.next(30))
+            case 1: try door.openInVain(1 + random.next(10), isDown: random.oneOf(2))
+            case 2:
+                let algorithm = random.pick(RoutingTable.Pool.Algorithm.allCases)
+                try door.changeTable(isShort: random.oneOf(2), algorithm)
+            case 3, 4: try freeze()
+            case 5..<40 where sessions.count < 10: try open()
+            default: try advance()
+            }
+        }
+        for (session, _) in sessions { try session.perform(Session.Finale.orderly) }
+    }
+
+    private mutating func open() throws {
+        let buffers: [Int32?] = [nil, nil, nil, 160 << 10]
+        let manner = Wire.Manner(
+            host: UInt8(1 + random.next(5)), receiveBuffer: random.pick(buffers), delaysHandshake: random.oneOf(20))
+        let (client, server) = try door.open(manner, isDown: random.oneOf(20))
+        opened += 1
+        let session = Session("\(name)/\(opened)", seed: random.next(), client: client, server: server)
+        // Many are short, some are long, and stand still most of the time.
+        sessions.append((session, random.pick([0, 1, 5, 20, 100])))
+    }
+
+    private mutating func advance() throws {
+        guard !sessions.isEmpty else { return }
+        let index = random.next(sessions.count)
+        if sessions[index].stepsLeft > 0 {
+            sessions[index].stepsLeft -= 1
+            try sessions[index].session.perform(Session.drawStep(&random))
+        } else {
+            let finales: [Session.Finale] = [.orderly, .orderly, .orderly] + Session.Finale.allCases
+            try sessions.remove(at: index).session.perform(random.pick(finales))
+        }
+    }
+
+    /// Several things at once, none of which waits.
+    private mutating func freeze() throws {
+        var steps: [(Session, Session.Step)] = []
+        for _ in 0..<10 where !sessions.isEmpty {
+            let step = Session.drawStep(&random)
+            let index = random.next(sessions.count)
+            if case .settle = step { continue }
+            steps.append((sessions[index].session, step))
+        }
+        var gone: [Session] = []
+        for _ in 0..<random.next(3) where !sessions.isEmpty {
+            gone.append(sessions.remove(at: random.next(sessions.count)).session)
+        }
+        try door.whileFrozen {
+            for (session, step) in steps { try session.perform(step) }
+            for session in gone { try session.perform(Session.Finale.bothVanish) }
+        }
+    }
+}

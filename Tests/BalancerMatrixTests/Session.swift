@@ -1,0 +1,213 @@
+import Glibc
+import Platform
+import TestSupport
+
+/// A connection of the randomised run: both of its ends, what each has said, and what the other has heard of it.
+///
+/// What happens to it depends on the seed alone, never on what the sockets do meanwhile, so that a seed gives the same
+/// sequence of steps again.
+final class Session {
+    /// One thing that is done to it.
+    enum Step {
+        /// One end offers bytes, as many as the socket takes at once.
+        case send(fromClient: Bool, Int)
+        /// One end says bytes one by one.
+        case dribble(fromClient: Bool, Int)
+        case urgent(fromClient: Bool)
+        /// One end takes at most so many of the bytes that are there.
+        case receive(atClient: Bool, Int)
+        case finishWriting(client: Bool)
+        /// All that was said is waited for at both ends.
+        case settle
+    }
+
+    /// How it ends.
+    enum Finale: CaseIterable {
+        /// Both ends say that they have ended, and hear all, and hear that the other has.
+        case orderly
+        case clientResets, serverResets
+        /// close(2) with whatever is still on its way.
+        case clientCloses, serverCloses
+        /// Both at once.
+        case bothVanish
+    }
+
+    /// One end.
+    private struct End {
+        let wire: Wire
+        /// What it says, and what it has to hear.
+        var said: Pattern
+        var heard: Pattern
+        /// Behind the last urgent byte that it has said.
+        var lastUrgent = 0
+        var hasFinished = false
+        /// It has heard the end of the other.
+        var hasHeardEnd = false
+    }
+
+    let name: String
+    private var client: End
+    private var server: End
+    /// The steps so far, for the report of a failure.
+    private var history: [String] = []
+
+    init(_ name: String, seed: UInt64, client: Wire, server: Wire) {
+        self.name = name
+        self.client = End(wire: client, said: Pattern(seed), heard: Pattern(seed &+ 1))
+        self.server = End(wire: server, said: Pattern(seed &+ 1), heard: Pattern(seed))
+    }
+
+    /// The next step by chance.
+    static func drawStep(_ random: inout SeededRandom) -> Step {
+        let sizes = [1, 17, 1000, 4096, 32 << 10, (32 << 10) + 1, 100_000, 256 << 10, 1 << 20, 3 << 20]
+        let isClient = random.oneOf(2)
+        switch random.next(20) {
+        case 0..<7: return .send(fromClient: isClient, random.pick(sizes))
+        case 7..<14: return .receive(atClient: isClient, random.pick(sizes))
+        case 14, 15: return .dribble(fromClient: isClient, 1 + random.next(40))
+        case 16: return .urgent(fromClient: isClient)
+        case 17: return .finishWriting(client: isClient)
+        default: return .settle
+        }
+    }
+
+    /// What is to be said of a failure here.
+    private func failure(_ text: String) -> TestFailure {
+        TestFailure(
+            "session \(name): \(text); client said \(client.said.position) heard \(client.heard.position), server said "
+                + "\(server.said.position) heard \(server.heard.position); steps: \(history.joined(separator: ", "))")
+    }
+
+    private func at(_ client: Bool) -> WritableKeyPathToEnd { client ? \.client : \.server }
+    private typealias WritableKeyPathToEnd = ReferenceWritableKeyPath<Session, End>
+
+    // MARK: Steps
+
+    func perform(_ step: Step) throws {
+        history.append("\(step)")
+        switch step {
+        case .send(let fromClient, let count): try send(at(fromClient), count, pieces: Pattern.window)
+        case .dribble(let fromClient, let count): try send(at(fromClient), count, pieces: 1)
+        case .urgent(let fromClient):
+            // Of two from a server the kernel drops the first if nobody has read it when the second
+            // comes, unless the socket was told beforehand, which would cost every connection a call.
+            guard fromClient || server.lastUrgent <= client.heard.position else { return }
+            try send(at(fromClient), 1, pieces: 1, flags: Int32(MSG_OOB))
+            self[keyPath: at(fromClient)].lastUrgent = self[keyPath: at(fromClient)].said.position
+        case .receive(let atClient, let count): _ = try receive(at(atClient), count)
+        case .finishWriting(let isClient): finishWriting(at(isClient))
+        case .settle: try settle()
+        }
+    }
+
+    private func finishWriting(_ end: WritableKeyPathToEnd) {
+        self[keyPath: end].hasFinished = true
+        self[keyPath: end].wire.finishWriting()
+    }
+
+    private func send(_ end: WritableKeyPathToEnd, _ count: Int, pieces: Int, flags: Int32 = 0) throws {
+        guard !self[keyPath: end].hasFinished else { return }
+        var left = count
+        while left > 0 {
+            let wire = self[keyPath: end].wire
+            guard let sent = wire.sendSome(&self[keyPath: end].said, min(left, pieces), flags: flags) else {
+                throw failure("a send failed: \(errorMessage(errno))")
+            }
+            if sent == 0 { return }
+            left -= sent
+        }
+    }
+
+    /// Takes what is there, at most so much. Answers whether anything has come.
+    private func receive(_ end: WritableKeyPathToEnd, _ count: Int) throws -> Bool {
+        var left = count
+        while left > 0, !self[keyPath: end].hasHeardEnd {
+            switch self[keyPath: end].wire.receiveOnce(atMost: left, waits: false) {
+            case .nothing: return left < count
+            case .bytes(let bytes):
+                guard self[keyPath: end].heard.takes(bytes) else {
+                    throw failure("wrong bytes among the last \(bytes.count)")
+                }
+                left -= bytes.count
+            case .end(let how):
+                let other = end == \Session.client ? server : client
+                guard how == .orderly, other.hasFinished else { throw failure("\(how) that nobody has made") }
+                guard self[keyPath: end].heard.position == other.said.position else {
+                    throw failure("an end too early")
+                }
+                self[keyPath: end].hasHeardEnd = true
+            }
+        }
+        return true
+    }
+
+    /// Waits until all that was said is heard, and ends too.
+    private func settle() throws {
+        let deadline = monotonicNanoseconds() + 30_000_000_000
+        while true {
+            var isDone = true
+            for end in [\Session.client, \Session.server] {
+                _ = try receive(end, .max)
+                let other = end == \Session.client ? server : client
+                if self[keyPath: end].heard.position != other.said.position { isDone = false }
+                if other.hasFinished, !self[keyPath: end].hasHeardEnd { isDone = false }
+            }
+            if isDone { return }
+            guard monotonicNanoseconds() < deadline else { throw failure("not all was heard in 30 s") }
+            var entries = [client, server].filter { !$0.hasHeardEnd }.map {
+                pollfd(fd: $0.wire.raw, events: Int16(POLLIN), revents: 0)
+            }
+            _ = poll(&entries, nfds_t(entries.count), 1000)
+        }
+    }
+
+    // MARK: Ends
+
+    func perform(_ finale: Finale) throws {
+        history.append("\(finale)")
+        switch finale {
+        case .orderly:
+            finishWriting(\.client)
+            finishWriting(\.server)
+            try settle()
+        case .clientResets:
+            client.wire.reset()
+            try hearOut(\.server, isReset: true)
+        case .serverResets:
+            server.wire.reset()
+            try hearOut(\.client, isReset: true)
+        case .clientCloses:
+            client.wire.close()
+            try hearOut(\.server, isReset: false)
+        case .serverCloses:
+            server.wire.close()
+            try hearOut(\.client, isReset: false)
+        case .bothVanish:
+            client.wire.reset()
+            server.wire.close()
+        }
+        client.wire.close()
+        server.wire.close()
+    }
+
+    /// The other end is gone: what is heard still is right as far as it goes, and does not end like a whole stream.
+    private func hearOut(_ end: WritableKeyPathToEnd, isReset: Bool) throws {
+        let other = end == \Session.client ? server : client
+        while !self[keyPath: end].hasHeardEnd {
+            switch self[keyPath: end].wire.receiveOnce() {
+            case .bytes(let bytes):
+                guard self[keyPath: end].heard.takes(bytes) else {
+                    throw failure("wrong bytes among the last \(bytes.count)")
+                }
+            case .nothing: throw failure("nothing tells of the end in 30 s")
+            case .end(let how):
+                self[keyPath: end].hasHeardEnd = true
+                let isWhole = self[keyPath: end].heard.position == other.said.position
+                if how == .orderly {
+                    if isReset, !other.hasFinished { throw failure("a reset became an orderly end") }
+                    if !isWhole { throw failure("a cut stream ended like a whole one") }
+                }
+            }
+        }
+    }
+}

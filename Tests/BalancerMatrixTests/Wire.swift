@@ -1,0 +1,227 @@
+import CPlatform
+import Glibc
+import Platform
+import TestSupport
+
+/// One raw, blocking TCP socket of a test. Every call gives up after `patience`, which only a failing test reaches.
+final class Wire: @unchecked Sendable {
+    /// How a stream ended.
+    enum End: Equatable, CustomStringConvertible {
+        /// By a FIN.
+        case orderly
+        /// By a RST (ECONNRESET), or another errno.
+        case reset(Int32)
+
+        static let reset = End.reset(ECONNRESET)
+
+        var description: String {
+            switch self {
+            case .orderly: "an orderly end"
+            case .reset(ECONNRESET): "a reset"
+            case .reset(let code): errorMessage(code)
+            }
+        }
+    }
+
+    /// How a client connects.
+    struct Manner {
+        /// The last byte of its address 127.0.0.x; the kernel chooses the port when it connects.
+        var host: UInt8 = 1
+        /// SO_RCVBUF in bytes; nil: the kernel's own choice.
+        var receiveBuffer: Int32?
+        /// The ACK that ends the handshake is kept back, to travel with the first bytes.
+        var delaysHandshake = false
+    }
+
+    private static let patience = 30
+    private(set) var raw: Int32
+    private let buffer = UnsafeMutableRawPointer.allocate(byteCount: Pattern.window, alignment: 4096)
+
+    /// Takes over a socket.
+    init(_ raw: Int32) {
+        self.raw = raw
+        _ = fcntl(raw, F_SETFL, fcntl(raw, F_GETFL) & ~O_NONBLOCK)
+        var patience = timeval(tv_sec: Self.patience, tv_usec: 0)
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(raw, SOL_SOCKET, option, &patience, socklen_t(MemoryLayout<timeval>.size))
+        }
+    }
+
+    deinit {
+        close()
+        buffer.deallocate()
+    }
+
+    /// A socket that is not connected.
+    static func unconnected(_ manner: Manner = Manner()) throws -> Wire {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        let wire = Wire(try systemCall("socket") { socket(AF_INET, type, 0) })
+        if let size = manner.receiveBuffer { wire.set(SOL_SOCKET, SO_RCVBUF, size) }
+        if manner.delaysHandshake { wire.set(Int32(IPPROTO_TCP), TCP_QUICKACK, 0) }
+        if manner.host != 1 {
+            let result = supd_bind_loopback(wire.raw, manner.host)
+            guard result == 0 else { throw SystemError(call: "bind", code: -result) }
+        }
+        return wire
+    }
+
+    /// Connects to a port of 127.0.0.1.
+    static func connect(_ port: UInt16, _ manner: Manner = Manner()) throws -> Wire {
+        let wire = try unconnected(manner)
+        let result = supd_connect_loopback(wire.raw, port)
+        guard result == 0 else { throw SystemError(call: "connect", code: -result) }
+        return wire
+    }
+
+    private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+        var value = value
+        setsockopt(raw, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    // MARK: Sending
+
+    /// Sends bytes, all of them.
+    func send(_ bytes: UnsafeRawBufferPointer, flags: Int32 = 0) throws {
+        guard let base = bytes.baseAddress else { return }
+        var sent = 0
+        while sent < bytes.count {
+            sent += try systemCall("send") {
+                Glibc.send(raw, base + sent, bytes.count - sent, Int32(MSG_NOSIGNAL) | flags)
+            }
+        }
+    }
+
+    func send(_ text: String) throws { try Array(text.utf8).withUnsafeBytes { try send($0) } }
+
+    /// Sends one byte as urgent.
+    func sendUrgent(_ text: String) throws {
+        try Array(text.utf8).withUnsafeBytes { try send($0, flags: Int32(MSG_OOB)) }
+    }
+
+    /// Sends the next bytes of a pattern.
+    func send(_ pattern: inout Pattern, _ count: Int, pieces: Int = Pattern.window) throws {
+        var left = count
+        while left > 0 {
+            let piece = pattern.next(min(left, pieces))
+            try send(piece)
+            pattern.advance(piece.count)
+            left -= piece.count
+        }
+    }
+
+    /// Sends what the socket takes now of a pattern's next bytes; nil when the connection takes no more at all.
+    func sendSome(_ pattern: inout Pattern, _ count: Int, flags: Int32 = 0) -> Int? {
+        let bytes = pattern.next(count)
+        let sent = Glibc.send(raw, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT) | flags)
+        if sent < 0 { return errno == EAGAIN ? 0 : nil }
+        pattern.advance(sent)
+        return sent
+    }
+
+    func finishWriting() { _ = shutdown(raw, Int32(SHUT_WR)) }
+
+    // MARK: Receiving
+
+    /// What one look gives.
+    enum Receipt {
+        case bytes(UnsafeRawBufferPointer)
+        case end(End)
+        /// Nothing now, or nothing within the patience.
+        case nothing
+    }
+
+    /// Receives once; `waits`: until there is something. The bytes are good until the next call.
+    func receiveOnce(atMost limit: Int = Pattern.window, waits: Bool = true) -> Receipt {
+        while true {
+            let count = recv(raw, buffer, min(limit, Pattern.window), waits ? 0 : Int32(MSG_DONTWAIT))
+            if count > 0 { return .bytes(UnsafeRawBufferPointer(start: buffer, count: count)) }
+            if count == 0 { return .end(.orderly) }
+            if errno == EINTR { continue }
+            return errno == EAGAIN ? .nothing : .end(.reset(errno))
+        }
+    }
+
+    /// Receives and compares until there were so many bytes, or to the end, which it answers.
+    @discardableResult
+    func receive(_ pattern: inout Pattern, _ count: Int = .max, pieces: Int = Pattern.window) throws -> End? {
+        var left = count
+        while left > 0 {
+            switch receiveOnce(atMost: min(left, pieces)) {
+            case .bytes(let bytes):
+                let position = pattern.position
+                guard pattern.takes(bytes) else {
+                    throw TestFailure("wrong bytes among the \(bytes.count) after \(position)")
+                }
+                left -= bytes.count
+            case .end(let end):
+                if count == .max { return end }
+                throw TestFailure("\(end) after \(count - left) of \(count) bytes")
+            case .nothing: throw TestFailure("nothing came in \(Self.patience) s after \(pattern.position) bytes")
+            }
+        }
+        return nil
+    }
+
+    /// Exactly so many bytes, as text.
+    func receiveText(_ count: Int) throws -> String {
+        var all: [UInt8] = []
+        while all.count < count {
+            switch receiveOnce(atMost: count - all.count) {
+            case .bytes(let bytes): all += bytes
+            case .end(let end): throw TestFailure("\(end) after \(all.count) of \(count) bytes")
+            case .nothing: throw TestFailure("nothing came in \(Self.patience) s after \(all.count) of \(count) bytes")
+            }
+        }
+        return String(decoding: all, as: UTF8.self)
+    }
+
+    /// A whole stream: its bytes as text, and how it ended.
+    struct Whole: Equatable {
+        var text: String
+        var end: End
+
+        init(_ text: String, _ end: End) { (self.text, self.end) = (text, end) }
+    }
+
+    /// All up to the end.
+    func receiveToEnd() throws -> Whole {
+        var all: [UInt8] = []
+        while true {
+            switch receiveOnce() {
+            case .bytes(let bytes): all += bytes
+            case .end(let end): return Whole(String(decoding: all, as: UTF8.self), end)
+            case .nothing: throw TestFailure("no end in \(Self.patience) s after \(all.count) bytes")
+            }
+        }
+    }
+
+    /// Whether there is something to receive, or the end, within a time.
+    func isReadable(within milliseconds: Int32) -> Bool { isReady(raw, Int16(POLLIN), milliseconds) }
+
+    /// Gives the socket away, open.
+    func handOver() throws -> Descriptor {
+        let copy = Descriptor(owning: try systemCall("fcntl") { fcntl(raw, F_DUPFD_CLOEXEC, 100) })
+        close()
+        return copy
+    }
+
+    // MARK: Ending
+
+    func close() {
+        guard raw >= 0 else { return }
+        _ = Glibc.close(raw)
+        raw = -1
+    }
+
+    /// Closes with a RST.
+    func reset() {
+        supd_reset_on_close(raw)
+        close()
+    }
+}
+
+/// Whether a descriptor is ready within a time.
+func isReady(_ raw: Int32, _ events: Int16, _ milliseconds: Int32) -> Bool {
+    var entry = pollfd(fd: raw, events: events, revents: 0)
+    return poll(&entry, 1, milliseconds) > 0
+}

@@ -1,0 +1,19 @@
+// Calls of the balancer's matrix of tests that Swift's Glibc lacks.
+#ifndef MATRIX_SUPPORT_H
+#define MATRIX_SUPPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Moves the calling thread to a network namespace of its own, by unshare(2), and brings its loopback interface up. What
+/// the thread starts from then on is in it. Returns 0, or -1 with errno.
+int matrix_enter_network(void);
+
+/// A TCP connection to 127.0.0.1 whose first bytes travel with the SYN: sendto(2) with MSG_FASTOPEN. Returns the bytes
+/// taken, or -1 with errno.
+long matrix_send_with_syn(int socket, uint16_t port, const void *bytes, size_t count);
+
+/// What the client's SYN carried was acknowledged: tcpi_options of TCP_INFO has TCPI_OPT_SYN_DATA.
+int matrix_syn_carried_data(int socket);
+
+#endif
