@@ -15,19 +15,31 @@ package final class ProcessChildren: Sendable {
     /// For tests: looks through all of /proc, as where the kernel has no list of children.
     package init(byScanning: Void) { file = nil }
 
+    /// Bytes of a list that is short.
+    private static let few = 1024
+
     /// The process ids of the children, zombies too, in no order. Of the first megabyte of the list: 100,000 and more.
     package func list() throws(SystemError) -> [Int32] {
         guard let file else {
             let parent = getpid()
             return try ProcessTable.all().filter { $0.parent == parent }.map(\.pid)
         }
+        // On the way of every restart: mostly one call, and no memory that was not touched before.
+        let few = try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.few) {
+            buffer throws(SystemError) -> [Int32]? in
+            let count = try systemCall("pread", "/proc/thread-self/children") {
+                pread(file.raw, buffer.baseAddress, Self.few, 0)
+            }
+            return count < Self.few ? Self.numbers(buffer[..<count]) : nil
+        }
+        if let few { return few }
         try systemCall("lseek", "/proc/thread-self/children") { lseek(file.raw, 0, SEEK_SET) }
         let bytes = try readToEnd(of: file, "/proc/thread-self/children", limit: 1 << 20)
         return Self.numbers(bytes)
     }
 
     /// The decimal numbers between blanks; on the way of every restart, so without a string for each.
-    static func numbers(_ text: [UInt8]) -> [Int32] {
+    static func numbers(_ text: some Sequence<UInt8>) -> [Int32] {
         var numbers: [Int32] = []
         var current: Int32?
         for byte in text {

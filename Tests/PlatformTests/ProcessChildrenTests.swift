@@ -19,4 +19,22 @@ import Testing
         #expect(try !list.list().contains(forked.pid))
         #expect(try !ProcessChildren(byScanning: ()).list().contains(forked.pid))
     }
+
+    @Test("are all listed when there are many")
+    func manyChildren() throws {
+        let list = ProcessChildren()
+        var spawn = Spawn(candidates: ["/bin/sleep", "/usr/bin/sleep"], arguments: ["sleep", "1000"], environment: [])
+        spawn.directory = "/"
+        // Numbers of at least one digit and a blank: more than a short read takes.
+        var children: [Spawn.Forked] = []
+        defer {
+            for child in children {
+                try? child.process.signal(SIGKILL)
+                _ = try? SpawnTests.wait(child.process.descriptor)
+                _ = try? child.process.exit()
+            }
+        }
+        for _ in 0..<520 { children.append(try spawn.start()) }
+        #expect(Set(try list.list()).isSuperset(of: children.map(\.pid)))
+    }
 }
