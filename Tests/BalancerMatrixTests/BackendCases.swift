@@ -160,7 +160,10 @@ extension BalancerMatrix {
 
         @Test("clients that are reset while they wait for a server free their places at once")
         func goneWhileQueued() throws {
-            try Stage.run(Wish(connectionsPerServer: 1)) { stage in
+            let threads = Stage.rightly(
+                supd: 2, haproxy: 1,
+                because: "with two threads 2.6 was seen, rarely, to leave one in the queue when the server was free")
+            try Stage.run(Wish(threads: threads, connectionsPerServer: 1)) { stage in
                 let (client, server) = try stage.pair()
                 let base = stage.openSockets
                 let gone = try (0..<100).map { _ in try stage.connect() }
