@@ -216,6 +216,8 @@ extension LoopCore {
     mutating func close(_ connection: ConnectionReference, reset: Bool, _ cause: EndState.Cause) {
         let head = connection.head
         let end = end(of: connection, cause)
+        // Whoever sees the connection end finds it counted.
+        head.pointee.front.pointee.countEnd(end)
         leaveList(connection)
         if head.pointee.isAgain { forgetAgain(connection) }
         release(connection.flow(from: .client))
@@ -227,7 +229,6 @@ extension LoopCore {
         if head.pointee.isInLedger { leaveLedger(connection) }
         if head.pointee.isQueued { releaseQueuePlace(connection) }
         pools[head.pointee.pool].pointee.current -= 1
-        head.pointee.front.pointee.countEnd(end)
         // The counters may be gone once nothing is counted there any more.
         releaseFrontPlace(head.pointee.front)
         head.pointee.front.pointee.current.drop()
