@@ -1,6 +1,7 @@
 import CPlatform
 import Glibc
 import Platform
+import Synchronization
 
 /// Connections that no endpoint takes yet. They hold a slot and a descriptor, nothing more: nothing is read of them.
 extension LoopCore {
