@@ -21,7 +21,8 @@ import Synchronization
 ///   passed, after an endpoint was set aside, by a timer of the loops whose clients wait.
 /// - A connect that fails frees a place too. To call for that at once could go round in circles, from one loop's refusal
 ///   to the next one's. So one is tried after `retryPause`, by the timer of the loop whose connect has failed, and one
-///   more after each further pause while there is room. As soon as a connect succeeds all the room is used.
+///   more after each further pause while there is room; a call serves no more than one then. As soon as a connect succeeds
+///   all the room is used.
 ///
 /// **Fronts.** The same: a place is taken before accept(2), and who finds none stops watching the listener, says so in
 /// `full`, then looks again. A place that is freed calls one of those loops, the loops in turn. Clients wait in the
@@ -186,6 +187,11 @@ extension LoopCore {
                 // Refused or overtaken: a timer or a place that is freed will call.
                 if first.head.pointee.generation != 0, first.head.pointee.phase == .waiting { break }
                 guard hasRoom(pool) else { break }
+                // Else refusals could make room for each other, loop by loop, without end.
+                if pool.pointee.retriesAt > now {
+                    retry(at: pool.pointee.retriesAt)
+                    break
+                }
             } else if line.pointee.queued.load(ordering: .sequentiallyConsistent) == 0 {
                 break
             }
