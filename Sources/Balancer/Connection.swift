@@ -59,6 +59,8 @@ struct ConnectionHead {
     var end: UInt8 = 0
     /// Whether it has a place in the front's ledger of addresses.
     var isInLedger = false
+    /// Whether it was counted among those that wait before: it never loses that place to a younger one.
+    var hasWaited = false
     /// What only some features need: slot + 1; 0 is none.
     var details: UInt32 = 0
 

@@ -38,6 +38,8 @@ struct CounterBlock: ~Copyable {
     let addresses: Unmanaged<AddressLedger>
     /// Of a front with a limit: where this loop's `current` is counted together with the others'.
     var gate: UnsafeMutablePointer<FrontGate>?
+    /// And the most that they may be together.
+    var gateLimit = 0
 
     static let second: UInt64 = 1_000_000_000
 

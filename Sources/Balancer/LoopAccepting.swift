@@ -112,6 +112,8 @@ extension LoopCore {
         for number in listeners.numbers where listeners[number].pointee.isWatched {
             set.remove(listeners[number].pointee.socket)
             listeners[number].pointee.isWatched = false
+            // The place that this loop was called for is another one's then.
+            if listeners[number].pointee.limit > 0 { shareFront(listeners[number]) }
         }
         acceptsAgainAt = saturatingSum(now, Self.acceptPause)
         nextTimer = min(nextTimer, acceptsAgainAt)

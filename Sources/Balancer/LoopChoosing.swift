@@ -87,7 +87,8 @@ extension LoopCore {
             let position = lesserOfTwo(pool)
             if position != Self.nowhere, take(position, pool) { return position }
         }
-        return firstFree(pool, from: 0)
+        // Nothing was drawn, or it was taken meanwhile.
+        return firstFree(pool, from: UInt16(truncatingIfNeeded: ticket(pool) % UInt64(pool.pointee.activeCount)))
     }
 
     /// An endpoint whose time aside is over, if this connection is the one that tries it.
@@ -117,7 +118,13 @@ extension LoopCore {
 
     /// The one with the fewest connections; among equals in turn.
     private mutating func leastLoaded(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
-        let ramps = ramps(pool)
+        guard ramps(pool) else { return leastLoaded(pool, ramps: false) }
+        let position = leastLoaded(pool, ramps: true)
+        // Those with a full share take none now: of the others none is held back.
+        return position == Self.nowhere ? leastLoaded(pool, ramps: false) : position
+    }
+
+    private mutating func leastLoaded(_ pool: UnsafeMutablePointer<PoolSlot>, ramps: Bool) -> UInt16 {
         let draws = ramps ? random.next() : 0
         var least = UInt64.max
         var equals: UInt64 = 0
@@ -145,7 +152,12 @@ extension LoopCore {
 
     /// The one with fewer connections of two drawn at random.
     private mutating func lesserOfTwo(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
-        let ramps = ramps(pool)
+        guard ramps(pool) else { return lesserOfTwo(pool, ramps: false) }
+        let position = lesserOfTwo(pool, ramps: true)
+        return position == Self.nowhere ? lesserOfTwo(pool, ramps: false) : position
+    }
+
+    private mutating func lesserOfTwo(_ pool: UnsafeMutablePointer<PoolSlot>, ramps: Bool) -> UInt16 {
         var drawn = Self.nowhere
         for _ in 0..<Self.drawLimit {
             let position = UInt16(truncatingIfNeeded: random.next(below: pool.pointee.activeCount))
@@ -184,6 +196,7 @@ extension LoopCore {
         let count = pool.pointee.activeCount
         while UInt32(head.pointee.walked) < 2 * count {
             let walked = UInt32(head.pointee.walked)
+            if walked == count, isFull(pool) { break }
             let position = UInt16(truncatingIfNeeded: (UInt32(head.pointee.walkStart) + walked) % count)
             head.pointee.walked += 1
             if position == head.pointee.firstChoice { continue }
@@ -223,6 +236,7 @@ extension LoopCore {
                 if isFirst { return best }
                 head.pointee.walked += 1
                 head.pointee.firstChoice = Self.nowhere
+                if isFull(pool) { break }
                 continue
             }
             head.pointee.firstChoice = best
@@ -342,11 +356,11 @@ extension LoopCore {
         return false
     }
 
-    /// When the first of those set aside may be tried again; max if none is.
+    /// When the first of those set aside that have a place may be tried again; max if none is.
     func nextTrial(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int64 {
         var next = Int64.max
         guard pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return next }
-        for position in positions(pool) {
+        for position in positions(pool) where hasPlace(position, pool) {
             let health = EndpointHealth(bits: slot(position, pool).pointee.health.pointee.load(ordering: .relaxed))
             next = min(next, health.nextTrial(trialTime: trialTime(pool)) ?? .max)
         }
@@ -374,15 +388,14 @@ extension LoopCore {
 
     // MARK: Slow start
 
-    /// Whether some endpoints are warm and some are not.
+    /// Whether some endpoints get less than others.
     @inline(__always)
-    private func ramps(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
-        now < pool.pointee.allWarmAt && now >= pool.pointee.warmAt
-    }
+    private func ramps(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool { now < pool.pointee.allWarmAt }
 
     private func share(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt32 {
         SlowStart.share(
-            activated: slot(position, pool).pointee.activated, duration: pool.pointee.slowStart, now: now)
+            activated: slot(position, pool).pointee.activated, oldest: pool.pointee.oldest,
+            duration: pool.pointee.slowStart, now: now)
     }
 
     private mutating func takesPart(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {

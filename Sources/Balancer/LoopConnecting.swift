@@ -39,8 +39,8 @@ extension LoopCore {
                     if head.pointee.isQueued { releaseQueuePlace(connection) }
                     return
                 case .failed:
-                    releasePlaceAfterFailure(number)
                     endpointFailed(number, began: now)
+                    releasePlaceAfterFailure(number)
                     let counters = endpoints[number].pointee.counters
                     counters.pointee.connectErrors.add()
                     head.pointee.front.pointee.connectErrors.add()
@@ -185,7 +185,7 @@ extension LoopCore {
         endpointSucceeded(head.pointee.endpoint - 1)
         head.pointee.phase = .open
         beginSilence(connection)
-        if waitingCount > 0 { othersMayConnect(pool) }
+        othersMayConnect(pool)
         if let version = pools[pool].pointee.proxyProtocol {
             guard introduce(connection, version) else { return }
         }
@@ -199,8 +199,9 @@ extension LoopCore {
     mutating func connectFailed(_ connection: ConnectionReference, _ cause: EndState.Cause) {
         leaveConnecting(connection)
         let number = connection.head.pointee.endpoint - 1
-        releasePlaceAfterFailure(number)
+        // In this order: who sees the place free sees that it is aside.
         endpointFailed(number, began: connection.head.pointee.since)
+        releasePlaceAfterFailure(number)
         let counters = endpoints[number].pointee.counters
         counters.pointee.connectErrors.add()
         counters.pointee.countEnd(EndState(cause, .connect))

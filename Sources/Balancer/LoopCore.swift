@@ -161,7 +161,8 @@ struct LoopCore {
         var rounds = 0
         while !isStopped {
             let count = set.wait(events, capacity: Self.batch, milliseconds: patience)
-            now = supd_coarse_clock()
+            // A timer's event may have set it by the precise clock, which is ahead.
+            now = max(now, supd_coarse_clock())
             round &+= 1
             mailbox.wakeUps.add()
             if count > 0 {

@@ -20,7 +20,9 @@ import Synchronization
 /// - Room that comes by a new table is used by each loop when it takes the table; room that comes because time has
 ///   passed, after an endpoint was set aside, by a timer of the loops whose clients wait.
 /// - A connect that fails frees a place too. To call for that at once could go round in circles, from one loop's refusal
-///   to the next one's. So the call comes after `retryPause`, by the timer of the loop whose connect has failed.
+///   to the next one's. So one is tried after `retryPause`, by the timer of the loop whose connect has failed, and one
+///   more after each further pause while there is room; a call serves no more than one then. As soon as a connect succeeds
+///   all the room is used.
 ///
 /// **Fronts.** The same: a place is taken before accept(2), and who finds none stops watching the listener, says so in
 /// `full`, then looks again. A place that is freed calls one of those loops, the loops in turn. Clients wait in the
@@ -48,8 +50,9 @@ extension LoopCore {
     /// Gives back a place whose connect has failed.
     mutating func releasePlaceAfterFailure(_ number: UInt32) {
         guard endpoints[number].pointee.isCounted, let pool = lowerLoad(number) else { return }
+        pools[pool].pointee.retriesAt = saturatingSum(now, Self.retryPause)
         guard pools[pool].pointee.line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else { return }
-        retry(at: saturatingSum(now, Self.retryPause))
+        retry(at: pools[pool].pointee.retriesAt)
     }
 
     /// Tries queues again at an instant.
@@ -60,17 +63,21 @@ extension LoopCore {
 
     // MARK: Places in the queue
 
-    /// Counts a connection among those that wait. Returns false when there are as many as the service wants.
+    /// Counts a connection among those that wait. Returns false when there are as many as the service wants; but one
+    /// whose connect has failed since it waited comes back to its place, whoever has come meanwhile. So there may be as
+    /// many more as connects are under way.
     mutating func takeQueuePlace(_ connection: ConnectionReference) -> Bool {
-        let pool = pools[connection.head.pointee.pool]
+        let head = connection.head
+        let pool = pools[head.pointee.pool]
         let line = pool.pointee.line
         if pool.pointee.places == 0 { line.pointee.loops.bitwiseOr(ownBit, ordering: .sequentiallyConsistent) }
-        if !line.pointee.queued.addOne(limit: pool.pointee.maxQueue) {
+        if !line.pointee.queued.addOne(limit: head.pointee.hasWaited ? .max : pool.pointee.maxQueue) {
             if pool.pointee.places == 0 { line.pointee.loops.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent) }
             return false
         }
         pool.pointee.places += 1
-        connection.head.pointee.isQueued = true
+        head.pointee.isQueued = true
+        head.pointee.hasWaited = true
         return true
     }
 
@@ -107,7 +114,9 @@ extension LoopCore {
     private mutating func queueBehind(_ connection: ConnectionReference) {
         let number = connection.head.pointee.pool
         enqueue(connection)
-        if hasRoom(pools[number]) { callNext(number) }
+        guard hasRoom(pools[number]) else { return }
+        let retriesAt = pools[number].pointee.retriesAt
+        if retriesAt > now { retry(at: retriesAt) } else { callNext(number) }
     }
 
     /// Calls the loop whose turn it is among those with waiting connections.
@@ -178,6 +187,11 @@ extension LoopCore {
                 // Refused or overtaken: a timer or a place that is freed will call.
                 if first.head.pointee.generation != 0, first.head.pointee.phase == .waiting { break }
                 guard hasRoom(pool) else { break }
+                // Else refusals could make room for each other, loop by loop, without end.
+                if pool.pointee.retriesAt > now {
+                    retry(at: pool.pointee.retriesAt)
+                    break
+                }
             } else if line.pointee.queued.load(ordering: .sequentiallyConsistent) == 0 {
                 break
             }
@@ -187,12 +201,37 @@ extension LoopCore {
             }
             if pool.pointee.waiting.first == 0 { break }
         }
-        if pool.pointee.waiting.first > 0 { retryAfterTrial(pool) }
+        retryAfterTrial(pool)
     }
 
-    /// Those that wait for a place try again when an endpoint that is set aside may be tried: nothing else tells them.
+    /// Lets one of a pool with a limit try, after a connect has failed or when one set aside may be tried.
+    mutating func retryInTurn(_ number: UInt32) {
+        let pool = pools[number]
+        let line = pool.pointee.line
+        guard pool.pointee.activeCount > 0, line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else {
+            return
+        }
+        if hasRoom(pool) {
+            pool.pointee.retriesAt = saturatingSum(now, Self.retryPause)
+            if pool.pointee.waiting.first > 0 {
+                takeFirst(reference(pool.pointee.waiting.first - 1))
+            } else {
+                callNext(number)
+            }
+            // What it tries may be long in answering, and another endpoint may have room.
+            if hasRoom(pool), line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 {
+                retry(at: saturatingSum(now, Self.retryPause))
+            }
+        }
+        retryAfterTrial(pool)
+    }
+
+    /// Those that wait for a place, in whichever loop, try again when an endpoint that is set aside may be tried: nothing
+    /// else tells them, and their own loop may have slept when it was set aside.
     mutating func retryAfterTrial(_ pool: UnsafeMutablePointer<PoolSlot>) {
-        guard pool.pointee.limit > 0, pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return }
+        guard pool.pointee.limit > 0, pool.pointee.aside.pointee.load(ordering: .relaxed) > 0,
+            pool.pointee.line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0
+        else { return }
         let trial = nextTrial(pool)
         if trial != .max { retry(at: max(trial, saturatingSum(now, Self.retryPause))) }
     }
@@ -208,20 +247,28 @@ extension LoopCore {
         listener.pointee.isWatched = false
         listener.pointee.isFull = true
         fullListeners += 1
+        sayFull(listener, at: gate)
+        return false
+    }
+
+    /// Says that this loop does not watch a listener, then looks again: who frees a place in between sees one of the two.
+    private mutating func sayFull(
+        _ listener: UnsafeMutablePointer<ListenerSlot>, at gate: UnsafeMutablePointer<FrontGate>
+    ) {
         gate.pointee.full.bitwiseOr(ownBit, ordering: .sequentiallyConsistent)
         if gate.pointee.open.load(ordering: .sequentiallyConsistent) < Int(listener.pointee.limit) { wasCalled = true }
-        return false
     }
 
     /// Gives back a front's place, if it counts them.
     @inline(__always)
     mutating func releaseFrontPlace(_ front: UnsafeMutablePointer<CounterBlock>) {
-        if let gate = front.pointee.gate { release(gate) }
+        if let gate = front.pointee.gate { release(gate, limit: front.pointee.gateLimit) }
     }
 
-    private mutating func release(_ gate: UnsafeMutablePointer<FrontGate>) {
-        gate.pointee.open.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-        callNext(gate)
+    private mutating func release(_ gate: UnsafeMutablePointer<FrontGate>, limit: Int) {
+        // With more than a lowered limit allows there is still no place.
+        let open = gate.pointee.open.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
+        if open < limit { callNext(gate) }
     }
 
     /// Calls the next loop in turn that does not watch a front because it was full.
@@ -233,7 +280,7 @@ extension LoopCore {
         if loop == self.number { wasCalled = true } else { mailboxes[loop].call() }
     }
 
-    /// There is room after an accept, and other loops do not watch: they share again.
+    /// There is room, and other loops do not watch: they share again.
     mutating func shareFront(_ listener: UnsafeMutablePointer<ListenerSlot>) {
         guard let gate = listener.pointee.counters.pointee.gate,
             gate.pointee.full.load(ordering: .relaxed) != 0,
@@ -248,10 +295,8 @@ extension LoopCore {
         for number in 0..<listeners.end where listeners.isUsed(number) && listeners[number].pointee.isFull {
             let listener = listeners[number]
             if let gate = listener.pointee.counters.pointee.gate {
-                // Said before it is looked at: who frees a place now calls again.
-                gate.pointee.full.bitwiseOr(ownBit, ordering: .sequentiallyConsistent)
-                if gate.pointee.open.load(ordering: .sequentiallyConsistent) >= Int(listener.pointee.limit) { continue }
                 gate.pointee.full.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)
+                if gate.pointee.open.load(ordering: .sequentiallyConsistent) >= Int(listener.pointee.limit) { continue }
             }
             listener.pointee.isFull = false
             fullListeners -= 1
@@ -259,17 +304,27 @@ extension LoopCore {
             // While accepting pauses here another loop may go on.
             if !listener.pointee.isWatched, let gate = listener.pointee.counters.pointee.gate { callNext(gate) }
         }
+        // Only now, for a front may have several listeners, and those with room take its bit back.
+        guard fullListeners > 0 else { return }
+        for number in 0..<listeners.end where listeners.isUsed(number) && listeners[number].pointee.isFull {
+            if let gate = listeners[number].pointee.counters.pointee.gate { sayFull(listeners[number], at: gate) }
+        }
     }
 
     /// Begins or ends to count this loop's connections of a front.
-    func countFront(_ counters: UnsafeMutablePointer<CounterBlock>, at gate: UnsafeMutablePointer<FrontGate>?) {
+    func countFront(
+        _ counters: UnsafeMutablePointer<CounterBlock>, at gate: UnsafeMutablePointer<FrontGate>?, limit: UInt32
+    ) {
         let current = Int(truncatingIfNeeded: counters.pointee.current.load(ordering: .relaxed))
         if counters.pointee.gate == nil, let gate {
             gate.pointee.open.wrappingAdd(current, ordering: .sequentiallyConsistent)
         } else if gate == nil, let before = counters.pointee.gate {
             before.pointee.open.wrappingSubtract(current, ordering: .sequentiallyConsistent)
+            // It watches whatever happens: a call that came here would end here.
+            before.pointee.full.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)
         }
         counters.pointee.gate = gate
+        counters.pointee.gateLimit = Int(limit)
     }
 
     /// A listener goes: if this loop was called for it, another one goes on.

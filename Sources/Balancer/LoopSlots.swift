@@ -32,13 +32,15 @@ struct PoolSlot {
     /// Round robin and nothing else: no limit, no slow start.
     var isPlain = true
     var slowStart: Int64 = 0
-    /// When the first of the active endpoints is warm, and the last one.
-    var warmAt = Int64.min
+    /// When the first of the active endpoints became active; and when the last one is warm, unless all are as old.
+    var oldest = Int64.min
     var allWarmAt = Int64.min
     /// The most connections of one endpoint; 0: no limit.
     var limit: UInt32 = 0
     /// The most that wait, in all loops.
     var maxQueue = Int.max
+    /// With a limit: until then, after a connect has failed, only a timer tries again, and one at a time.
+    var retriesAt = Int64.min
     /// Those of this loop that are counted in `line`.
     var places = 0
     /// Whether it is in the list of those to serve, and the next one there, as number + 1.

@@ -124,9 +124,11 @@ extension LoopCore {
             slot.pointee.limit = pool.limit
             slot.pointee.algorithm = pool.algorithm
             slot.pointee.slowStart = pool.slowStart
-            let warm = active.map { saturatingSum(endpoints[$0].pointee.activated, pool.slowStart) }
-            slot.pointee.warmAt = pool.slowStart > 0 ? warm.min() ?? .min : .min
-            slot.pointee.allWarmAt = pool.slowStart > 0 ? warm.max() ?? .min : .min
+            let activated = active.map { endpoints[$0].pointee.activated }
+            let (oldest, newest) = (activated.min() ?? .min, activated.max() ?? .min)
+            slot.pointee.oldest = oldest
+            slot.pointee.allWarmAt =
+                pool.slowStart > 0 && oldest != newest ? saturatingSum(newest, pool.slowStart) : .min
             slot.pointee.isPlain = pool.algorithm == .roundrobin && pool.limit == 0 && pool.slowStart == 0
             if pool.limit > 0 { limitedPools.append(number) }
         }
@@ -154,7 +156,7 @@ extension LoopCore {
             guard let poolNumber = poolNumbers[pool.service] else { continue }
             for listener in pool.listeners {
                 let counters = listener.counters.block(loop: number)
-                countFront(counters, at: listener.limit > 0 ? listener.counters.gate : nil)
+                countFront(counters, at: listener.limit > 0 ? listener.counters.gate : nil, limit: listener.limit)
                 let slotNumber: UInt32
                 if let found = known.removeValue(forKey: listener.socket.raw) {
                     slotNumber = found
@@ -172,6 +174,8 @@ extension LoopCore {
                 }
                 listeners[slotNumber].pointee.limit = listener.limit
                 watchListener(slotNumber)
+                // Who went by a lower limit until now has not called for what it freed.
+                shareFront(listeners[slotNumber])
             }
         }
         wasCalled = wasCalled || fullListeners > 0

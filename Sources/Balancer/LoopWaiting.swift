@@ -1,6 +1,7 @@
 import CPlatform
 import Glibc
 import Platform
+import Synchronization
 
 /// Connections that no endpoint takes yet. They hold a slot and a descriptor, nothing more: nothing is read of them.
 extension LoopCore {
@@ -86,9 +87,16 @@ extension LoopCore {
     }
 
     /// A connect to one of a pool's endpoints has succeeded: what refused others may take them now.
+    @inline(__always)
     mutating func othersMayConnect(_ number: UInt32) {
-        guard pools[number].pointee.waiting.first > 0 else { return }
-        if pools[number].pointee.limit > 0 { serveSoon(number) } else { serveQueue(number) }
+        let pool = pools[number]
+        if pool.pointee.limit > 0 {
+            pool.pointee.retriesAt = .min
+            guard pool.pointee.line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else { return }
+            if hasRoom(pool) { callNext(number) }
+        } else if waitingCount > 0 {
+            serveQueue(number)
+        }
     }
 
     /// Assigns all that wait in a pool's queue now.
@@ -110,11 +118,13 @@ extension LoopCore {
     mutating func retryQueues() {
         retryAt = .max
         isShort = false
-        for number in limitedPools { serveSoon(number) }
+        for number in limitedPools { retryInTurn(number) }
         for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
             let pool = pools[number]
             guard pool.pointee.limit == 0, pool.pointee.activeCount > 0 else { continue }
             takeFirst(reference(pool.pointee.waiting.first - 1))
+            // That one may be long in getting an answer.
+            if pool.pointee.waiting.first > 0 { retry(at: saturatingSum(now, Self.retryPause)) }
         }
     }
 

@@ -211,6 +211,39 @@ struct AlgorithmTests {
         }
     }
 
+    @Test(
+        "beside one that is half warm a new instance has a fifth of its share",
+        arguments: [RoutingTable.Pool.Algorithm.roundrobin, .leastconn])
+    func slowBesideSlow(algorithm: RoutingTable.Pool.Algorithm) throws {
+        try Rig.run {
+            $0.firstTableAge = Self.hour / 2
+        } _: { rig in
+            let backends = try (0..<2).map { _ in try Backend() }
+            try rig.apply([pool([backends[0]], algorithm)])
+            try rig.apply([pool(backends, algorithm) { $0.slowStart = Self.hour }])
+            let counts = counts(try (0..<150).map { _ in try Session(rig, backends) }, backends)
+            #expect((5...50).contains(counts[1]))
+        }
+    }
+
+    @Test(
+        "when the warm one is full the new ones share what comes",
+        arguments: [RoutingTable.Pool.Algorithm.leastconn, .random2])
+    func warmOneFull(algorithm: RoutingTable.Pool.Algorithm) throws {
+        try runWarm { rig in
+            let backends = try (0..<3).map { _ in try Backend() }
+            try rig.apply([pool([backends[0]], algorithm) { $0.maxConnections = 30 }])
+            let old = try (0..<30).map { _ in try Session(rig, backends) }
+            try rig.apply([
+                pool(backends, algorithm) { ($0.maxConnections, $0.slowStart) = (30, Self.hour) }
+            ])
+            let counts = counts(try (0..<24).map { _ in try Session(rig, backends) }, backends)
+            #expect(counts[0] == 0)
+            #expect(counts[1] >= 8 && counts[2] >= 8)
+            withExtendedLifetime(old) {}
+        }
+    }
+
     @Test("without a warm one nothing is held back", arguments: RoutingTable.Pool.Algorithm.allCases)
     func allNew(algorithm: RoutingTable.Pool.Algorithm) throws {
         try Rig.run { rig in

@@ -91,12 +91,28 @@ struct SlowStartTests {
         #expect(SlowStart.share(activated: 7_000, duration: 1000, now: 7_000 + elapsed) == share)
     }
 
+    @Test(
+        "what counts is its part of the oldest one's share",
+        arguments: [
+            // Ages of the oldest and of this one, of 1000.
+            (5000, 5000, 1024), (5000, 500, 512), (5000, 0, 103), (500, 500, 1024), (500, 250, 512), (500, 0, 206),
+            (200, 100, 517), (50, 0, 1024), (0, 0, 1024), (-5, -5, 1024), (0, 500, 1024),
+        ] as [(Int64, Int64, UInt32)])
+    func relative(oldest: Int64, own: Int64, share: UInt32) {
+        let now: Int64 = 7_000
+        #expect(SlowStart.share(activated: now - own, oldest: now - oldest, duration: 1000, now: now) == share)
+    }
+
     @Test("no instants and durations overflow", arguments: [0, 1, 1 << 53, .max] as [Int64])
     func extremes(duration: Int64) {
         for activated in [Int64.min, -1, 0, .max] {
             for now in [Int64.min, -1, 0, .max] {
                 let share = SlowStart.share(activated: activated, duration: duration, now: now)
                 #expect((SlowStart.least...SlowStart.full).contains(share))
+                for oldest in [Int64.min, 0, activated] {
+                    let part = SlowStart.share(activated: activated, oldest: oldest, duration: duration, now: now)
+                    #expect((share...SlowStart.full).contains(part))
+                }
             }
         }
         #expect(SlowStart.share(activated: 0, duration: .max, now: .max / 2) == 512)

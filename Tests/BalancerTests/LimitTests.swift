@@ -159,15 +159,15 @@ struct LimitTests {
         }
     }
 
-    @Test("refused connects give their places back, and do not go round and round", arguments: [1, 2])
-    func refusedWithLimit(loops: Int) throws {
+    @Test("refused connects give their places back, and do not go round and round", arguments: [1, 2], [1, 20])
+    func refusedWithLimit(loops: Int, limit: UInt32) throws {
         try Rig.run(loops: loops) { rig in
             let dead = try Backend()
             let port = dead.port
             dead.close()
-            try rig.apply([pool([dead], limit: 1)])
-            let clients = try (0..<4).map { try client(rig, "\($0)") }
-            try waitFor(4, queuedAt: rig)
+            try rig.apply([pool([dead], limit: limit)])
+            let clients = try (0..<10).map { try client(rig, "\($0)") }
+            try waitFor(10, queuedAt: rig)
             let before = try rig.instance("api/1").connectErrors
             usleep(500_000)
             // Ten tries a second and loop, or one more that was under way.
@@ -181,6 +181,71 @@ struct LimitTests {
                 #expect(try clients[number].receiveToEnd() == Array("served".utf8))
                 clients[number].close()
             }
+        }
+    }
+
+    @Test("who has waited comes back to the front of a full queue when its connect fails")
+    func keepsItsPlace() throws {
+        try Rig.run { rig in
+            let backend = try Backend(backlog: 0)
+            var pool = pool([backend], limit: 1, maxQueue: 1)
+            pool.connectTimeout = 300_000_000
+            try rig.apply([pool])
+            let session = try Session(rig, [backend])
+            var fillers = try (0..<2).map { _ in try backend.fill() }
+            let old = try client(rig, "o")
+            try waitFor(1, queuedAt: rig)
+            session.end()
+            try waitFor(0, queuedAt: rig)
+            let young = try client(rig, "y")
+            try waitFor(2, queuedAt: rig)
+            #expect(try rig.front.limited == 0)
+            // There is no room for more than those who had a place.
+            #expect(try rig.connect().receiveToEndOrError().code == ECONNRESET)
+            let first = try backend.acceptBehind(&fillers, "o")
+            first.close()
+            old.close()
+            #expect(try backend.accept().receiveText(1) == "y")
+            withExtendedLifetime(young) {}
+        }
+    }
+
+    @Test("who waits is told of a trial also when another loop has set the endpoint aside", arguments: 1...3)
+    func trialForOthers(run: Int) throws {
+        try Rig.run(loops: 4) { rig in
+            let (full, good) = (try Backend(backlog: 0), try Backend())
+            var fillers = try (0..<2).map { _ in try full.fill() }
+            var pool = pool([full, good], limit: 1, maxQueue: 1)
+            pool.connectTimeout = 1_000_000_000
+            try rig.apply([pool])
+            let connecting = try rig.connect()
+            _ = try eventually("it connects") { try rig.instance("api/1").current == 1 ? true : nil }
+            let session = try Session(rig, [good])
+            let waiting = try client(rig, "w")
+            try waitFor(1, queuedAt: rig)
+            // Its loop has nobody else who waits.
+            #expect(connecting.receiveToEndOrError().code == ECONNRESET)
+            #expect(try rig.front.queued == 1)
+            _ = try full.acceptBehind(&fillers, "w")
+            withExtendedLifetime((session, waiting)) {}
+        }
+    }
+
+    @Test("those set aside are not tried while one in service is only full")
+    func fullIsBetterThanAside() throws {
+        try Rig.run { rig in
+            let backends = try (0..<3).map { _ in try Backend() }
+            backends[0].close()
+            try rig.apply([pool(backends, limit: 1)])
+            let session = try Session(rig, Array(backends[1...]))
+            #expect(try rig.instance("api/1").setAside == 1)
+            backends[2 - session.index].close()
+            let other = "api/\(3 - session.index)"
+            let waiting = try client(rig, "w")
+            _ = try eventually("it has tried often") { try rig.instance(other).connectErrors >= 5 ? true : nil }
+            // One more when the time aside was over.
+            #expect(try rig.instance("api/1").connectErrors <= 2)
+            withExtendedLifetime(waiting) {}
         }
     }
 

@@ -35,6 +35,22 @@ struct WaitingTests {
         }
     }
 
+    @Test("one whose connect gets no answer does not hold up those behind it")
+    func headOfLine() throws {
+        try Rig.run { rig in
+            let dead = try Backend()
+            let port = dead.port
+            dead.close()
+            try rig.apply([Rig.pool([dead.endpoint(1)])])
+            let clients = try (0..<3).map { _ in try rig.connect() }
+            _ = try eventually("all wait") { try rig.front.queued == 3 ? true : nil }
+            let full = Backend(try listen(on: .ipv4("127.0.0.1", port: port), backlog: 0), port: port)
+            let fillers = try (0..<2).map { _ in try full.fill() }
+            _ = try eventually("all try") { try rig.instance("api/1").current == 3 ? true : nil }
+            withExtendedLifetime((clients, fillers)) {}
+        }
+    }
+
     @Test("a client is turned away after queueTimeout, and not before")
     func queueTimeout() throws {
         try Rig.run { rig in
