@@ -24,6 +24,15 @@ struct LimitTests {
         _ = try eventually("\(count) wait") { try rig.front.queued == count ? true : nil }
     }
 
+    /// Waits until all loops sleep. Returns the count of wake-ups.
+    private func sleeping(_ rig: Rig) throws -> UInt64 {
+        try eventually("the loops have gone to sleep") {
+            let before = rig.engine.wakeUps
+            usleep(50_000)
+            return rig.engine.wakeUps == before ? before : nil
+        }
+    }
+
     /// Connects and sends one letter.
     private func client(_ rig: Rig, _ letter: String) throws -> Peer {
         let client = try rig.connect()
@@ -216,11 +225,13 @@ struct LimitTests {
             let (full, good) = (try Backend(backlog: 0), try Backend())
             var fillers = try (0..<2).map { _ in try full.fill() }
             var pool = pool([full, good], limit: 1, maxQueue: 1)
-            pool.connectTimeout = 1_000_000_000
+            pool.connectTimeout = 2_000_000_000
             try rig.apply([pool])
             let connecting = try rig.connect()
             _ = try eventually("it connects") { try rig.instance("api/1").current == 1 ? true : nil }
             let session = try Session(rig, [good])
+            // A client wakes all that sleep: any of them may take it.
+            _ = try sleeping(rig)
             let waiting = try client(rig, "w")
             try waitFor(1, queuedAt: rig)
             // Its loop has nobody else who waits.
@@ -349,11 +360,7 @@ struct LimitTests {
             try rig.apply([pool(backends, front: 3)])
             var sessions = try (0..<3).map { _ in try Session(rig, backends) }
             let clients = try (0..<4).map { try client(rig, "\($0)") }
-            let calls = try eventually("the loops have gone to sleep") {
-                let before = rig.engine.wakeUps
-                usleep(50_000)
-                return rig.engine.wakeUps == before ? before : nil
-            }
+            let calls = try sleeping(rig)
             usleep(300_000)
             #expect(rig.engine.wakeUps == calls)
             #expect(try rig.front.total == 3)
