@@ -1,10 +1,13 @@
 import Links
+import Platform
 
 /// Stopping and ending everything.
 extension KeeperCore {
     mutating func signalled(_ number: Int32, at now: Int64) {
         guard number == SignalNumber.terminate || number == SignalNumber.interrupt else {
-            act(.note("signal \(number) ignored"))
+            let name = Signals.name(of: number).map { $0.hasPrefix("SIG") ? $0 : "SIG\($0)" } ?? "signal \(number)"
+            let more = ": the manifest is read at the start only; restart supd to change what runs"
+            act(.note("\(name) ignored\(number == SignalNumber.hangup ? more : "")"))
             return
         }
         switch phase {

@@ -69,9 +69,7 @@ final class KeeperLoop {
     init(_ configuration: KeeperConfiguration) throws(SystemError) {
         self.configuration = configuration
         poll = try PollSet()
-        signals = try SignalDescriptor([
-            SignalNumber.terminate, SignalNumber.interrupt, SignalNumber.hangup, SignalNumber.child,
-        ])
+        signals = try SignalDescriptor(SignalNumber.taken)
         childList = configuration.usesOldKernelPaths ? ProcessChildren(byScanning: ()) : ProcessChildren()
         signalsGroupsByDescriptor = !configuration.usesOldKernelPaths && ProcessDescriptor.supportsGroups()
         notifySocket = try configuration.notifySocket.flatMap { path throws(SystemError) in try NotifySocket(path: path)

@@ -99,4 +99,7 @@ enum SignalNumber {
     static let kill: Int32 = 9
     static let terminate: Int32 = 15
     static let child: Int32 = 17
+    /// Those that the keeper takes itself: what would end it, too (QUIT, USR1, USR2, ALRM, STKFLT, VTALRM, PROF, IO, PWR),
+    /// for nobody's stray signal may cost the services.
+    static let taken = [terminate, interrupt, hangup, child, 3, 10, 12, 14, 16, 26, 27, 29, 30]
 }

@@ -16,7 +16,8 @@ extension Instance {
         var bound = service.balance.drainTimeout.wholeNanoseconds
         if leavesNone { bound = min(bound, service.balance.queueTimeout.wholeNanoseconds / 2) }
         if surroundings.isShuttingDown { bound = min(bound, Instance.shutdownDrain) }
-        guard !service.listen.isEmpty, bound > 0 else { return stop(process, cause: cause, service, &turn) }
+        // One that was drained before has none: the balancer said so then, and says it once.
+        guard !service.listen.isEmpty, bound > 0, !isDrained else { return stop(process, cause: cause, service, &turn) }
         let phase = Phase.draining(until: turn.now.adding(bound))
         state = .stopping(process, Stop(cause: cause, phase: phase, wasEndpoint: true))
     }

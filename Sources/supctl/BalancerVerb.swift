@@ -8,9 +8,10 @@ let balancerVerb = Verb(
         fronts (what clients see), a table of instances (where connections go), and below each how sessions have ended.
         Columns that do not fit the terminal are left out, those that matter least first.
 
-          CUR, MAX, TOTAL     connections: open now, most at a time, ever
+          CUR, MAX, TOTAL     connections: open now, most at a time, ever (of an instance: connects to it)
           RATE, RMAX          new connections a second: in the last second, most in one
           QUEUE, QMAX         connections that wait for an instance: now, most at a time
+                              (MAX and QMAX add up what each loop has seen: with several loops they are upper bounds)
           IN, OUT             bytes from clients, bytes to them; with --watch also IN/S and OUT/S
           AWAY                connections that ended without having reached an instance
           DENIED              of these: not in allow, or without a valid PROXY header
@@ -23,7 +24,7 @@ let balancerVerb = Verb(
 
         End states, first letter: who ended it        second letter: when
           -  both sides, in order                       -  after all was said
-          C  the client left or reset                   G  waiting for the client's PROXY header
+          C  the client left or reset                   G  coming in: rules, limits, the PROXY header
           S  the instance reset or refused              Q  waiting for an instance
           c  timeout on the client's side               C  connecting to an instance
           s  timeout on the instance's side             D  while data went both ways

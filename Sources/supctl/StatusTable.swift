@@ -68,7 +68,12 @@ enum StatusTable {
 
     /// What it waits for, or why it is not up; failing that, how it ended last.
     private static func detail(_ instance: InstanceStatus) -> String {
-        if let detail = instance.detail { return detail }
+        if let detail = instance.detail {
+            guard instance.state == "backoff", let reason = instance.lastExit?.reason, !detail.contains(reason) else {
+                return detail
+            }
+            return "\(detail): \(reason)"
+        }
         if instance.drained == true, let open = instance.flow?.connections, open > 0 {
             return "\(counted(open, "connection", "connections")) still open"
         }

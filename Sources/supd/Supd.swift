@@ -80,8 +80,20 @@ enum Supd {
                     + "--state-directory and --log-directory", code: 1)
         }
         let lock = takeLock(directories)
+        let logLock = takeLogLock(directories)
         keep(path, directories, environment)
-        withExtendedLifetime(lock) {}
+        withExtendedLifetime((lock, logLock)) {}
+    }
+
+    /// Two that write and rotate the same files would lose lines. Logs that cannot be written are no reason not to start.
+    private static func takeLogLock(_ directories: Directories) -> RuntimeLock? {
+        do throws(RuntimeLock.Failure) {
+            return try RuntimeLock(path: "\(directories.logs)/.supd.lock")
+        } catch {
+            guard case .held(let pid) = error else { return nil }
+            let who = pid.map { "pid \($0)" } ?? "another process"
+            fail("another supd writes its logs in \(directories.logs): \(who); name another --log-directory", code: 1)
+        }
     }
 
     private static func takeLock(_ directories: Directories) -> RuntimeLock {

@@ -65,6 +65,25 @@ import Testing
         #expect(story.effects == [.finished(CommandID(3), .done)])
     }
 
+    @Test(arguments: [Verb.stop, .restart])
+    func `what is drained and empty has nothing to wait for when it is to end`(verb: Verb) {
+        var story = Self.ready
+        story.command(1, .drain, instance("a", 2))
+        story.tell(.drained(Generation(2)))
+        story.command(2, verb, instance("a", 2))
+        #expect(story.acts.contains(.signal(Generation(2), "TERM")))
+    }
+
+    @Test func `what is drained and not empty yet gets its time when it is to end`() {
+        var story = Self.ready
+        story.command(1, .drain, instance("a", 2))
+        story.command(2, .stop, instance("a", 2))
+        #expect(!story.acts.contains(.signal(Generation(2), "TERM")))
+        #expect(states(story) == [.active, .draining])
+        story.tell(.drained(Generation(2)))
+        #expect(story.acts.contains(.signal(Generation(2), "TERM")))
+    }
+
     @Test func `two may wait for the same connections`() {
         var story = Self.ready
         story.command(1, .drain, instance("a", 2))
