@@ -68,8 +68,10 @@ struct LimitTests {
                 let number = try server.receiveText(1)
                 order.append(number)
                 #expect(try rig.front.queued == UInt64(4 - served))
-                #expect(try rig.instance("api/1").current <= 2)
-                #expect(try rig.instance("api/2").current <= 2)
+                // A place may be taken again a moment before its last connection is out of the books.
+                for instance in ["api/1", "api/2"] {
+                    _ = try eventually("two at most") { try rig.instance(instance).current <= 2 ? true : nil }
+                }
                 sessions.append(Session(clients[try #require(Int(number))], server, index))
             }
             #expect(Set(order).count == 5)

@@ -20,7 +20,7 @@ enum Example {
 
     static func instance(_ id: String, state: String = "running") -> InstanceStatus {
         InstanceStatus(
-            id: id, state: state, detail: state == "running" ? nil : "next try in 3.2 s: exited with code 1",
+            id: id, state: state, detail: state == "running" ? nil : "next try in 3.2 s",
             pid: 12345, port: 20001, ready: state == "running", restarts: 2, uptimeSeconds: 3725, cpuPercent: 1.25,
             memoryBytes: 12_582_912,
             lastExit: ExitReport(code: nil, signal: "SIGKILL", reason: "killed by SIGKILL", at: "2026-01-31T10:20:30Z"),

@@ -19,7 +19,7 @@ struct StatusTableTests {
                   api/2          running  yes    12345  20001   1h02m         2  1.3%  12M
                   api/3          running  yes    12345  20001   1h02m         2  1.3%  12M
                   127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
-                payment-gateway  backoff  0/1    12345  20001   1h02m         2  1.3%  12M  next try in 3.2 s: exited with code 1
+                payment-gateway  backoff  0/1    12345  20001   1h02m         2  1.3%  12M  next try in 3.2 s: killed by SIGKILL
                   127.0.0.1:8080: 12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
 
                 """)
