@@ -31,6 +31,8 @@ enum LoopCommand: Sendable {
     case routing(Routing)
     /// The writing end of a service's pipe for session lines.
     case sessionLog(service: String, Descriptor)
+    /// Another loop has stopped accepting: the kernel may have told it alone of who waits.
+    case accept
     /// For tests: so many accepts fail with this errno.
     case failAccepts(count: Int, code: Int32)
     case stop
@@ -42,6 +44,8 @@ enum LoopReport: Sendable {
     case applied(loop: Int, table: UInt64, busy: [UInt64])
     /// The last connection of an endpoint that is not active has ended here.
     case emptied(loop: Int, endpoint: UInt64)
+    /// This loop has stopped accepting for a while.
+    case paused(loop: Int)
     /// A line for the log, with a syslog level.
     case log(level: Int, String)
 }

@@ -118,6 +118,8 @@ extension LoopCore {
         acceptsAgainAt = saturatingSum(now, Self.acceptPause)
         nextTimer = min(nextTimer, acceptsAgainAt)
         mailbox.acceptPauses.wrappingAdd(1, ordering: .relaxed)
+        // EPOLLEXCLUSIVE wakes one loop for an arrival, and that was this one.
+        report(.paused(loop: number))
         reportShortage("pauses accepting: \(reason)")
     }
 

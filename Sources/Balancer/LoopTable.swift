@@ -13,6 +13,7 @@ extension LoopCore {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
             case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
+            case .accept: for number in listeners.numbers { acceptConnections(listener: number) }
             case .stop: stop()
             }
         }

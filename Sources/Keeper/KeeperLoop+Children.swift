@@ -14,8 +14,6 @@ struct ChildResources {
     /// It wrote this to its status pipe, and is about to end.
     var failure: SpawnFailure?
     var isReaped = false
-    /// What its environment marks it with.
-    let mark: String?
 }
 
 /// What the shell has of an adopted process.
@@ -73,7 +71,7 @@ extension KeeperLoop {
                 let statusToken = try watch(forked.status, .childStatus(plan.id))
                 children[plan.id] = ChildResources(
                     pid: forked.pid, process: forked.process, output: output, exitToken: exitToken,
-                    status: (forked.status, statusToken), mark: plan.mark)
+                    status: (forked.status, statusToken))
             } catch {
                 abandon(forked)
                 throw error
@@ -213,8 +211,8 @@ extension KeeperLoop {
             }
             knownProcesses.insert(pid)
             orphans[pid] = OrphanResources(process: process, token: token)
-            let mark =
-                ProcessTable.environmentValue(ProcessScope.variable, of: pid) ?? parent.flatMap { children[$0]?.mark }
+            let inherited = parent.flatMap { core.children[$0]?.mark }
+            let mark = ProcessTable.environmentValue(ProcessScope.variable, of: pid) ?? inherited
             events.append(.orphanFound(pid: pid, scope: mark))
         }
     }

@@ -47,6 +47,16 @@ struct AddressTests {
         #expect(all.ranges.contains(Self.six(0, 0x1_0000_0000_0000)))
         #expect(!all.ranges.contains(ClientAddress(ipv4: 0, port: 1)))
         #expect(!all.ranges.contains(ClientAddress(ipv4: .max, port: 1)))
+        // Blocks that end where the IPv4 addresses end.
+        for prefix in [80, 90, 95] as [UInt8] {
+            let high: UInt64 = prefix == 80 ? 0 : prefix == 90 ? 0xffc0_0000_0000 : 0xfffe_0000_0000
+            let list = Self.list([(Self.bytes(0, high), prefix)])
+            #expect(list.ranges.contains(Self.six(0, high)))
+            #expect(list.ranges.contains(Self.six(0, 0xfffe_ffff_ffff)))
+            #expect(!list.ranges.contains(ClientAddress(ipv4: 0, port: 1)))
+            #expect(!list.ranges.contains(ClientAddress(ipv4: .max, port: 1)))
+            withExtendedLifetime(list) {}
+        }
         let both = Self.list([([0, 0, 0, 0], 0), (Self.bytes(0, 0), 0)])
         #expect(both.ranges.contains(ClientAddress(ipv4: 77, port: 1)))
         let some = Self.list([

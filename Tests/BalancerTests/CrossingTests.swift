@@ -23,6 +23,19 @@ struct CrossingTests {
         return client
     }
 
+    @Test("a client that is reset behind its header leaves no connection that waits")
+    func resetBehindHeader() throws {
+        try Rig.run { rig in
+            try rig.apply([Self.pool([]) { $0.fronts[0].acceptsProxyProtocol = true }])
+            for _ in 0..<20 {
+                let client = try rig.connect()
+                try client.send("PROXY TCP4 10.0.0.1 192.0.2.1 1000 80\r\n")
+                client.reset()
+            }
+            _ = try eventually("all are gone") { try rig.front.current == 0 && rig.front.total == 20 ? true : nil }
+        }
+    }
+
     private func waitFor(_ count: UInt64, queuedAt rig: Rig) throws {
         _ = try eventually("\(count) wait") { try rig.front.queued == count ? true : nil }
     }

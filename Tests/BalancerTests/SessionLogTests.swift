@@ -136,6 +136,19 @@ struct SessionLogTests {
         }
     }
 
+    @Test("those whom a table turns away get theirs, although it takes their service with it")
+    func serviceRemoved() throws {
+        try Rig.run { rig in
+            let log = try Log(rig)
+            try rig.apply([Self.pool([])])
+            let client = try rig.connect()
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            try rig.apply([])
+            #expect(client.receiveToEndOrError().code == ECONNRESET)
+            #expect(try log.line()["end"] == "PQ")
+        }
+    }
+
     @Test("retries, queue and the client of a PROXY header are told")
     func details() throws {
         try Rig.run { rig in
@@ -231,6 +244,8 @@ struct SessionLogTests {
                     client.close()
                 }
                 _ = try AdmissionTests.settled(rig, ended: UInt64(20 * (round + 1)))
+                // What was to be written is written when the loop takes a table.
+                if log != nil { try rig.apply([Rig.pool([backend.endpoint(1)])]) }
                 if let log { #expect(log.isEmpty) }
                 log = nil
                 try rig.apply([Self.pool([backend.endpoint(1)])])

@@ -33,6 +33,22 @@ struct ShortageTests {
         }
     }
 
+    @Test("as long as any loop has a place, whoever comes is served")
+    func placesOfOtherLoops() throws {
+        try Rig.run(loops: 2) { configuration in
+            configuration.connectionsPerLoop = 4
+        } _: { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            for _ in 0..<3 {
+                // Nobody comes after the last one, who would bring along those before.
+                let pairs = try (0..<8).map { _ in try rig.pair(backend) }
+                for pair in pairs { pair.client.reset() }
+                _ = try eventually("all places are free") { try rig.front.current == 0 ? true : nil }
+            }
+        }
+    }
+
     @Test("without descriptors accepting pauses, and recovers", arguments: [EMFILE, ENFILE, ENOMEM])
     func noDescriptors(code: Int32) throws {
         try Rig.run { rig in

@@ -152,6 +152,22 @@ import Testing
         try waitUntilGone(pid)
     }
 
+    @Test(
+        "outlives signals that are meant for others", arguments: [SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE])
+    func straySignals(number: Int32) throws {
+        let keeper = try RealKeeper()
+        let (supervisor, _) = try keeper.supervisor()
+        _ = try supervisor.start(shell(1, "exec sleep 1000"))
+        #expect(kill(keeper.program.pid, number) == 0)
+        try supervisor.send(.queryGroup(id: 1))
+        let notice = try supervisor.next().notice
+        #expect(notice == .group(id: 1, empty: false))
+        // A child has none of them blocked or ignored.
+        let (_, output) = try supervisor.start(shell(2, "grep -E '^Sig(Blk|Ign)' /proc/self/status; exec sleep 1000"))
+        let lines = try [readLine(output[0]), readLine(output[0])]
+        #expect(lines == ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"])
+    }
+
     @Test("adopts orphans, names their scope, signals them and reaps them", arguments: [[], ["old"]])
     func adoptsOrphans(options: [String]) throws {
         let keeper = try RealKeeper(options)
