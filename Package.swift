@@ -51,7 +51,9 @@ let package = Package(
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
 
         // Tests: a folder a target.
-        .target(name: "TestSupport", dependencies: ["Platform"], path: "Tests/TestSupport", swiftSettings: common),
+        .target(
+            name: "TestSupport", dependencies: ["CPlatform", "Platform"], path: "Tests/TestSupport",
+            swiftSettings: common),
         // A keeper whose roles are the test itself.
         .executableTarget(
             name: "KeeperHarness", dependencies: ["Keeper", "Platform"], path: "Tests/KeeperHarness",

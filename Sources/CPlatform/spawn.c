@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -123,12 +124,34 @@ CHILD_SIDE _Noreturn static void execute(const struct supd_spawn_plan *plan, int
     fail(status, SUPD_STAGE_EXECUTE, code, 0);
 }
 
-CHILD_SIDE _Noreturn static void run_child(const struct supd_spawn_plan *plan, pid_t parent) {
-    int status = plan->status;
-    if (syscall(SYS_setsid) < 0) fail(status, SUPD_STAGE_SESSION, errno, 0);
-    status = place_descriptors(plan);
+// What does not depend on the program. Returns the number of the status pipe.
+CHILD_SIDE static int prepare(const struct supd_spawn_plan *plan) {
+    if (syscall(SYS_setsid) < 0) fail(plan->status, SUPD_STAGE_SESSION, errno, 0);
+    int status = place_descriptors(plan);
     reset_signals(status);
     if (plan->resets_oom_score) reset_oom_score(status);
+    return status;
+}
+
+CHILD_SIDE static void die_with(pid_t parent, int status) {
+    // A parent that died before it was set sends nothing.
+    if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
+        fail(status, SUPD_STAGE_PARENT_DEATH, errno, 0);
+    }
+    if ((pid_t)syscall(SYS_getppid) != parent) fail(status, SUPD_STAGE_PARENT_DEATH, ESRCH, 0);
+}
+
+CHILD_SIDE static void await(struct supd_spawn_orders *orders) {
+    syscall(SYS_prctl, PR_SET_NAME, "supd: spare");
+    // Page faults now are none later.
+    const volatile unsigned char *memory = (const volatile unsigned char *)orders;
+    for (size_t offset = 0; offset < orders->size; offset += 4096) (void)memory[offset];
+    while (__atomic_load_n(&orders->goes, __ATOMIC_ACQUIRE) == 0) {
+        syscall(SYS_futex, &orders->goes, FUTEX_WAIT, 0, NULL, NULL, 0);
+    }
+}
+
+CHILD_SIDE _Noreturn static void become(const struct supd_spawn_plan *plan, int status, pid_t parent) {
     if (plan->mask >= 0) syscall(SYS_umask, plan->mask);
     // Before the change of credentials: raising a hard limit is a privilege. After all that opens descriptors.
     for (size_t i = 0; i < plan->limit_count; i++) {
@@ -143,17 +166,13 @@ CHILD_SIDE _Noreturn static void run_child(const struct supd_spawn_plan *plan, p
     }
     // As the user who will run there, so that the user's permissions count.
     if (plan->directory && syscall(SYS_chdir, plan->directory) != 0) fail(status, SUPD_STAGE_DIRECTORY, errno, 0);
-    if (plan->dies_with_parent) {
-        // A change of credentials would have cleared it. A parent that died before it was set sends nothing.
-        if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
-            fail(status, SUPD_STAGE_PARENT_DEATH, errno, 0);
-        }
-        if ((pid_t)syscall(SYS_getppid) != parent) fail(status, SUPD_STAGE_PARENT_DEATH, ESRCH, 0);
-    }
+    // Last, for a change of credentials clears it.
+    if (plan->dies_with_parent) die_with(parent, status);
     execute(plan, status);
 }
 
-int supd_spawn(const struct supd_spawn_plan *plan, struct supd_spawn_result *result) {
+int supd_spawn(
+    const struct supd_spawn_plan *plan, struct supd_spawn_orders *orders, struct supd_spawn_result *result) {
     pid_t parent = getpid();
     int pidfd = -1;
     // No handler of the parent may run in the child.
@@ -174,7 +193,14 @@ int supd_spawn(const struct supd_spawn_plan *plan, struct supd_spawn_result *res
         // CLONE_PIDFD as well, in place of the parent's thread id: its third argument on every architecture.
         pid = syscall(SYS_clone, (unsigned long)(CLONE_PIDFD | SIGCHLD), NULL, &pidfd, NULL, NULL);
     }
-    if (pid == 0) run_child(plan, parent);
+    if (pid == 0) {
+        int status = prepare(plan);
+        if (orders) {
+            if (plan->dies_with_parent) die_with(parent, status);
+            await(orders);
+        }
+        become(orders ? &orders->plan : plan, status, parent);
+    }
     int code = errno;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, KERNEL_SIGNAL_SET_SIZE);
     if (pid < 0) {
@@ -184,4 +210,9 @@ int supd_spawn(const struct supd_spawn_plan *plan, struct supd_spawn_result *res
     result->pid = (pid_t)pid;
     result->pidfd = pidfd;
     return 0;
+}
+
+void supd_spawn_go(struct supd_spawn_orders *orders) {
+    __atomic_store_n(&orders->goes, 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &orders->goes, FUTEX_WAKE, 1, NULL, NULL, 0);
 }

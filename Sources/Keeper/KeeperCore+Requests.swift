@@ -18,6 +18,7 @@ extension KeeperCore {
         case (.supervisor, .standby(let id, let port, let plan)):
             guard case .running? = children[id]?.state, refusal(of: plan) == nil else { return }
             children[id]?.standby = Standby(port: port, plan: plan)
+            act(.wantSpare)
         case (.supervisor, .standDown(let id)): children[id]?.standby = nil
         case (.supervisor, .signal(let id, let number, let group)):
             if children[id] != nil { act(.signal(id, number: number, group: group)) }

@@ -47,6 +47,7 @@ extension KeeperLoop {
         spawn.credentials = plan.credentials.map {
             Spawn.Credentials(user: $0.user, group: $0.group, supplementary: $0.supplementary)
         }
+        if let pid = useSpare(for: plan, spawn) { return pid }
         do {
             // The number tells how many are open: the kernel gives out the lowest that is free.
             guard try signals.descriptor.duplicate().raw + 4 < descriptorReserve else {
@@ -58,12 +59,7 @@ extension KeeperLoop {
                 let standardError = try makePipe(nonblockingRead: true)
                 output = [standardOutput.read, standardError.read]
                 spawn.descriptors = [nil, standardOutput.write, standardError.write]
-                if let credentials = plan.credentials {
-                    // So that the program may open /dev/stdout by its name.
-                    for descriptor in [standardOutput.write, standardError.write] {
-                        try? changeOwner(of: descriptor, user: credentials.user, group: credentials.group)
-                    }
-                }
+                giveOutput(output, to: plan.credentials)
             }
             let forked = try spawn.start()
             do throws(SystemError) {
@@ -85,6 +81,12 @@ extension KeeperLoop {
         } catch {
             throw SpawnError(stage: .prepare, code: ErrorCode.tryAgain)
         }
+    }
+
+    /// So that a program may open /dev/stdout by its name. Both ends of a pipe have one owner.
+    func giveOutput(_ output: [Descriptor], to credentials: SpawnPlan.Credentials?) {
+        guard let credentials else { return }
+        for descriptor in output { try? changeOwner(of: descriptor, user: credentials.user, group: credentials.group) }
     }
 
     func childStatusChanged(_ id: UInt64) {

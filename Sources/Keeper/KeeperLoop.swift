@@ -27,6 +27,7 @@ final class KeeperLoop {
         case childStatus(UInt64)
         case childExit(UInt64)
         case orphanExit(Int32)
+        case spareExit
     }
 
     let configuration: KeeperConfiguration
@@ -59,7 +60,11 @@ final class KeeperLoop {
     var children: [UInt64: ChildResources] = [:]
     var orphans: [Int32: OrphanResources] = [:]
     var held: [String: Descriptor] = [:]
-    /// The processes in `roles`, `children` and `orphans` that are not reaped, and those that were here before us.
+    /// What the next child becomes, if it is there.
+    var spare: Spare?
+    /// When it is to be forked.
+    var spareDue = Int64.max
+    /// The processes in `roles`, `children`, `orphans` and `spare` that are not reaped, and those that were here before us.
     var knownProcesses: Set<Int32> = []
     var mustFindOrphans = false
     /// The last look for orphans may have left some out.
@@ -95,7 +100,7 @@ final class KeeperLoop {
         while true {
             flushLinks()
             if let exitCode { return exitCode }
-            let ready = try poll.wait(until: core.nextDeadline)
+            let ready = try poll.wait(until: min(core.nextDeadline, spareDue))
             for event in ready where isSignals(event) { handle(event) }
             for event in ready where !isSignals(event) { handle(event) }
             if mustFindOrphans {
@@ -103,6 +108,7 @@ final class KeeperLoop {
                 handleEvents()
             }
             if core.nextDeadline <= monotonicNanoseconds() { tell(.timePassed) }
+            forkSpareIfDue()
         }
     }
 
@@ -159,6 +165,7 @@ final class KeeperLoop {
         case .childStatus(let id): childStatusChanged(id)
         case .childExit(let id): childExited(id)
         case .orphanExit(let pid): orphanExited(pid)
+        case .spareExit: spareExited()
         }
     }
 
@@ -169,6 +176,7 @@ final class KeeperLoop {
         case .closeLink(let role): closeLink(role)
         case .send(let role, let notice, let keys): links[role]?.queue.append(Outgoing(notice: notice, keys: keys))
         case .spawn(let plan): spawn(plan)
+        case .wantSpare: wantSpare()
         case .signal(let id, let number, let group): signalChild(id, number, group: group)
         case .checkGroup(let id): events.append(.groupChecked(id, empty: isGroupEmpty(id)))
         case .forget(let id): forget(id)

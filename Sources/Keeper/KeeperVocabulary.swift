@@ -66,6 +66,8 @@ enum KeeperAction: Equatable {
 
     /// Start a child; answered by `childForked` or `childFailed`, then by what becomes of it.
     case spawn(SpawnPlan)
+    /// A start will soon have to be fast.
+    case wantSpare
     /// Send a signal to a child or its group, if it is still there.
     case signal(UInt64, number: Int32, group: Bool)
     /// See whether anything is left of a child's group; answered by `groupChecked`.

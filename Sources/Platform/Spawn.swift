@@ -129,58 +129,28 @@ package struct Spawn: Sendable {
     /// Forks, without waiting for the exec. Throws at stage `prepare` (EINVAL for a string with a NUL byte in it) or
     /// `fork`; nothing is left then.
     package func start() throws(SpawnError) -> Forked {
-        var text = CStringTable()
-        let candidateList = text.addList(candidates)
-        let argumentList = text.addList(arguments)
-        let environmentList = text.addList(environment)
-        let directoryList = directory.map { [$0] }.map { text.addList($0) }
-        guard !text.hasEmbeddedNUL, !candidates.isEmpty else { throw SpawnError(stage: .prepare, code: EINVAL) }
+        guard isExpressible else { throw SpawnError(stage: .prepare, code: EINVAL) }
+        return try withUnsafeTemporaryAllocation(byteCount: planSize, alignment: PlanWriter.alignment) {
+            memory throws(SpawnError) in
+            guard var plan = plan(in: memory) else { throw SpawnError(stage: .prepare, code: EINVAL) }
+            return try fork(&plan, orders: nil)
+        }
+    }
 
+    /// Forks with a plan, whose status pipe is made here.
+    func fork(
+        _ plan: inout supd_spawn_plan, orders: UnsafeMutablePointer<supd_spawn_orders>?
+    ) throws(SpawnError) -> Forked {
         let statusPipe: (read: Descriptor, write: Descriptor)
         do throws(SystemError) {
             statusPipe = try makePipe(nonblockingRead: true)
         } catch {
             throw SpawnError(stage: .prepare, code: error.code)
         }
-        let numbers = descriptors.map { $0?.raw ?? -1 }
-        let rawLimits = limits.map { supd_spawn_limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }
-        let groups = credentials?.supplementary ?? []
+        plan.status = statusPipe.write.raw
         var result = supd_spawn_result(pid: -1, pidfd: -1)
         do throws(SystemError) {
-            try systemCall("clone3") {
-                text.withPointers { pointers in
-                    numbers.withUnsafeBufferPointer { numbers in
-                        rawLimits.withUnsafeBufferPointer { rawLimits in
-                            groups.withUnsafeBufferPointer { groups in
-                                var plan = supd_spawn_plan()
-                                plan.candidates = UnsafeRawPointer(pointers + candidateList)
-                                    .assumingMemoryBound(to: UnsafePointer<CChar>?.self)
-                                plan.arguments = UnsafePointer(pointers + argumentList)
-                                plan.environment = UnsafePointer(pointers + environmentList)
-                                plan.directory = directoryList.flatMap { UnsafePointer(pointers[$0]) }
-                                plan.descriptors = numbers.baseAddress
-                                plan.descriptor_count = numbers.count
-                                plan.status = statusPipe.write.raw
-                                plan.limits = rawLimits.baseAddress
-                                plan.limit_count = rawLimits.count
-                                plan.mask = umask.map { Int32($0 & 0o777) } ?? -1
-                                if let credentials {
-                                    plan.sets_credentials = 1
-                                    plan.user = credentials.user
-                                    plan.group = credentials.group
-                                    plan.groups = groups.baseAddress
-                                    plan.group_count = groups.count
-                                }
-                                plan.no_new_privileges = deniesNewPrivileges ? 1 : 0
-                                plan.dies_with_parent = diesWithParent ? 1 : 0
-                                plan.resets_oom_score = resetsOOMScore ? 1 : 0
-                                plan.without_new_calls = avoidsNewCalls ? 1 : 0
-                                return supd_spawn(&plan, &result)
-                            }
-                        }
-                    }
-                }
-            }
+            try systemCall("clone3") { supd_spawn(&plan, orders, &result) }
         } catch {
             throw SpawnError(stage: .fork, code: error.code)
         }
@@ -210,47 +180,6 @@ package struct Spawn: Sendable {
             return .failed(SpawnError(stage: stage, code: failure.code, limit: stage == .limit ? failure.limit : nil))
         } catch {
             return error.code == EAGAIN ? .pending : .executed
-        }
-    }
-}
-
-/// Lists of C strings in one piece of memory, since a child between fork and exec cannot allocate any.
-private struct CStringTable {
-    private var bytes: [CChar] = []
-    /// Where each string begins in `bytes`; nil ends a list.
-    private var offsets: [Int?] = []
-    private(set) var hasEmbeddedNUL = false
-
-    /// Adds strings and the NULL that ends their list; answers the index of the first.
-    mutating func addList(_ strings: [String]) -> Int {
-        let first = offsets.count
-        for string in strings {
-            offsets.append(bytes.count)
-            for byte in string.utf8 {
-                if byte == 0 { hasEmbeddedNUL = true }
-                bytes.append(CChar(bitPattern: byte))
-            }
-            bytes.append(0)
-        }
-        offsets.append(nil)
-        return first
-    }
-
-    /// Runs `body` with a pointer for each string, in the order of adding, and NULL after each list.
-    mutating func withPointers<Result>(_ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result) -> Result
-    {
-        let offsets = offsets
-        return bytes.withUnsafeMutableBufferPointer { bytes in
-            withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<CChar>?.self, capacity: offsets.count + 1) {
-                pointers in
-                for (index, offset) in offsets.enumerated() {
-                    pointers.initializeElement(at: index, to: offset.flatMap { bytes.baseAddress?.advanced(by: $0) })
-                }
-                pointers.initializeElement(at: offsets.count, to: nil)
-                // Never nil: its capacity is at least one.
-                guard let base = pointers.baseAddress else { return body(UnsafeMutablePointer.allocate(capacity: 1)) }
-                return body(base)
-            }
         }
     }
 }

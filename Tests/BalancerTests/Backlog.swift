@@ -21,7 +21,7 @@ extension Backend {
     /// A connect that is begun and not waited for: two fill a backlog of 0, and the next one's handshake gets no answer.
     func fill() throws -> Descriptor {
         let raw = try systemCall("socket") {
-            socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+            socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

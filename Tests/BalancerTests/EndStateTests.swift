@@ -272,8 +272,7 @@ struct EndStateTests {
         var options = supd_listener_options(keep_alive: 40, user_timeout: 9000, defer_accept: 0, backlog: 10)
         #expect(supd_set_listener_options(front.raw, &options) == 0)
         let client = try Peer.connect(port: port)
-        let raw = try systemCall("accept") { accept(front.raw, nil, nil) }
-        let accepted = Descriptor(owning: raw)
+        let accepted = try acceptConnection(from: front)
         for (level, name, expected) in [
             (SOL_SOCKET, SO_KEEPALIVE, 1), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 40),
             (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10), (Int32(IPPROTO_TCP), 18, 9000),

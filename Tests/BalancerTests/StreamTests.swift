@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 import Links
 import Platform
@@ -202,7 +203,7 @@ struct StreamTests {
         let client = try Peer.connect(port: port)
         var entry = pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0)
         #expect(poll(&entry, 1, 30_000) == 1)
-        let accepted = Peer(accept(listener.raw, nil, nil))
+        let accepted = Peer(supd_accept(listener.raw))
         var value: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         #expect(getsockopt(accepted.raw, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &length) == 0)

@@ -51,9 +51,7 @@ final class RealKeeper {
                 if program.ended() { throw TestFailure("the keeper has ended; it said: \(program.output)") }
                 return try isReadable(listener, within: 0.1) ? true : nil
             }
-            let number = try systemCall("accept") { accept(listener.raw, nil, nil) }
-            _ = fcntl(number, F_SETFD, FD_CLOEXEC)
-            waiting.append(try FakeRole(PacketSocket(Descriptor(owning: number))))
+            waiting.append(try FakeRole(PacketSocket(acceptConnection(from: listener))))
         }
     }
 

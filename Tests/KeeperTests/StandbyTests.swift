@@ -23,7 +23,7 @@ private func told(_ notice: KeeperNotice) -> KeeperAction { .send(.supervisor, n
         world.handle(.childForked(1, pid: 51))
         world.handle(.childExecuted(1))
         let answer = world.ask(.standby(for: 1, port: 20000, heir(2)))
-        #expect(answer == [])
+        #expect(answer == [.wantSpare])
         return world
     }
 
@@ -139,5 +139,86 @@ private func told(_ notice: KeeperNotice) -> KeeperAction { .send(.supervisor, n
             }
             #expect(try readLine(output) == "heir")
         }
+    }
+}
+
+@Suite("A real keeper: the process that is forked in advance") struct SpareTests {
+    /// Waits for the keeper's spare process, and answers its pid.
+    private func spare(of keeper: RealKeeper, other than: Int32 = 0) throws -> Int32 {
+        try eventually("a spare process") {
+            try ProcessTable.all().first {
+                $0.parent == keeper.program.pid && $0.name == "supd: spare" && $0.pid != than
+            }?.pid
+        }
+    }
+
+    /// A keeper with child 1, which 2 is to follow.
+    private func keeperWithOrder(
+        _ options: [String] = []
+    ) throws -> (keeper: RealKeeper, supervisor: FakeRole, reservation: Descriptor) {
+        let keeper = try RealKeeper(options)
+        let (supervisor, _) = try keeper.supervisor()
+        _ = try supervisor.start(shell(1, "exec sleep 1000"))
+        let (port, reservation) = try freePort()
+        try supervisor.send(.standby(for: 1, port: port, shell(2, "echo heir; exec sleep 1000")))
+        return (keeper, supervisor, reservation)
+    }
+
+    private func killed(_ supervisor: FakeRole) throws -> (pid: Int32, line: String) {
+        try supervisor.send(.signal(id: 1, number: SIGKILL, group: true))
+        let (pid, output) = try supervisor.next { message in
+            if case .spawned(2, let pid) = message.notice { (pid, message.descriptors) } else { nil }
+        }
+        return (pid, try readLine(try #require(output.first)))
+    }
+
+    @Test("becomes the heir, and another one takes its place", arguments: [[], ["old"]])
+    func becomesHeir(options: [String]) throws {
+        let (keeper, supervisor, reservation) = try keeperWithOrder(options)
+        defer { withExtendedLifetime(reservation) {} }
+        let pid = try spare(of: keeper)
+        let heir = try killed(supervisor)
+        #expect(heir.pid == pid)
+        #expect(heir.line == "heir")
+        #expect(try spare(of: keeper, other: pid) != pid)
+    }
+
+    @Test("when it was killed it is reaped, and a child is forked as ever")
+    func killedBefore() throws {
+        let (keeper, supervisor, reservation) = try keeperWithOrder()
+        defer { withExtendedLifetime(reservation) {} }
+        let pid = try spare(of: keeper)
+        let before = try keeper.openDescriptors().count
+        kill(pid, SIGKILL)
+        try eventually("the spare process to be reaped") {
+            try ProcessTable.all().contains { $0.pid == pid && $0.parent == keeper.program.pid } ? nil : true
+        }
+        // Two pipes, its status, its pidfd.
+        #expect(try keeper.openDescriptors().count == before - 4)
+        let heir = try killed(supervisor)
+        #expect(heir.pid != pid)
+        #expect(heir.line == "heir")
+    }
+
+    @Test("dies with the keeper")
+    func diesWithKeeper() throws {
+        let (keeper, _, reservation) = try keeperWithOrder()
+        defer { withExtendedLifetime(reservation) {} }
+        let process = try ProcessDescriptor(pid: try spare(of: keeper))
+        keeper.program.send(SIGKILL)
+        try waitUntilReadable(process.descriptor, "the end of the spare process")
+    }
+
+    @Test("a start that fails in it is told like any other", arguments: [[], ["old"]])
+    func failure(options: [String]) throws {
+        let (keeper, supervisor, reservation) = try keeperWithOrder(options)
+        defer { withExtendedLifetime(reservation) {} }
+        _ = try spare(of: keeper)
+        var plan = shell(3, "true")
+        plan.directory = "/nowhere"
+        try supervisor.send(.spawn(plan))
+        let notice = try supervisor.next().notice
+        #expect(notice == .spawnFailed(id: 3, failure: SpawnFailure(stage: .directory, code: ENOENT)))
+        #expect(try !ProcessTable.all().contains { $0.parent == keeper.program.pid && $0.hasEnded })
     }
 }

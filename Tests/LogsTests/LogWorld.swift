@@ -13,11 +13,7 @@ final class ServicePipe {
     private(set) var sent: [UInt8] = []
 
     init() throws {
-        var ends: [Int32] = [-1, -1]
-        try systemCall("pipe") { pipe(&ends) }
-        reader = Descriptor(owning: ends[0])
-        writer = Descriptor(owning: ends[1])
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        (reader, writer) = try makePipe()
     }
 
     /// A pipe with the same bytes waiting.

@@ -72,8 +72,7 @@ import Testing
         let port: UInt16
         (port, listener) = try testListener()
         var client: LoopbackConnection? = try LoopbackConnection(port: port)
-        let raw = try #require(listener).raw
-        var accepted: Descriptor? = Descriptor(owning: try systemCall("accept") { accept(raw, nil, nil) })
+        var accepted: Descriptor? = try acceptConnection(from: #require(listener))
         // The server closes first: the port is in TIME_WAIT, not the client's.
         accepted = nil
         listener = nil
@@ -108,7 +107,7 @@ import Testing
         let (port, listener) = try testListener()
         let connection = try LoopbackConnection(port: port)
         #expect(try eventually("connected") { try connection.progress() == .pending ? nil : true })
-        let server = Descriptor(owning: try systemCall("accept") { accept(listener.raw, nil, nil) })
+        let server = try acceptConnection(from: listener)
         #expect(try connection.receive() == .nothing)
         try connection.send(Array("ping".utf8))
         var buffer = [UInt8](repeating: 0, count: 16)

@@ -55,8 +55,8 @@ import Testing
     func notify(isAbstract: Bool) throws {
         let directory = try TemporaryDirectory()
         let name = isAbstract ? "@supd-test-\(getpid())-\(directory.path)" : directory.file("socket")
-        let server = Descriptor(
-            owning: try systemCall("socket") { Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0) })
+        let type = Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue)
+        let server = Descriptor(owning: try systemCall("socket") { Glibc.socket(AF_UNIX, type, 0) })
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         var bytes = Array(name.utf8)

@@ -84,9 +84,8 @@ private final class CannedServer: Sendable {
         let listener = listener
         DispatchQueue(label: "canned server").async { [weak self] in
             while true {
-                let raw = accept(listener.raw, nil, nil)
-                guard raw >= 0 else { return }
-                let connection = Descriptor(owning: raw)
+                guard let connection = try? acceptConnection(from: listener) else { return }
+                let raw = connection.raw
                 var buffer = [UInt8](repeating: 0, count: 4096)
                 let count = max(0, read(raw, &buffer, buffer.count))
                 self?.heads.withLock { $0.append(String(decoding: buffer[..<count], as: UTF8.self)) }

@@ -20,15 +20,13 @@ package final class Program: Sendable {
 
     /// Starts a program with stdout and stderr in one pipe and stdin from /dev/null.
     package init(_ path: String, _ arguments: [String] = [], environment: [String: String]? = nil) throws {
-        var pipe: [Int32] = [0, 0]
-        try systemCall("pipe") { Glibc.pipe(&pipe) }
-        for end in pipe { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        let pipe = try makePipe()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, pipe[1], 1)
-        posix_spawn_file_actions_adddup2(&actions, pipe[1], 2)
+        posix_spawn_file_actions_adddup2(&actions, pipe.write.raw, 1)
+        posix_spawn_file_actions_adddup2(&actions, pipe.write.raw, 2)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -42,13 +40,9 @@ package final class Program: Sendable {
         defer { (argv + envp).forEach { free($0) } }
         var child: pid_t = 0
         let code = posix_spawn(&child, path, &actions, &attributes, &argv, &envp)
-        close(pipe[1])
-        guard code == 0 else {
-            close(pipe[0])
-            throw SystemError(call: "posix_spawn", code: code, subject: path)
-        }
+        guard code == 0 else { throw SystemError(call: "posix_spawn", code: code, subject: path) }
         pid = child
-        let source = Descriptor(owning: pipe[0])
+        let source = pipe.read
         startThread { [collected] in collected.collect(source) }
     }
 

@@ -21,12 +21,7 @@ package final class TestChild: @unchecked Sendable {
     private static func spawn(
         _ arguments: [String], _ environment: [String], _ descriptors: [Descriptor]
     ) throws -> (Int32, Descriptor) {
-        var ends: [Int32] = [0, 0]
-        try systemCall("pipe") { pipe(&ends) }
-        let output = Descriptor(owning: ends[0])
-        let input = Descriptor(owning: ends[1])
-        try systemCall("fcntl") { fcntl(output.raw, F_SETFD, FD_CLOEXEC) }
-        try systemCall("fcntl") { fcntl(input.raw, F_SETFD, FD_CLOEXEC) }
+        let (output, input) = try makePipe()
 
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

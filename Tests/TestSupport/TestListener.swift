@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 package import Platform
 
@@ -47,6 +48,21 @@ package func testListener(
     }
     if listens { try systemCall("listen") { listen(socket.raw, backlog) } }
     return (bound, socket)
+}
+
+/// Waits for a connection and accepts it: a blocking socket, and close-on-exec from the first moment, since other tests
+/// start programs at the same time.
+package func acceptConnection(from listener: Descriptor, within seconds: Double = 30) throws -> Descriptor {
+    try eventually("a connection", within: seconds) {
+        var entry = pollfd(fd: listener.raw, events: Int16(POLLIN), revents: 0)
+        let ready = try systemCall("poll") { poll(&entry, 1, 100) }
+        let raw = ready > 0 ? supd_accept(listener.raw) : -1
+        // Whoever has come may have left again.
+        guard raw >= 0 else { return nil }
+        let connection = Descriptor(owning: raw)
+        try systemCall("fcntl") { fcntl(raw, F_SETFL, 0) }
+        return connection
+    }
 }
 
 /// The inode of an open socket, as /proc/PID/fd shows it, by fstat(2).

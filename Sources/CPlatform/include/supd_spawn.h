@@ -78,7 +78,22 @@ struct supd_spawn_result {
     int pidfd;
 };
 
-/// Forks without waiting for anything. Returns 0, or -1 with the errno of clone3(2) or clone(2).
-int supd_spawn(const struct supd_spawn_plan *plan, struct supd_spawn_result *result);
+/// What a child that was forked in advance waits for. It lies in memory that parent and child share (MAP_SHARED), at the
+/// same address in both, and so does all that its plan points to.
+struct supd_spawn_orders {
+    /// 0: it waits; 1: it goes. A futex(2).
+    uint32_t goes;
+    struct supd_spawn_plan plan;
+    /// The whole of the shared memory, which begins here: the child touches its pages before it waits.
+    size_t size;
+};
+
+/// Forks without waiting for anything. Returns 0, or -1 with the errno of clone3(2) or clone(2). With `orders` the child
+/// takes only session, descriptors, signals and OOM score from `plan`, then waits, and takes the rest from there.
+int supd_spawn(
+    const struct supd_spawn_plan *plan, struct supd_spawn_orders *orders, struct supd_spawn_result *result);
+
+/// Lets the child go that waits for these orders; its plan is complete.
+void supd_spawn_go(struct supd_spawn_orders *orders);
 
 #endif
