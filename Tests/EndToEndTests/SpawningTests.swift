@@ -67,15 +67,14 @@ struct SpawningTests {
         for (name, text) in [
             ("script-without-interpreter", "#!/nonexistent/interpreter\n"), ("text", "script-less\n"),
         ] {
-            chmod(try directory.write(name, text), 0o755)
+            _ = try directory.writeProgram(name, text)
         }
         // An ELF header of a machine that nobody has.
         var header = [UInt8](repeating: 0, count: 64)
         header.replaceSubrange(0..<7, with: [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
         header[16] = 2
         header[18] = 0x08
-        try Data(header).write(to: URL(fileURLWithPath: directory.file("other-machine")))
-        chmod(directory.file("other-machine"), 0o755)
+        _ = try directory.writeProgram("other-machine", header)
         let daemon = try Daemon(
             "{ services: { x: { \(failure.service) }, good: { command: ['/bin/sleep', '1000'] } } }", in: directory,
             waitUntilUp: false)

@@ -99,19 +99,16 @@ private let isRoot = geteuid() == 0
     func candidates() throws {
         let directory = try TemporaryDirectory()
         let denied = try directory.write("denied", "#!/bin/sh\n")
-        let script = try directory.write("script", "#!/bin/sh\necho \"$0\"\n")
-        chmod(script, 0o755)
+        let script = try directory.writeProgram("script", "#!/bin/sh\necho \"$0\"\n")
         func outcome(_ candidates: [String]) throws -> Spawn.Outcome {
             try Self.run(Spawn(candidates: candidates, arguments: ["x"], environment: [])).outcome
         }
         #expect(try outcome(["/nowhere/a", "\(denied)/b", denied, script]) == .executed)
         #expect(try outcome(["/nowhere/a"]) == .failed(SpawnError(stage: .execute, code: ENOENT)))
         #expect(try outcome([denied, "/nowhere/a"]) == .failed(SpawnError(stage: .execute, code: EACCES)))
-        let bare = try directory.write("bare", "no program\n")
-        chmod(bare, 0o755)
+        let bare = try directory.writeProgram("bare", "no program\n")
         #expect(try outcome([bare, script]) == .failed(SpawnError(stage: .execute, code: ENOEXEC)))
-        let orphaned = try directory.write("orphaned", "#!/nowhere/sh\n")
-        chmod(orphaned, 0o755)
+        let orphaned = try directory.writeProgram("orphaned", "#!/nowhere/sh\n")
         #expect(try outcome([orphaned]) == .failed(SpawnError(stage: .execute, code: ENOENT)))
     }
 

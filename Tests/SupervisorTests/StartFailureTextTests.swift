@@ -32,8 +32,7 @@ import Testing
     }
 
     private func file(_ name: String, _ bytes: [UInt8], mode: Int = 0o755) throws -> String {
-        let path = directory.file(name)
-        try Data(bytes).write(to: URL(filePath: path))
+        let path = try directory.writeProgram(name, bytes)
         try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
         return path
     }

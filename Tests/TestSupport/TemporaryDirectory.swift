@@ -23,6 +23,24 @@ package final class TemporaryDirectory: Sendable {
         try Data(text.utf8).write(to: URL(filePath: file(name)))
         return file(name)
     }
+
+    /// Writes a file that can be executed, and returns its path.
+    package func writeProgram(_ name: String, _ bytes: some Sequence<UInt8>) throws -> String {
+        let path = file(name)
+        try Data(bytes).write(to: URL(filePath: path))
+        guard chmod(path, 0o755) == 0 else { throw TestFailure("chmod: errno \(errno)") }
+        // What is open for writing cannot be executed, and for a moment it is in every program that another test has just
+        // forked. The kernel grants a lease for reading when nobody has it open for writing any more.
+        let setLease: Int32 = 1024  // F_SETLEASE
+        let raw = open(path, O_RDONLY | O_CLOEXEC)
+        defer { close(raw) }
+        try eventually("nobody to write \(path)") { fcntl(raw, setLease, F_RDLCK) == 0 ? true : nil }
+        _ = fcntl(raw, setLease, F_UNLCK)
+        return path
+    }
+
+    /// Writes a script that can be executed, and returns its path.
+    package func writeProgram(_ name: String, _ text: String) throws -> String { try writeProgram(name, text.utf8) }
 }
 
 /// A test's own failure, with a sentence.
