@@ -222,12 +222,13 @@ extension LoopCore {
         if head.pointee.isAgain { forgetAgain(connection) }
         release(connection.flow(from: .client))
         release(connection.flow(from: .endpoint))
+        // Before the client can see the end, and come again.
+        if head.pointee.isInLedger { leaveLedger(connection) }
+        if head.pointee.isQueued { releaseQueuePlace(connection) }
         closeSocket(connection.side(.client), reset: reset)
         closeSocket(connection.side(.endpoint), reset: reset)
         leaveEndpoint(connection, end)
         if head.pointee.details > 0 { finishDetails(connection, end) }
-        if head.pointee.isInLedger { leaveLedger(connection) }
-        if head.pointee.isQueued { releaseQueuePlace(connection) }
         pools[head.pointee.pool].pointee.current -= 1
         // The counters may be gone once nothing is counted there any more.
         releaseFrontPlace(head.pointee.front)

@@ -102,14 +102,13 @@ extension LoopCore {
         insertSilent(connection, isHalfClosed: isHalfClosed)
     }
 
-    /// What the kernel has not delivered yet, of directions that have not ended.
+    /// What the kernel has not delivered yet, also of a direction that has ended: its last bytes may be many.
     private func owedBytes(_ connection: ConnectionReference) -> UInt32 {
         owedBytes(connection, to: .client) &+ owedBytes(connection, to: .endpoint)
     }
 
     private func owedBytes(_ connection: ConnectionReference, to side: SideIndex) -> UInt32 {
-        guard !connection.flow(from: side.other).pointee.flags.contains(.passed) else { return 0 }
-        return UInt32(max(0, supd_unsent_bytes(connection.side(side).pointee.socket)))
+        UInt32(max(0, supd_unsent_bytes(connection.side(side).pointee.socket)))
     }
 
     private mutating func endSilent(_ connection: ConnectionReference) {

@@ -20,6 +20,10 @@ package func changeOwner(of descriptor: Descriptor, user: UInt32, group: UInt32)
     try systemCall("fchown") { fchown(descriptor.raw, user, group) }
 }
 
+/// Closes what a parent has left open above 2: a listener among it would keep its port for as long as this process lives.
+/// To be called before this process opens anything itself.
+package func closeInheritedDescriptors() { supd_close_from(3) }
+
 /// Opens /dev/null as 0, 1 and 2 where the parent left them closed, so that nothing else is ever taken for them.
 package func openStandardDescriptors() {
     for number in Int32(0)...2 where fcntl(number, F_GETFD) == -1 {

@@ -24,7 +24,7 @@ struct BalancerClient {
     /// Endpoints that took no new connections in the last table, and of which no end was told.
     var draining: Set<UInt64> = []
     /// Who waits for counters, by query.
-    var waitingForCounters: [UInt64: @Sendable (BalancerCounters?) -> Void] = [:]
+    var waitingForCounters: [UInt64: CounterQuery] = [:]
     /// The last query's number.
     var lastQuery: UInt64 = 0
 
@@ -39,4 +39,12 @@ struct BalancerClient {
         draining = Set(pools.flatMap(\.endpoints).filter { $0.state != .active }.map(\.id))
         return RoutingTable(revision: revision, loops: loops, pools: pools)
     }
+}
+
+/// Somebody who wants to know the balancer's counters.
+struct CounterQuery {
+    /// Whether the next balancer may answer if this one ends, or none is there yet.
+    var isPatient: Bool
+    /// Is given the counters, or nil.
+    var completion: @Sendable (BalancerCounters?) -> Void
 }

@@ -36,7 +36,7 @@ extension SupervisorRole {
         balancer.link = nil
         balancer.pid = nil
         balancer.isReady = false
-        answerCounters(nil)
+        giveUpCounters()
         let drained = balancer.draining
         balancer.draining = []
         for endpoint in drained { take(.drained(Generation(endpoint))) }
@@ -76,11 +76,13 @@ extension SupervisorRole {
             }
             balancer.isReady = true
             sendRoutes()
+            for query in balancer.waitingForCounters.keys.sorted() { balancer.link?.send(.queryCounters(query: query)) }
         case .applied(let revision): balancer.applied = max(balancer.applied, revision)
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)
             take(.drained(Generation(endpoint)))
-        case .counters(let query, let counters): balancer.waitingForCounters.removeValue(forKey: query)?(counters)
+        case .counters(let query, let counters):
+            balancer.waitingForCounters.removeValue(forKey: query)?.completion(counters)
         case .log(let level, let text):
             log.write(level <= 3 ? .error : level <= 4 ? .warning : .info, "balancer: \(text)")
         }
@@ -95,23 +97,23 @@ extension SupervisorRole {
         balancer.link?.send(.table(table))
     }
 
-    /// Asks for the counters; nil if there is no balancer, or no answer within 300 ms.
-    func queryCounters(_ completion: @escaping @Sendable (BalancerCounters?) -> Void) {
-        guard balancer.isReady, let link = balancer.link, balancer.waitingForCounters.count < 1000 else {
-            return completion(nil)
-        }
+    /// Asks for the counters; nil if there is no balancer, or no answer within 300 ms. `isPatient`: who asks for nothing else
+    /// waits five seconds, also for a balancer that has just been started.
+    func queryCounters(isPatient: Bool = false, _ completion: @escaping @Sendable (BalancerCounters?) -> Void) {
+        guard balancer.isReady || isPatient, balancer.waitingForCounters.count < 1000 else { return completion(nil) }
         balancer.lastQuery += 1
         let query = balancer.lastQuery
-        balancer.waitingForCounters[query] = completion
-        link.send(.queryCounters(query: query))
-        queue.asyncAfter(deadline: .now() + .milliseconds(300)) { [weak self] in
-            self?.assumeIsolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?(nil) }
+        balancer.waitingForCounters[query] = CounterQuery(isPatient: isPatient, completion: completion)
+        if balancer.isReady { balancer.link?.send(.queryCounters(query: query)) }
+        queue.asyncAfter(deadline: .now() + (isPatient ? .seconds(5) : .milliseconds(300))) { [weak self] in
+            self?.assumeIsolated { $0.balancer.waitingForCounters.removeValue(forKey: query)?.completion(nil) }
         }
     }
 
-    private func answerCounters(_ counters: BalancerCounters?) {
-        let waiting = balancer.waitingForCounters
-        balancer.waitingForCounters = [:]
-        for completion in waiting.values { completion(counters) }
+    private func giveUpCounters() {
+        for (query, waiting) in balancer.waitingForCounters where !waiting.isPatient {
+            balancer.waitingForCounters[query] = nil
+            waiting.completion(nil)
+        }
     }
 }

@@ -17,7 +17,7 @@ extension SupervisorRole {
             return responder.finish(json: BalancerReport(services: [], acceptPauses: 0))
         }
         let number = statusRequests.begin(responder)
-        queryCounters { [weak self] counters in
+        queryCounters(isPatient: true) { [weak self] counters in
             self?.assumeIsolated { role in
                 guard let responder = role.statusRequests.end(number), let application = role.application else {
                     return

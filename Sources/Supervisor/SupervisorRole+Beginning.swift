@@ -45,9 +45,13 @@ extension SupervisorRole {
         init(_ line: String) { lines = [line] }
     }
 
+    /// So long a first start waits for what a killed keeper's roles have not closed yet.
+    private static let leftoverPatience: Int64 = 3_000_000_000
+
     private func endLeftovers() {
         guard let scope = ProcessScope(scope) else { return }
         let outcome = Leftovers.end(scope: scope, keeper: configuration.keeper)
+        if !outcome.ended.isEmpty { addressesInUseUntil = monotonicNanoseconds() + Self.leftoverPatience }
         for process in outcome.ended { log.write(.warning, "ended \(process), left behind by a supd that was killed") }
         for process in outcome.remaining {
             log.write(.error, "cannot end \(process), left behind by a supd that was killed; end it by hand")
@@ -102,12 +106,30 @@ extension SupervisorRole {
         }
     }
 
+    /// Tries again while an address may still be in use by what was just ended.
+    private func waitingForLeftovers<Value, Failure: Error>(
+        _ code: (Failure) -> Int32, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        while true {
+            do throws(Failure) {
+                return try body()
+            } catch {
+                guard code(error) == ErrorCode.addressInUse, monotonicNanoseconds() < addressesInUseUntil else {
+                    throw error
+                }
+                pause(for: .milliseconds(20))
+            }
+        }
+    }
+
     private func openFronts(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
         var problems: [String] = []
         for service in manifest.services {
             for settings in service.listen {
                 do throws(FrontFailure) {
-                    let front = try Front.open(settings, held: inventory.held, namePrefix: Held.listenerPrefix)
+                    let front = try waitingForLeftovers(\.code) { () throws(FrontFailure) in
+                        try Front.open(settings, held: inventory.held, namePrefix: Held.listenerPrefix)
+                    }
                     for socket in front.sockets where socket.isNew {
                         keeper?.send(.hold(name: Held.listenerPrefix + socket.id), [socket.descriptor])
                     }
@@ -144,7 +166,9 @@ extension SupervisorRole {
             listener = held
         } else {
             do {
-                listener = try listen(on: .unix(configuration.controlSocket), backlog: 128)
+                listener = try waitingForLeftovers(\.code) { () throws(SystemError) in
+                    try listen(on: .unix(configuration.controlSocket), backlog: 128)
+                }
                 try changeMode(of: configuration.controlSocket, to: 0o660)
             } catch {
                 throw BeginningFailure("cannot open the control socket: \(error)")

@@ -63,6 +63,8 @@ actor SupervisorRole {
     var snapshotNumber: UInt64 = 0
     /// The keeper was told to exit: its end is no surprise.
     var isDone = false
+    /// Until then an address that is in use may still be that of a role that was just ended.
+    var addressesInUseUntil: Int64 = 0
 
     init(_ configuration: SupervisorConfiguration, environment: [String: String], executor: QueueExecutor) {
         self.configuration = configuration

@@ -79,6 +79,7 @@ enum Supd {
                 "cannot create the directory \(error.subject): \(error.reason); name others by --runtime-directory, "
                     + "--state-directory and --log-directory", code: 1)
         }
+        closeInheritedDescriptors()
         let lock = takeLock(directories)
         let logLock = takeLogLock(directories)
         keep(path, directories, environment)
@@ -124,6 +125,8 @@ enum Supd {
         var values = environment
         values[configurationVariable] = String(decoding: encoded, as: UTF8.self)
         let scope = ProcessScope(runtimeDirectory: directories.runtime, nonce: "\(pid)-\(began)")
+        // Roles that outlive a killed keeper for a moment are in the next one's way: their listeners, their logs.
+        values[ProcessScope.variable] = ProcessMark(scope: scope, instance: "supd", generation: 0).description
         let configuration = KeeperConfiguration(
             supervisorArguments: [supervisorName], balancerArguments: [balancerName], environment: values,
             scope: scope.description, processID: pid)

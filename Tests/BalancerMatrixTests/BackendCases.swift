@@ -145,8 +145,8 @@ extension BalancerMatrix {
             let servers = [try Server()]
             try Stage.run(Wish(queueTimeout: 1, retries: 1), with: servers) { stage in
                 servers[0].stopListening()
-                let client = try stage.connect()
                 let began = monotonicNanoseconds()
+                let client = try stage.connect()
                 let end = try client.receiveToEnd()
                 let waited = Double(monotonicNanoseconds() - began) / 1e9
                 let expected = Stage.rightly(

@@ -47,6 +47,9 @@ final class Wire: @unchecked Sendable {
         }
     }
 
+    /// The proxy may take a connection and reset it before connect(2) has returned, which then tells of it.
+    private var wasResetInConnect = false
+
     deinit {
         close()
         buffer.deallocate()
@@ -69,7 +72,8 @@ final class Wire: @unchecked Sendable {
     static func connect(_ port: UInt16, _ manner: Manner = Manner()) throws -> Wire {
         let wire = try unconnected(manner)
         let result = supd_connect_loopback(wire.raw, port)
-        guard result == 0 else { throw SystemError(call: "connect", code: -result) }
+        wire.wasResetInConnect = result == -ECONNRESET
+        guard result == 0 || wire.wasResetInConnect else { throw SystemError(call: "connect", code: -result) }
         return wire
     }
 
@@ -132,6 +136,7 @@ final class Wire: @unchecked Sendable {
 
     /// Receives once; `waits`: until there is something. The bytes are good until the next call.
     func receiveOnce(atMost limit: Int = Pattern.window, waits: Bool = true) -> Receipt {
+        if wasResetInConnect { return .end(.reset) }
         while true {
             let count = recv(raw, buffer, min(limit, Pattern.window), waits ? 0 : Int32(MSG_DONTWAIT))
             if count > 0 { return .bytes(UnsafeRawBufferPointer(start: buffer, count: count)) }

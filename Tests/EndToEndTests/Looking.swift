@@ -24,7 +24,7 @@ enum HTTP {
 
     /// GET on 127.0.0.1. Throws unless a whole answer came.
     static func get(port: UInt16, _ path: String) throws -> Answer {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw TestFailure("socket: errno \(errno)") }
         defer { close(descriptor) }
         var limit = timeval(tv_sec: 30, tv_usec: 0)

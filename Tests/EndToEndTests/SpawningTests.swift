@@ -19,7 +19,10 @@ struct SpawningTests {
                 plain: { command: ["/bin/sleep", "1000"] },
             } }
             """)
-        let lines = daemon.logLines("probe").joined(separator: "\n")
+        let lines = try eventually("the lines of the task") {
+            let lines = daemon.logLines("probe").joined(separator: "\n")
+            return ["GREETING=", "API_PORT=", "SERVICE="].allSatisfy(lines.contains) ? lines : nil
+        }
         #expect(lines.contains("GREETING=hello probe/1 $5"))
         #expect(lines.contains("API_ADDRESS=127.0.0.1:29871"))
         #expect(lines.contains("API_PORT=29871"))
@@ -31,8 +34,11 @@ struct SpawningTests {
         for mask in ["SigBlk", "SigIgn"] {
             #expect(status.contains("\(mask):\t0000000000000000"), "\(mask) is clean")
         }
-        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")
-        #expect(Set(open) == ["0", "1", "2"])
+        // While it is being loaded it has its libraries open.
+        try eventually("nothing open but 0, 1 and 2") {
+            let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")
+            return Set(open) == ["0", "1", "2"] ? true : nil
+        }
         let entry = try #require(ProcessTable.entry(of: pid))
         #expect(entry.group == pid && entry.session == pid)
     }

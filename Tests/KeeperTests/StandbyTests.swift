@@ -188,13 +188,18 @@ private func told(_ notice: KeeperNotice) -> KeeperAction { .send(.supervisor, n
         let (keeper, supervisor, reservation) = try keeperWithOrder()
         defer { withExtendedLifetime(reservation) {} }
         let pid = try spare(of: keeper)
+        // An answer comes after all that went before: the fork is done.
+        try supervisor.send(.queryGroup(id: 99))
+        #expect(try supervisor.next().notice == .group(id: 99, empty: true))
         let before = try keeper.openDescriptors().count
         kill(pid, SIGKILL)
         try eventually("the spare process to be reaped") {
             try ProcessTable.all().contains { $0.pid == pid && $0.parent == keeper.program.pid } ? nil : true
         }
         // Two pipes, its status, its pidfd.
-        #expect(try keeper.openDescriptors().count == before - 4)
+        try eventually("its descriptors to be closed") {
+            try keeper.openDescriptors().count == before - 4 ? true : nil
+        }
         let heir = try killed(supervisor)
         #expect(heir.pid != pid)
         #expect(heir.line == "heir")

@@ -1,6 +1,7 @@
 import Foundation
 import Links
 import Platform
+import TestSupport
 import Testing
 
 @Suite("The link codec") struct LinkCodecTests {
@@ -181,7 +182,8 @@ import Testing
             #expect(try left.send(KeeperRequest.pong) == .sent)
         }
         guard case .message(.pong, _) = right.receive(KeeperRequest.self) else { throw Unexpected("no pong") }
-        guard case .closed = right.receive(KeeperRequest.self) else { throw Unexpected("not closed") }
+        // For a moment every program that another test has just forked has a copy of the other end.
+        try eventually("the end") { if case .closed = right.receive(KeeperRequest.self) { true } else { nil } }
         #expect(try right.send(KeeperNotice.ping) == .closed)
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Platform
+import TestSupport
 import Testing
 
 @Suite("A packet socket") struct PacketSocketTests {
@@ -40,7 +41,8 @@ import Testing
             _ = try left.send([1])
         }
         guard case .packet = try right.receive(limit: 9) else { throw Unexpected("no packet") }
-        guard case .closed = try right.receive(limit: 9) else { throw Unexpected("not closed") }
+        // For a moment every program that another test has just forked has a copy of the other end.
+        try eventually("the end") { if case .closed = try right.receive(limit: 9) { true } else { nil } }
         #expect(try right.send([1]) == .closed)
     }
 

@@ -58,7 +58,7 @@ struct VerbTests {
         let result = run("restart", "api", "web/2", "--timeout", "1500ms")
         #expect(result.code == 0)
         #expect(result.errors == "restart: api/1 is starting\n")
-        #expect(result.output.hasPrefix("api web/2: restarted 3 in 0."))
+        #expect(result.output.hasPrefix("api web/2: restarted 3 in "))
         #expect(
             server.requests().first?.hasPrefix(
                 "POST /v1/services/api,web%2F2/restart?wait=true&timeout=1.5 HTTP/1.1\r\n") == true)
@@ -102,8 +102,8 @@ struct VerbTests {
         let result = run("drain", "api/2", "--timeout=30s")
         #expect(result.code == 0)
         #expect(result.errors == "drain: api/2: 3 connections open\n")
-        #expect(result.output.hasPrefix("api/2: drained 1 instance in 0."))
-        #expect(run("undrain", "api/2").output.hasPrefix("api/2: undrained 1 instance in 0."))
+        #expect(result.output.hasPrefix("api/2: drained 1 instance in "))
+        #expect(run("undrain", "api/2").output.hasPrefix("api/2: undrained 1 instance in "))
         #expect(run("drain", "--no-wait", "api").output == "api: drain accepted; no instance of api is left\n")
         let requests = server.requests()
         #expect(requests.first?.hasPrefix("POST /v1/services/api%2F2/drain?wait=true&timeout=30 HTTP/1.1\r\n") == true)

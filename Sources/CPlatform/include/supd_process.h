@@ -15,6 +15,9 @@ struct supd_exit {
     int value;
 };
 
+/// Closes all descriptors from this number on, by close_range(2), else one by one up to the limit.
+void supd_close_from(int first);
+
 /// pidfd_open(2). Returns the descriptor, close-on-exec, or -1 with errno.
 int supd_pidfd_open(pid_t pid);
 
