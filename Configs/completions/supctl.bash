@@ -18,6 +18,8 @@ _supctl() {
     --socket) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --lines | --timeout | -n) return ;;
     esac
+    # A value: bash takes nofile=4096 for three words.
+    if [[ $current == = || $previous == = ]]; then return; fi
     case $verb in
         '') options='--socket --help -h'; words='status start stop restart drain undrain balancer logs signal limit check shutdown version completion help' ;;
         status) options='--json --socket --help -h'; words=$(_supctl_names) ;;
@@ -29,7 +31,7 @@ _supctl() {
         balancer) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
         logs) options='--follow -f --sessions --lines -n --socket --help -h'; words=$(_supctl_names) ;;
         signal) options='--socket --help -h'; if ((operands == 0)); then words='HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH'; else words=$(_supctl_names); fi ;;
-        limit) options='--socket --help -h'; words=$(_supctl_names) ;;
+        limit) options='--socket --help -h'; words=$(_supctl_names); if ((operands > 0)); then words+=' as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= rtprio= rttime= sigpending= stack='; fi ;;
         check) options='--socket --help -h'; files=1 ;;
         shutdown) options='--no-wait --timeout --socket --help -h'; : ;;
         version) options='--socket --help -h'; : ;;
@@ -42,6 +44,7 @@ _supctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
     else
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+        if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi
     fi
 }
 

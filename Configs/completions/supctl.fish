@@ -54,7 +54,7 @@ complete -c supctl -n '__fish_seen_subcommand_from logs' -l sessions -d 'what th
 complete -c supctl -n '__fish_seen_subcommand_from logs' -l lines -s n -x -d 'only the last N lines (all; with -f: 10)'
 complete -c supctl -n '__fish_seen_subcommand_from logs' -a '(__supctl_names)'
 complete -c supctl -n '__fish_seen_subcommand_from signal' -a 'HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH (__supctl_names)'
-complete -c supctl -n '__fish_seen_subcommand_from limit' -a '(__supctl_names)'
+complete -c supctl -n '__fish_seen_subcommand_from limit' -a '(__supctl_names) as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= rtprio= rttime= sigpending= stack='
 complete -c supctl -n '__fish_seen_subcommand_from check' -F
 complete -c supctl -n '__fish_seen_subcommand_from shutdown' -l no-wait -d 'return as soon as supd has taken it on'
 complete -c supctl -n '__fish_seen_subcommand_from shutdown' -l timeout -x -d 'wait no longer than this (30s, 5m); supd goes on with it'

@@ -11,6 +11,8 @@ func bashCompletion(_ verbs: [Verb]) -> String {
             case .names: "words=$(_supctl_names)"
             case .signalAndNames:
                 "if ((operands == 0)); then words='\(usualSignals.joined(separator: " "))'; else words=$(_supctl_names); fi"
+            case .namesAndLimits:
+                "words=$(_supctl_names); if ((operands > 0)); then words+=' \(limitWords.joined(separator: " "))'; fi"
             case .file: "files=1"
             case .shell: "words='\(Shell.allCases.map(\.rawValue).joined(separator: " "))'"
             case .verb: "words='\(verbs.map(\.name).joined(separator: " "))'"
@@ -38,6 +40,8 @@ func bashCompletion(_ verbs: [Verb]) -> String {
             --socket) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
             \(withValue.subtracting(["--socket"]).sorted().joined(separator: " | "))) return ;;
             esac
+            # A value: bash takes nofile=4096 for three words.
+            if [[ $current == = || $previous == = ]]; then return; fi
             case $verb in
                 '') options='\(common)'; words='\(verbs.map(\.name).joined(separator: " "))' ;;
         \(cases)\
@@ -48,6 +52,7 @@ func bashCompletion(_ verbs: [Verb]) -> String {
                 mapfile -t COMPREPLY < <(compgen -f -- "$current")
             else
                 mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+                if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi
             fi
         }
 

@@ -1,3 +1,5 @@
+import Manifest
+
 let completionVerb = Verb(
     name: "completion", synopsis: "bash|zsh|fish", summary: "print a completion script for a shell",
     details: """
@@ -30,6 +32,9 @@ enum Shell: String, CaseIterable, Sendable {
 
 /// Signals worth completing.
 let usualSignals = ["HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "KILL", "STOP", "CONT", "WINCH"]
+
+/// What begins a change of a limit, by the names of the manifest: `nofile=`.
+let limitWords = ResourceLimit.Resource.allCases.map { "\($0.rawValue)=" }.sorted()
 
 /// The names of an option, long and short.
 func names(of option: Verb.Option) -> [String] { [option.name, option.short].compactMap { $0 } }

@@ -17,6 +17,7 @@ func fishCompletion(_ verbs: [Verb]) -> String {
             case .none: nil
             case .names: "-a '(__supctl_names)'"
             case .signalAndNames: "-a '\(usualSignals.joined(separator: " ")) (__supctl_names)'"
+            case .namesAndLimits: "-a '(__supctl_names) \(limitWords.joined(separator: " "))'"
             case .file: "-F"
             case .shell: "-a '\(Shell.allCases.map(\.rawValue).joined(separator: " "))'"
             case .verb: "-a '\(all)'"

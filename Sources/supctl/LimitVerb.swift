@@ -6,7 +6,7 @@ let limitVerb = Verb(
         Changes limits of every process of the instances named, at once and until they are started anew; the manifest
         stays as it is. LIMIT and VALUE are as in the manifest: nofile=4096, as=1G, core=0:unlimited (soft:hard).
         """,
-    operands: .names
+    operands: .namesAndLimits
 ) { invocation throws(VerbFailure) in
     let names = try invocation.checked(invocation.operands.filter { !$0.contains("=") })
     guard !names.isEmpty else { throw invocation.misused("which service? name one, or say all") }

@@ -2,8 +2,10 @@ import ControlAPI
 
 let signalVerb = Verb(
     name: "signal", synopsis: "SIG NAME…", summary: "send a signal to services",
-    details:
-        "SIG is a name with or without SIG, in any case: HUP, SIGUSR1, rtmin+3. It goes to the main\n    process of each instance.",
+    details: """
+        SIG is a name with or without SIG, in any case: HUP, SIGUSR1, rtmin+3. It goes to the main process of each
+        instance.
+        """,
     operands: .signalAndNames
 ) { invocation throws(VerbFailure) in
     guard let word = invocation.operands.first, !word.isEmpty else {

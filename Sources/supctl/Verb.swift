@@ -56,7 +56,7 @@ struct Verb: Sendable {
 
     /// What its operands are, for completion.
     enum Operands: Sendable {
-        case none, names, signalAndNames, file, shell, verb
+        case none, names, signalAndNames, namesAndLimits, file, shell, verb
     }
 
     var name: String

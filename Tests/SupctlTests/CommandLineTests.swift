@@ -109,6 +109,16 @@ struct CommandLineTests {
         #expect(runWithSocket("/nowhere", ["help", verb]).output == outcome.output)
     }
 
+    @Test("The text of a verb's help stands at the left, but for its tables", arguments: allVerbs.map(\.name))
+    func layout(verb: String) {
+        let lines = runWithSocket("/nowhere", ["help", verb]).output.split(
+            separator: "\n", omittingEmptySubsequences: false)
+        for (line, next) in zip(lines, lines.dropFirst()) {
+            #expect(line.count <= 120)
+            #expect(line.isEmpty || line.hasPrefix(" ") || !next.hasPrefix("   "), "\(next)")
+        }
+    }
+
     @Test("The help fits 80 columns, and lists every verb that is for people")
     func overview() {
         let text = runWithSocket("/nowhere", ["help"]).output
