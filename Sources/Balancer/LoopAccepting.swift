@@ -150,7 +150,7 @@ extension LoopCore {
     mutating func reportShortage(_ text: @autoclosure () -> String) {
         guard now >= quietUntil else { return }
         quietUntil = saturatingSum(now, 10_000_000_000)
-        report(.log(level: 4, "balancer \(text())"))
+        report(.log(level: 4, text()))
     }
 
     /// A connection closed while descriptors or slots were short.

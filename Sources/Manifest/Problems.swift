@@ -31,12 +31,15 @@ package struct Diagnostic: Sendable, Hashable, Codable, CustomStringConvertible 
         self.message = message
     }
 
-    /// `demo.json5:12:7: services.api.limits.nofile: found "many", expected a number …`
-    package var description: String {
-        var text = "\(file):\(line):\(column): "
-        if severity == .warning { text += "warning: " }
-        if !path.isEmpty { text += "\(path): " }
-        return text + message
+    /// `demo.json5:12:7: services.api.limits.nofile: found "many", expected a number …`; a warning says that it is one.
+    package var description: String { text(naming: severity == .warning) }
+
+    /// The same without the severity, for a log that says it of every line.
+    package var logText: String { text(naming: false) }
+
+    private func text(naming namesSeverity: Bool) -> String {
+        let severity = namesSeverity ? "\(severity): " : ""
+        return "\(file):\(line):\(column): \(severity)" + (path.isEmpty ? message : "\(path): \(message)")
     }
 }
 

@@ -332,7 +332,8 @@ package final class Prober {
 
     private static func text(_ error: SystemError, port: UInt16) -> String {
         error.code == ErrorCode.connectionRefused
-            ? "connection refused on port \(port)" : "cannot connect to port \(port): \(error.call): \(error.reason)"
+            ? "connection refused on port \(port); the program must listen on 127.0.0.1:\(port), the port it gets as PORT"
+            : "cannot connect to port \(port): \(error.call): \(error.reason)"
     }
 
     // MARK: command

@@ -77,7 +77,7 @@ extension SupervisorRole {
         } catch {
             throw BeginningFailure(error.text)
         }
-        for warning in result.warnings { log.write(.warning, "\(warning)") }
+        for warning in result.warnings { log.write(.warning, warning.logText) }
         guard let manifest = result.manifest, result.errors.isEmpty else {
             throw BeginningFailure(result.errors.map { "\($0)" })
         }

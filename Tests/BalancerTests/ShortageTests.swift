@@ -62,7 +62,11 @@ struct ShortageTests {
             #expect(try backend.accept().receiveText(1) == "x")
             // Three failures are three pauses, not thousands of tries.
             #expect(try rig.counters.acceptPauses == 3)
-            #expect(rig.received.contains { if case .log = $0 { true } else { false } })
+            // Whoever writes it to the log says whose it is.
+            let text = try rig.find("why") {
+                $0.lazy.compactMap { if case .log(_, let text) = $0 { text } else { nil } }.first
+            }
+            #expect(text == "pauses accepting: \(errorMessage(code))")
         }
     }
 

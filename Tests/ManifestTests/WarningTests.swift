@@ -64,6 +64,14 @@ private func warnings(_ services: String, facts: HostFacts = testFacts) -> [Stri
         #expect(checkReport(result).hasSuffix("t.json5: 1 service, 1 instance: OK, 1 warning\n"))
     }
 
+    @Test func aLogThatNamesTheSeverityItselfGetsTheWarningWithoutIt() {
+        let result = load("{ services: {} }")
+        #expect(
+            result.warnings.map(\.logText) == ["t.json5:1:13: services: found no service: supd will have nothing to do"]
+        )
+        #expect(load("{ x: 1, services: {} }").errors.allSatisfy { $0.logText == $0.description })
+    }
+
     @Test func aManifestWithoutServicesIsValidButWarnedOf() {
         #expect(
             checkReport(load("{ services: {} }")) == """
