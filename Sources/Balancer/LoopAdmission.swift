@@ -62,6 +62,7 @@ extension LoopCore {
         guard watchClient(connection) else { return close(connection, reset: true, .shortage) }
         connection.head.pointee.phase = .greeting
         connection.head.pointee.since = now
+        details(connection)?.pointee.introduced = -1
         greeting.append(connection, in: connections)
         nextTimer = min(nextTimer, saturatingSum(now, Self.greetingPatience))
     }
@@ -95,6 +96,7 @@ extension LoopCore {
             }
             greeting.remove(connection, in: connections)
             connection.head.pointee.phase = .assigning
+            details(connection)?.pointee.introduced = now
             if !source.isNone {
                 connection.head.pointee.client = source
                 details(connection)?.pointee.destination = destination

@@ -3,6 +3,8 @@ struct SessionDetails: BitwiseCopyable {
     /// Bytes from the client, and to it.
     var bytesIn: UInt64 = 0
     var bytesOut: UInt64 = 0
+    /// When its PROXY header had come, on the coarse monotonic clock; 0: none is expected, -1: it has not come.
+    var introduced: Int64 = 0
     /// When the last connect began, and was done, on the coarse monotonic clock; 0: never.
     var connectBegan: Int64 = 0
     var connectDone: Int64 = 0

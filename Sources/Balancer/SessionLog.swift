@@ -6,15 +6,16 @@ import Platform
 /// A line, as an example (here in two); the fields are always these, in this order, and `-` is said of what there was
 /// not:
 ///
-///     client=203.0.113.7:51234 front=0.0.0.0:8080 instance=api/2 queue=0.000 connect=0.001 total=1.234
-///         in=312 out=1822 retries=0 end=--
+///     client=203.0.113.7:51234 front=0.0.0.0:8080 instance=api/2 header=- queue=0.000
+///         connect=0.001 total=1.234 in=312 out=1822 retries=0 end=--
 ///
 /// | field | what |
 /// |---|---|
 /// | `client` | the client's address and port, that of a PROXY header if the front accepts it; IPv6 in brackets; `unix` |
 /// | `front` | the front, as in the manifest's `listen` |
 /// | `instance` | the instance that the session has reached or tried last |
-/// | `queue` | seconds from the accept to the last connect, or to the end |
+/// | `header` | seconds from the accept until the PROXY header had come, or to the end; `-` if the front takes none |
+/// | `queue` | seconds from then (without a header: from the accept) to the last connect, or to the end |
 /// | `connect` | seconds that connect took |
 /// | `total` | seconds from the accept to the end |
 /// | `in`, `out` | bytes from the client, and to it |
@@ -85,8 +86,11 @@ extension LoopCore {
         line.append(head.pointee.front.pointee.label)
         line.append(" instance=")
         if let instance = details.pointee.instance { line.append(instance.pointee.label) } else { line.append("-") }
+        let introduced = details.pointee.introduced < 0 ? now : details.pointee.introduced
+        line.append(" header=")
+        if introduced > 0 { line.append(seconds: introduced - head.pointee.accepted) } else { line.append("-") }
         line.append(" queue=")
-        line.append(seconds: (began > 0 ? began : now) - head.pointee.accepted)
+        line.append(seconds: (began > 0 ? began : now) - max(introduced, head.pointee.accepted))
         line.append(" connect=")
         if details.pointee.connectDone > 0 {
             line.append(seconds: details.pointee.connectDone - began)

@@ -85,7 +85,7 @@ struct SessionLogTests {
             client.close()
             let line = try after.lineText()
             let pattern =
-                /client=127\.0\.0\.1:[0-9]+ front=127\.0\.0\.1:80 instance=api\/2 queue=0\.0[0-9]{2} connect=0\.[0-9]{3} total=[0-9]+\.[0-9]{3} in=7 out=10 retries=0 end=--/
+                /client=127\.0\.0\.1:[0-9]+ front=127\.0\.0\.1:80 instance=api\/2 header=- queue=0\.0[0-9]{2} connect=0\.[0-9]{3} total=[0-9]+\.[0-9]{3} in=7 out=10 retries=0 end=--/
             #expect(line.wholeMatch(of: pattern) != nil, "\(line)")
         }
     }
@@ -159,6 +159,8 @@ struct SessionLogTests {
             waiting.fronts[0].acceptsProxyProtocol = true
             try rig.apply([waiting])
             let client = try rig.connect()
+            _ = try eventually("it is accepted") { try rig.front.current == 1 ? true : nil }
+            usleep(400_000)
             try client.send("PROXY TCP6 2001:db8::7 ::1 81 82\r\nabc")
             _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
             usleep(200_000)
@@ -173,9 +175,31 @@ struct SessionLogTests {
             #expect(line["client"] == "[2001:db8::7]:81")
             #expect(line["instance"] == "api/2")
             #expect(["0", "1"].contains(line["retries"]))
-            #expect((Double(line["queue"] ?? "") ?? 0) > 0.15)
+            // The wait for the header is told by itself: all times together are the whole.
+            func time(_ name: String) -> Double { Double(line[name] ?? "") ?? -1 }
+            #expect(time("header") > 0.35)
+            #expect(time("queue") > 0.15)
+            #expect(time("header") + time("queue") + time("connect") <= time("total") + 0.002)
             #expect(line["in"] == "3")
             #expect(line["end"] == "SD")
+        }
+    }
+
+    @Test("whoever does not say who it is has waited for nothing but its header")
+    func noHeader() throws {
+        try Rig.run { rig in
+            let log = try Log(rig)
+            var pool = Self.pool([])
+            pool.fronts[0].acceptsProxyProtocol = true
+            try rig.apply([pool])
+            let client = try rig.connect()
+            _ = try eventually("it is accepted") { try rig.front.current == 1 ? true : nil }
+            usleep(100_000)
+            client.reset()
+            let line = try log.line()
+            #expect((Double(line["header"] ?? "") ?? 0) > 0.08)
+            #expect(line["header"] == line["total"])
+            #expect(line["queue"] == "0.000")
         }
     }
 
