@@ -43,6 +43,20 @@ struct SocketTests {
         #expect(error?.code == code)
     }
 
+    @Test("the mode of a Unix socket is what the umask leaves of 0777, as the reference says")
+    func mode() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("front.sock")
+        let socket = try listen(on: .unix(path))
+        let status = String(decoding: try Files.read("/proc/self/status", limit: 65_536), as: UTF8.self)
+        let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("Umask:") })
+        let mask = try #require(UInt32(line.split(separator: "\t").last ?? "", radix: 8))
+        let found = try Files.status(path)
+        #expect(found.mode & 0o777 == 0o777 & ~mask)
+        #expect(found.user == geteuid())
+        withExtendedLifetime(socket) {}
+    }
+
     @Test("a path of 107 bytes is not too long")
     func longestPath() throws {
         let directory = try TemporaryDirectory()
