@@ -138,6 +138,9 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var memoryBytes: UInt64?
     /// The last exit or failed start.
     package var lastExit: ExitReport?
+    /// What was dropped of its output because it could not be written, since the supervisor began or, if that is longer ago,
+    /// since the process did; null if nothing.
+    package var droppedOutput: DroppedOutput?
     /// The limits in force by name, read from /proc/PID/limits; only where a single service was asked for.
     package var limits: [String: LimitStatus]?
     /// The balancer's counters of this instance.
@@ -148,7 +151,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         id: String, state: String, detail: String? = nil, pid: Int32? = nil, port: UInt16? = nil, ready: Bool,
         drained: Bool? = false, restarts: Int, uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
         memoryBytes: UInt64? = nil,
-        lastExit: ExitReport? = nil, limits: [String: LimitStatus]? = nil, flow: FlowStatus? = nil
+        lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, limits: [String: LimitStatus]? = nil,
+        flow: FlowStatus? = nil
     ) {
         self.id = id
         self.state = state
@@ -162,6 +166,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.cpuPercent = cpuPercent
         self.memoryBytes = memoryBytes
         self.lastExit = lastExit
+        self.droppedOutput = droppedOutput
         self.limits = limits
         self.flow = flow
     }
@@ -184,6 +189,23 @@ package struct ExitReport: Codable, Sendable, Equatable {
         self.signal = signal
         self.reason = reason
         self.at = at
+    }
+}
+
+/// Output of an instance that is in no log.
+package struct DroppedOutput: Codable, Sendable, Equatable {
+    /// Whole lines.
+    package var lines: UInt64
+    /// Bytes, those of parts of lines too.
+    package var bytes: UInt64
+    /// Why the last of them could not be written, in words.
+    package var reason: String
+
+    /// Creates an entry.
+    package init(lines: UInt64, bytes: UInt64, reason: String) {
+        self.lines = lines
+        self.bytes = bytes
+        self.reason = reason
     }
 }
 
@@ -226,12 +248,15 @@ package struct ProgressLine: Codable, Sendable, Equatable {
     package var result: String?
     /// In the last line: why it failed, or what was done.
     package var message: String?
+    /// In the last line, after `done`: false if it was so before and nothing was done, of which the message is a sentence.
+    package var changed: Bool?
 
     /// Creates a line.
-    package init(waiting: String? = nil, result: String? = nil, message: String? = nil) {
+    package init(waiting: String? = nil, result: String? = nil, message: String? = nil, changed: Bool? = nil) {
         self.waiting = waiting
         self.result = result
         self.message = message
+        self.changed = changed
     }
 }
 
@@ -285,6 +310,7 @@ extension InstanceStatus {
         try container.encode(cpuPercent.flatMap(finite), forKey: .cpuPercent)
         try container.encode(memoryBytes, forKey: .memoryBytes)
         try container.encode(lastExit, forKey: .lastExit)
+        try container.encode(droppedOutput, forKey: .droppedOutput)
         try container.encode(limits, forKey: .limits)
         try container.encode(flow, forKey: .flow)
     }

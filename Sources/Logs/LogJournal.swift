@@ -65,8 +65,9 @@ struct LogTransaction: Equatable {
     var carrySource = 0
     var carryTarget = 0
     var carryCount = 0
-    /// What the slot's counters become.
+    /// What the slot's counters become: of what the file does not tell yet, and of all.
     var dropped = DroppedLines()
+    var lost = DroppedLines()
 }
 
 /// Lines that could not be written.
@@ -78,6 +79,18 @@ struct DroppedLines: Equatable {
 
     /// Even an empty line has a byte, its newline; a piece of a line has bytes and is no line.
     var isEmpty: Bool { bytes == 0 }
+
+    /// Counts more of them.
+    mutating func add(lines: UInt64, bytes: UInt64, code: Int32) {
+        self.lines &+= lines
+        self.bytes &+= bytes
+        self.code = code
+    }
+
+    /// What came after an earlier count of the same.
+    func since(_ earlier: DroppedLines) -> DroppedLines {
+        DroppedLines(lines: lines &- earlier.lines, bytes: bytes &- earlier.bytes, code: code)
+    }
 }
 
 /// The journal's memory, with typed access.
@@ -86,10 +99,13 @@ final class LogJournal {
     static let bufferSize = 256 << 10
     /// The most streams at a time.
     static let slotCount = 8192
-    private static let magic: UInt64 = 0x0001_676f_6c64_7075  // "updlog" and the version of this layout
+    private static let magic: UInt64 = 0x0002_676f_6c64_7075  // "updlog" and the version of this layout
     private static let carrySize = CRIFormat.pieceLimit
     private static let slotSize = 256
     private static let longestName = 128
+    /// Words of a slot, three each; between them is the name.
+    private static let droppedField = 5
+    private static let lostField = 25
 
     // The layout. Only pages that are used take memory.
     private static let stateOffset = 64
@@ -168,6 +184,9 @@ final class LogJournal {
         put(transaction.dropped.lines)
         put(transaction.dropped.bytes)
         put(UInt64(UInt32(bitPattern: transaction.dropped.code)))
+        put(transaction.lost.lines)
+        put(transaction.lost.bytes)
+        put(UInt64(UInt32(bitPattern: transaction.lost.code)))
         memory.store(checksum, at: offset)
         memory.publish(sequence, at: Self.stateOffset)
     }
@@ -201,6 +220,9 @@ final class LogJournal {
         result.dropped.lines = get()
         result.dropped.bytes = get()
         result.dropped.code = Int32(truncatingIfNeeded: get())
+        result.lost.lines = get()
+        result.lost.bytes = get()
+        result.lost.code = Int32(truncatingIfNeeded: get())
         guard let phase, memory.load(at: offset) == checksum else { return nil }
         result.phase = phase
         guard phase != .idle else { return LogTransaction() }
@@ -267,10 +289,20 @@ final class LogJournal {
     func keep(_ slot: Int) -> Int { Int(clamping: memory.load(at: field(slot, 4))) }
 
     /// What was dropped since the last note in the file.
-    func dropped(_ slot: Int) -> DroppedLines {
+    func dropped(_ slot: Int) -> DroppedLines { droppedLines(at: slot, Self.droppedField) }
+    /// All that was dropped of the stream.
+    func lost(_ slot: Int) -> DroppedLines { droppedLines(at: slot, Self.lostField) }
+
+    private func droppedLines(at slot: Int, _ first: Int) -> DroppedLines {
         DroppedLines(
-            lines: memory.load(at: field(slot, 5)), bytes: memory.load(at: field(slot, 6)),
-            code: Int32(truncatingIfNeeded: memory.load(at: field(slot, 7))))
+            lines: memory.load(at: field(slot, first)), bytes: memory.load(at: field(slot, first + 1)),
+            code: Int32(truncatingIfNeeded: memory.load(at: field(slot, first + 2))))
+    }
+
+    private func set(_ slot: Int, _ first: Int, to dropped: DroppedLines) {
+        memory.store(dropped.lines, at: field(slot, first))
+        memory.store(dropped.bytes, at: field(slot, first + 1))
+        memory.store(UInt64(UInt32(bitPattern: dropped.code)), at: field(slot, first + 2))
     }
 
     /// The instance's name.
@@ -301,6 +333,7 @@ final class LogJournal {
         if slot == slotLimit { slotLimit += 1 }
         memory.store(generation, at: field(slot, 1))
         for index in 2...7 { memory.store(0, at: field(slot, index)) }
+        set(slot, Self.lostField, to: DroppedLines())
         memory.store(UInt64(name.count), at: field(slot, 8))
         memory.copy(name, to: field(slot, 9))
         memory.publish(UInt64(stream.rawValue), at: field(slot, 0))
@@ -328,8 +361,7 @@ final class LogJournal {
         let target = Self.carriesOffset + slot * Self.carrySize + transaction.carryTarget
         memory.copy(source..<source + transaction.carryCount, to: target)
         memory.store(UInt64(transaction.carryTarget + transaction.carryCount), at: field(slot, 2))
-        memory.store(transaction.dropped.lines, at: field(slot, 5))
-        memory.store(transaction.dropped.bytes, at: field(slot, 6))
-        memory.store(UInt64(UInt32(bitPattern: transaction.dropped.code)), at: field(slot, 7))
+        set(slot, Self.droppedField, to: transaction.dropped)
+        set(slot, Self.lostField, to: transaction.lost)
     }
 }

@@ -10,6 +10,8 @@ package final class LogPump: Sendable {
     /// The memfd that keeps lines safe while they are under way. Let the keeper hold it, and give it to the next
     /// supervisor's pump.
     package let journal: Descriptor
+    /// What was dropped so far; looking at it waits for nothing.
+    package let losses = LogLosses()
 
     private let queue = DispatchQueue(label: "supd.logs")
     private let state: Lock<State>
@@ -34,7 +36,7 @@ package final class LogPump: Sendable {
     package init(
         directory: String, journal: Descriptor?, report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
-        let writer = try LogWriter(directory: directory, journal: journal, report: report)
+        let writer = try LogWriter(directory: directory, journal: journal, losses: losses, report: report)
         self.journal = writer.journalDescriptor
         let readiness = writer.readinessDescriptor
         state = Lock(State(writer: writer))

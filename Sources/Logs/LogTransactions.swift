@@ -10,6 +10,7 @@ package enum LogStep: Sendable, Hashable, CaseIterable {
 final class LogTransactions {
     private let journal: LogJournal
     private let notices: NoticeLimiter
+    private let losses: LogLosses
     private var formatter = BatchFormatter()
 
     /// For tests: called at each step.
@@ -17,9 +18,10 @@ final class LogTransactions {
     /// Whether there may be lines dropped that the files do not tell of yet.
     var hasUnwrittenNotes = false
 
-    init(_ journal: LogJournal, _ notices: NoticeLimiter) {
+    init(_ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses) {
         self.journal = journal
         self.notices = notices
+        self.losses = losses
     }
 
     /// Takes a transaction whose bytes are in the buffer to its end.
@@ -31,11 +33,11 @@ final class LogTransactions {
         let failure = write(&transaction, file)
         let written = transaction.written
         var dropped = written >= batch.noteLength ? DroppedLines() : before
+        var lost = journal.lost(slot)
         if let failure {
-            let lost = formatter.count(from: max(written, batch.noteLength))
-            dropped.lines &+= lost.lines
-            dropped.bytes &+= lost.bytes
-            dropped.code = failure.code
+            let (lines, bytes) = formatter.count(from: max(written, batch.noteLength))
+            dropped.add(lines: lines, bytes: bytes, code: failure.code)
+            lost.add(lines: lines, bytes: bytes, code: failure.code)
             hasUnwrittenNotes = true
             if !file.isInTrouble { notices.post(.dropping(instance: file.instance, error: failure)) }
             file.isInTrouble = true
@@ -45,6 +47,7 @@ final class LogTransactions {
         }
         transaction.phase = .settling
         transaction.dropped = dropped
+        transaction.lost = lost
         transaction.carrySource = batch.carrySource
         transaction.carryTarget = batch.carryTarget
         transaction.carryCount = batch.carryCount
@@ -54,6 +57,8 @@ final class LogTransactions {
     }
 
     private func settle(_ transaction: LogTransaction) {
+        // Nothing, where the process before has come as far as the slot.
+        losses.add(transaction.lost.since(journal.lost(transaction.slot)), of: journal.instance(transaction.slot))
         journal.settle(transaction)
         atStep?(.settled)
         journal.commit(LogTransaction())

@@ -29,6 +29,7 @@ package final class LogWriter {
     private let journal: LogJournal
     private let transactions: LogTransactions
     private let notices: NoticeLimiter
+    private let losses: LogLosses
     private let readiness: ReadinessSet
     private let peekPipe: PeekPipe
     private var streams: [UInt64: Stream] = [:]
@@ -47,11 +48,13 @@ package final class LogWriter {
     package var clock: () -> Int64 = wallClockNanoseconds
 
     /// Resumes from the journal of a process before, or starts with an empty one, and first of all finishes what was
-    /// under way. Throws only if there can be no journal or no epoll set at all.
+    /// under way. What is dropped is counted in `losses`. Throws only if there can be no journal or no epoll set at all.
     package init(
-        directory: String, journal held: Descriptor?, report: @escaping @Sendable (LogNotice) -> Void
+        directory: String, journal held: Descriptor?, losses: LogLosses = LogLosses(),
+        report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         self.directory = directory
+        self.losses = losses
         notices = NoticeLimiter(report)
         readiness = try ReadinessSet()
         peekPipe = try PeekPipe()
@@ -66,13 +69,14 @@ package final class LogWriter {
             }
         }
         journal = if let resumed { resumed } else { try LogJournal() }
-        transactions = LogTransactions(journal, notices)
+        transactions = LogTransactions(journal, notices, losses)
         if resumed != nil { resume() }
     }
 
     /// Finishes what the process before was doing when it ended.
     private func resume() {
         inherited = journal.scanSlots()
+        for slot in inherited { losses.add(journal.lost(slot), of: journal.instance(slot)) }
         transactions.resume { file(of: journal.instance($0), maxSize: journal.maxSize($0), keep: journal.keep($0)) }
         files = [:]
         // The transaction may have been a stream's last.

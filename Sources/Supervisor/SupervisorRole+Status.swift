@@ -1,6 +1,7 @@
 import ControlAPI
 import Dispatch
 import Links
+import Logs
 import Manifest
 import Platform
 import Supervision
@@ -13,14 +14,8 @@ extension SupervisorRole {
     func status(
         _ names: [String], withLimits: Bool, _ application: Application, _ responder: ControlResponder
     ) {
-        let all = application.instanceIDs.map(\.description)
-        let selected: [String]
-        do throws(Selector.NoSuchName) {
-            selected = names.isEmpty ? all : try Selector.resolve(names, among: all)
-        } catch {
-            return responder.fail(404, code: "no-such-name", error.description)
-        }
-        let wanted = Set(selected)
+        guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
+        let wanted = Set(choice.instances)
         let views = application.views(at: now)
         let running = running(views.flatMap(\.instances).filter { wanted.contains($0.id.description) })
         let number = statusRequests.begin(responder)
@@ -34,7 +29,7 @@ extension SupervisorRole {
                             return
                         }
                         let report = role.report(application, counters, usage, limits)
-                        responder.finish(json: names.isEmpty ? report : report.selecting(selected))
+                        responder.finish(json: names.isEmpty ? report : report.selecting(choice))
                     }
                 }
             }
@@ -68,7 +63,8 @@ extension SupervisorRole {
                 instances: view.instances.map { instance in
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
-                        instance, now: now, usage: used, limits: instance.generation.flatMap { limits[$0] },
+                        instance, now: now, usage: used, dropped: pump?.losses[instance.id.description],
+                        limits: instance.generation.flatMap { limits[$0] },
                         flow: flows?[instance.id.description].map { FlowStatus(nil, $0) })
                 })
         }
@@ -114,8 +110,8 @@ extension FlowStatus {
 extension InstanceStatus {
     /// The application's view of an instance with what /proc and the balancer add to it.
     init(
-        _ view: Application.InstanceView, now: Instant, usage: InstanceProcesses.Usage?, limits: [String: LimitPair]?,
-        flow: FlowStatus?
+        _ view: Application.InstanceView, now: Instant, usage: InstanceProcesses.Usage?, dropped: LogLoss?,
+        limits: [String: LimitPair]?, flow: FlowStatus?
     ) {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
         self.init(
@@ -126,6 +122,9 @@ extension InstanceStatus {
                 return (usage.cpuSeconds / seconds * 1000).rounded() / 10
             },
             memoryBytes: usage?.residentBytes, lastExit: view.lastExit.map { ExitReport($0, now: now) },
+            droppedOutput: dropped.map {
+                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: errorMessage($0.code))
+            },
             limits: limits?.mapValues { LimitStatus(soft: $0.soft.unlessUnlimited, hard: $0.hard.unlessUnlimited) },
             flow: flow)
     }

@@ -34,6 +34,10 @@ enum StatusDetail {
         if !use.isEmpty { page.add("use", use.joined(separator: ", ")) }
         if let flow = instance.flow { page.add("clients", StatusTable.flowText(flow)) }
         if let exit = instance.lastExit { page.add("last exit", "\(exit.reason), at \(exit.at)") }
+        if let dropped = instance.droppedOutput {
+            let lines = dropped.lines == 1 ? "1 line" : "\(dropped.lines) lines"
+            page.add("log", "\(lines) (\(HumanText.bytes(dropped.bytes))) dropped: \(dropped.reason)")
+        }
         if let limits = instance.limits {
             let words = limits.sorted { $0.key < $1.key }.map { "\($0.key) \(text($0.value, of: $0.key))" }
             page.addWrapped("limits", words)

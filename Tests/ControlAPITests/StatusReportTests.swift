@@ -29,10 +29,12 @@ struct StatusReportTests {
         #expect(
             Set(instance.keys) == [
                 "id", "state", "detail", "pid", "port", "ready", "drained", "restarts", "uptimeSeconds", "cpuPercent",
-                "memoryBytes", "lastExit", "limits", "flow",
+                "memoryBytes", "lastExit", "droppedOutput", "limits", "flow",
             ])
         for key in [
-            "detail", "pid", "port", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit", "limits", "flow",
+            "detail", "pid", "port", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit", "droppedOutput",
+            "limits",
+            "flow",
         ] {
             #expect(instance[key] is NSNull, "\(key)")
         }
@@ -63,6 +65,7 @@ struct StatusReportTests {
             id: "api/1", state: "running", detail: "x", pid: 12, port: 20001, ready: true, restarts: 3,
             uptimeSeconds: 4.5, cpuPercent: 0.5, memoryBytes: .max,
             lastExit: ExitReport(code: 1, signal: nil, reason: "exited", at: "2026-01-31T10:20:30Z"),
+            droppedOutput: DroppedOutput(lines: 3, bytes: 120, reason: "No space left on device"),
             limits: ["nofile": LimitStatus(soft: 1024, hard: nil)], flow: flow)
         let text = try #require(ControlJSON.encode(report))
         #expect(ControlJSON.decode(StatusReport.self, from: text) == report)
@@ -81,8 +84,11 @@ struct StatusReportTests {
     func selection() {
         var report = Self.bare
         report.services[0].instances.append(InstanceStatus(id: "api/2", state: "running", ready: true, restarts: 0))
-        #expect(report.selecting(["api/2"]).services.first?.instances.map(\.id) == ["api/2"])
-        #expect(report.selecting(["web/1"]).services.isEmpty)
+        #expect(
+            report.selecting(Selector.Choice(instances: ["api/2"])).services.first?.instances.map(\.id) == ["api/2"])
+        #expect(report.selecting(Selector.Choice(instances: ["web/1"])).services.isEmpty)
+        report.services[0].instances = []
+        #expect(report.selecting(Selector.Choice(instances: [], servicesWithout: ["api"])).services.count == 1)
     }
 
     @Test(

@@ -130,6 +130,42 @@ private struct Wreck {
         }
     }
 
+    /// Lines that cannot be written: whenever the process is killed, each is counted once.
+    @Test func aKillAtAnyStepCountsEveryLostLineOnce() throws {
+        let world = try LogWorld()
+        // The services' own writes are outside of it.
+        let plan = FaultPlan { call, _ in call == "write" ? ENOSPC : nil }
+        var wrecks: [(wreck: Wreck, lines: Int)] = []
+        var failure: (any Error)?
+        var lines = 0
+        world.writer.atStep = { step in
+            do { wrecks.append((try Wreck(world, step, pipesEnd: false), lines)) } catch { failure = failure ?? error }
+        }
+        for _ in 0..<2 {
+            lines += 1
+            try world.stdout.send("lost\n")
+            FaultPlan.$current.withValue(plan) { world.run() }
+        }
+        world.writer.atStep = nil
+        if let failure { throw failure }
+        #expect(
+            Set(wrecks.map(\.wreck.step)).isSuperset(of: [.announced, .read, .located, .settling, .settled, .done]))
+        try FaultPlan.$current.withValue(plan) {
+            for (wreck, lines) in wrecks {
+                let losses = LogLosses()
+                let writer = try LogWriter(
+                    directory: wreck.directory.file("logs"), journal: wreck.journal, losses: losses
+                ) { _ in }
+                writer.attach(
+                    generation: 1, instance: LogWorld.instance, stdout: wreck.stdout.reader,
+                    stderr: wreck.stderr.reader, maxSize: 1 << 20, keep: 1)
+                while writer.takeTurn(budget: 1 << 20) > 0 {}
+                let expected = LogLoss(lines: UInt64(lines), bytes: UInt64(lines * 5), code: ENOSPC)
+                #expect(losses[LogWorld.instance] == expected, "killed at \(wreck.step)")
+            }
+        }
+    }
+
     /// A wreck whose last write got only so far.
     private struct TornWreck {
         let path: String

@@ -114,6 +114,7 @@ func text(_ lines: [[UInt8]]) -> [String] { lines.map { String(decoding: $0, as:
 final class LogWorld {
     let directory: TemporaryDirectory
     let notices = Notices()
+    private(set) var losses = LogLosses()
     var writer: LogWriter
     let stdout: ServicePipe
     let stderr: ServicePipe
@@ -124,7 +125,7 @@ final class LogWorld {
     init(maxSize: UInt64 = 1 << 30, keep: Int = 1000, attached: Bool = true) throws {
         directory = try TemporaryDirectory()
         let notices = notices
-        writer = try LogWriter(directory: directory.file("logs"), journal: nil) { notices.add($0) }
+        writer = try LogWriter(directory: directory.file("logs"), journal: nil, losses: losses) { notices.add($0) }
         stdout = try ServicePipe()
         stderr = try ServicePipe()
         if attached { attach(maxSize: maxSize, keep: keep) }
@@ -139,7 +140,8 @@ final class LogWorld {
     /// What a killed process leaves is taken up by a new one.
     func crash() throws {
         let notices = notices
-        writer = try LogWriter(directory: logs, journal: writer.journalDescriptor) { notices.add($0) }
+        losses = LogLosses()
+        writer = try LogWriter(directory: logs, journal: writer.journalDescriptor, losses: losses) { notices.add($0) }
     }
 
     func run() { while writer.takeTurn(budget: 1 << 20) > 0 {} }

@@ -50,6 +50,9 @@ import Testing
         }
         #expect(error.code == code)
         #expect(world.notices.all.last == .recovered(instance: "api/1", lines: 100, bytes: UInt64(bytes)))
+        // The file tells of them once, status goes on doing so.
+        #expect(world.losses["api/1"] == LogLoss(lines: 100, bytes: UInt64(bytes), code: code))
+        #expect(world.losses["api/2"] == nil)
     }
 
     @Test func theNoteIsWrittenEvenIfTheServiceSaysNothingMore() throws {
@@ -89,6 +92,35 @@ import Testing
         world.run()
         #expect(try world.written() == ["kept"])
         #expect(try world.written(.stderr) == ["[supd] dropped 1 lines (5 bytes): No space left on device"])
+    }
+
+    @Test func whatWasDroppedIsCountedOverCrashesAndStarts() throws {
+        let world = try LogWorld()
+        let trouble = Trouble(["write"])
+        func lose(_ text: String, _ code: Int32) {
+            FaultPlan.$current.withValue(trouble.plan) {
+                trouble.code.update { $0 = code }
+                _ = write(world.stdout.writer?.raw ?? -1, text, text.utf8.count)
+                world.run()
+                trouble.code.update { $0 = nil }
+            }
+        }
+        #expect(world.losses["api/1"] == nil)
+        lose("one\n", ENOSPC)
+        lose("two\n", ENOSPC)
+        // The supervisor's crash, at rest: the stream is open still.
+        try world.crash()
+        #expect(world.losses["api/1"] == LogLoss(lines: 2, bytes: 8, code: ENOSPC))
+        world.attach()
+        lose("three\n", EIO)
+        #expect(world.losses["api/1"] == LogLoss(lines: 3, bytes: 14, code: EIO))
+        // The process ends, and another one of the instance begins.
+        world.writer.finish(generation: 1)
+        world.attach(generation: 2)
+        lose("four\n", ENOSPC)
+        #expect(world.losses["api/1"] == LogLoss(lines: 4, bytes: 19, code: ENOSPC))
+        try world.crash()
+        #expect(world.losses["api/1"] == LogLoss(lines: 1, bytes: 5, code: ENOSPC), "of the stream that is open")
     }
 
     @Test func aDirectoryThatIsRemovedIsMadeAgainAndNothingIsLost() throws {

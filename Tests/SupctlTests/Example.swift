@@ -24,6 +24,7 @@ enum Example {
             pid: 12345, port: 20001, ready: state == "running", restarts: 2, uptimeSeconds: 3725, cpuPercent: 1.25,
             memoryBytes: 12_582_912,
             lastExit: ExitReport(code: nil, signal: "SIGKILL", reason: "killed by SIGKILL", at: "2026-01-31T10:20:30Z"),
+            droppedOutput: DroppedOutput(lines: 12, bytes: 3072, reason: "No space left on device"),
             limits: [
                 "nofile": LimitStatus(soft: 1024, hard: 4096), "as": LimitStatus(soft: 1 << 30, hard: 1 << 30),
                 "core": LimitStatus(soft: 0, hard: nil),
