@@ -18,20 +18,53 @@ package enum Selector {
         }
     }
 
+    /// What selectors stand for.
+    package struct Choice: Sendable, Hashable {
+        /// The instances, each once, in the order of the manifest.
+        package var instances: [String]
+        /// The services without an instance, `replicas: 0`.
+        package var servicesWithout: [String] = []
+        /// Those of them that a selector named which stands for no instance.
+        package var namedWithout: [String] = []
+
+        /// A sentence about the latter; nil if there are none.
+        package var withoutInstancesText: String? {
+            guard !namedWithout.isEmpty else { return nil }
+            let verb = namedWithout.count == 1 ? "has" : "have"
+            return "\(namedWithout.joined(separator: ", ")) \(verb) no instances (replicas: 0)"
+        }
+    }
+
     /// The instances that the selectors name, each once, in the order of `instances`, which are ids like `api/2`.
     /// Throws if any selector matches none, naming all of those. No selectors match nothing.
     package static func resolve(_ selectors: [String], among instances: [String]) throws(NoSuchName) -> [String] {
+        try choose(selectors, among: instances, servicesWithout: []).instances
+    }
+
+    /// The same where there are services without an instance: they have a name, too.
+    package static func choose(
+        _ selectors: [String], among instances: [String], servicesWithout: [String]
+    ) throws(NoSuchName) -> Choice {
         var chosen: Set<String> = []
+        var chosenWithout: Set<String> = []
+        var namedWithout: Set<String> = []
         var missing: [String] = []
         for selector in selectors {
             let matched = instances.filter { matches(selector, instance: $0) }
-            if matched.isEmpty, selector != "all" { missing.append(selector) }
+            let without = servicesWithout.filter { selector == "all" || glob(selector, matches: $0) }
+            if matched.isEmpty, without.isEmpty, selector != "all" { missing.append(selector) }
             chosen.formUnion(matched)
+            chosenWithout.formUnion(without)
+            if matched.isEmpty { namedWithout.formUnion(without) }
         }
         guard missing.isEmpty else {
-            throw NoSuchName(names: missing, suggestions: missing.map { suggestion(for: $0, among: instances) })
+            let known = instances + servicesWithout
+            throw NoSuchName(names: missing, suggestions: missing.map { suggestion(for: $0, among: known) })
         }
-        return instances.filter(chosen.contains)
+        return Choice(
+            instances: instances.filter(chosen.contains),
+            servicesWithout: servicesWithout.filter(chosenWithout.contains),
+            namedWithout: servicesWithout.filter(namedWithout.contains))
     }
 
     /// Whether one selector names an instance.

@@ -1,13 +1,14 @@
 extension StatusReport {
-    /// Only the services with one of these instances (ids like `api/2`), and of them only these instances. What is said
-    /// of the service as a whole stays.
-    package func selecting(_ instances: some Sequence<String>) -> StatusReport {
-        let wanted = Set(instances)
+    /// Only the services with one of these instances (ids like `api/2`), and of them only these instances; and services
+    /// without instances that are meant. What is said of the service as a whole stays.
+    package func selecting(_ choice: Selector.Choice) -> StatusReport {
+        let wanted = Set(choice.instances)
         var report = self
         report.services = services.compactMap { service in
             var service = service
             service.instances.removeAll { !wanted.contains($0.id) }
-            return service.instances.isEmpty ? nil : service
+            let isWanted = !service.instances.isEmpty || choice.servicesWithout.contains(service.name)
+            return isWanted ? service : nil
         }
         return report
     }

@@ -89,8 +89,8 @@ extension Instance {
     ) {
         let text = "port \(process.port) is in use by \(holder)"
         guard goal == .up, let next else { return startFailed(process, text, service, surroundings, &turn) }
+        // Which ports were passed over, whoever looked says once for all instances: `SkippedPorts`.
         turn.effects.append(.release(process.generation))
-        turn.report(id, .info, "\(text); trying \(next)")
         port = next
         portTries += 1
         spawn(replacing: process.replaces, service, &turn)

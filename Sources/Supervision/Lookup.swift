@@ -5,6 +5,19 @@ extension Application {
     /// All instances, in the order of the manifest.
     package var instanceIDs: [InstanceID] { layout.names }
 
+    /// The names of services with `replicas: 0`, in the order of the manifest.
+    package var servicesWithoutInstances: [String] {
+        zip(manifest.services, layout.instances).compactMap { service, instances in
+            instances.isEmpty ? service.name : nil
+        }
+    }
+
+    /// Whether a user has drained an instance.
+    package func isParked(_ id: InstanceID) -> Bool {
+        guard let place = layout.places[id], instances.indices.contains(place) else { return false }
+        return instances[place].parking != nil
+    }
+
     /// A service of the accepted manifest.
     package func service(named name: String) -> Service? {
         // Every service with an instance is found by its first one; one without has nothing to look up.

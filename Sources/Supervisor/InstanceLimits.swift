@@ -7,6 +7,13 @@ extension InstanceProcesses {
     package struct LimitChange: Sendable, Hashable {
         /// The processes that have it now.
         package var changed: [Int32] = []
+        /// What the first of these had, and what it has now.
+        package var first: (old: LimitPair, new: LimitPair)? {
+            guard let old, let new else { return nil }
+            return (old, new)
+        }
+        var old: LimitPair?
+        var new: LimitPair?
         /// Those that do not, with the reason.
         package var failures: [Failure] = []
 
@@ -16,6 +23,8 @@ extension InstanceProcesses {
             package var pid: Int32
             /// The program's name.
             package var name: String
+            /// The limit that it has.
+            package var current: LimitPair?
             /// Why.
             package var error: SystemError
         }
@@ -37,15 +46,20 @@ extension InstanceProcesses {
             let new = (members(of: [instance])[instance.generation] ?? []).filter { seen.insert($0.pid).inserted }
             if new.isEmpty { break }
             for process in new {
+                var found: LimitPair?
                 do {
                     let name = ResourceLimits.name(of: number) ?? ""
                     guard let current = try ResourceLimits.inForce(of: process.pid)[name] else { continue }
-                    try ResourceLimits.set(number, of: process.pid, to: change(current))
+                    found = current
+                    let wanted = change(current)
+                    try ResourceLimits.set(number, of: process.pid, to: wanted)
+                    if result.changed.isEmpty { (result.old, result.new) = (current, wanted) }
                     result.changed.append(process.pid)
                 } catch  where error.code == ErrorCode.noSuchProcess || error.code == ErrorCode.notFound {
                     continue
                 } catch {
-                    result.failures.append(LimitChange.Failure(pid: process.pid, name: process.name, error: error))
+                    result.failures.append(
+                        LimitChange.Failure(pid: process.pid, name: process.name, current: found, error: error))
                 }
             }
         }

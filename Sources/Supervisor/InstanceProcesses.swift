@@ -10,6 +10,8 @@ package struct InstanceProcesses {
     package struct Instance: Sendable, Hashable {
         /// The start.
         package var generation: Generation
+        /// The instance.
+        package var id: InstanceID
         /// The pid of its leader, which the keeper has not released yet (so that no other process has it).
         package var leader: Int32
         /// What its processes carry as SUPD_SCOPE.
@@ -18,6 +20,7 @@ package struct InstanceProcesses {
         /// Creates an entry; `scope` is the text of the keeper's welcome.
         package init(generation: Generation, id: InstanceID, leader: Int32, scope: String) {
             self.generation = generation
+            self.id = id
             self.leader = leader
             mark = processMark(scope: scope, id: id, generation: generation)
         }

@@ -40,25 +40,10 @@ package enum StartFailureText {
             return "cannot set a limit: \(reason)"
         }
         let name = ResourceLimits.name(of: number) ?? "\(number)"
-        let value = limit.soft == limit.hard ? shown(limit.hard) : "\(shown(limit.soft)):\(shown(limit.hard))"
-        let text = "cannot set limits.\(name) to \(value): \(reason)"
-        if failure.code == ErrorCode.invalid, limit.soft > limit.hard {
-            return "\(text); the soft limit is above the hard one"
-        }
-        guard failure.code == ErrorCode.notPermitted else { return text }
-        if name == "nofile", let most = mostOpenFiles(), limit.hard > most {
-            return "\(text); fs.nr_open allows \(most) at most, even to root"
-        }
-        guard let own = try? ResourceLimits.own(number), limit.hard > own.hard else { return text }
-        return
-            "\(text); it is above supd's own hard limit of \(shown(own.hard)), which only root (CAP_SYS_RESOURCE) may exceed"
-    }
-
-    private static func shown(_ value: UInt64) -> String { value == LimitPair.unlimited ? "unlimited" : "\(value)" }
-
-    private static func mostOpenFiles() -> UInt64? {
-        guard let text = try? Files.read("/proc/sys/fs/nr_open", limit: 64) else { return nil }
-        return UInt64(String(decoding: text.prefix { $0 != 0x0a }, as: UTF8.self))
+        let wanted = LimitPair(soft: limit.soft, hard: limit.hard)
+        let why = LimitText.refusal(
+            of: name, to: wanted, code: failure.code, current: try? ResourceLimits.own(number), whose: "supd's own")
+        return "cannot set limits.\(name) to \(LimitText.pair(wanted)): \(reason)" + (why.map { "; \($0)" } ?? "")
     }
 
     // MARK: User and directory

@@ -42,10 +42,12 @@ struct StartupProgress {
     }
 
     private static func isUp(_ view: Application.ServiceView) -> Bool {
-        view.state == "completed" || view.goal == .up && view.ready == view.instances.count
+        // One with `replicas: 0` is all there that it is to be.
+        view.state == "completed" || view.instances.isEmpty || view.goal == .up && view.ready == view.instances.count
     }
 
     private static func words(_ view: Application.ServiceView) -> String {
+        if view.instances.isEmpty { return "no instances (replicas: 0)" }
         if view.state == "completed" { return "completed" }
         return view.instances.count == 1 ? "ready" : "\(view.ready) instances ready"
     }

@@ -6,13 +6,7 @@ import Supervision
 /// The answer to `GET /v1/balancer`.
 extension SupervisorRole {
     func balancerReport(_ names: [String], _ application: Application, _ responder: ControlResponder) {
-        let all = application.instanceIDs.map(\.description)
-        let selected: Set<String>
-        do throws(Selector.NoSuchName) {
-            selected = Set(names.isEmpty ? all : try Selector.resolve(names, among: all))
-        } catch {
-            return responder.fail(404, code: "no-such-name", error.description)
-        }
+        guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
         guard !balancer.fronts.isEmpty else {
             return responder.finish(json: BalancerReport(services: [], acceptPauses: 0))
         }
@@ -26,21 +20,23 @@ extension SupervisorRole {
                     return responder.fail(
                         503, code: "failed", "the balancer does not answer: it has ended, or is starting; try again")
                 }
-                responder.finish(json: role.report(application, counters, selected))
+                responder.finish(json: role.report(application, counters, choice))
             }
         }
     }
 
     private func report(
-        _ application: Application, _ counters: BalancerCounters, _ selected: Set<String>
+        _ application: Application, _ counters: BalancerCounters, _ choice: Selector.Choice
     ) -> BalancerReport {
+        let selected = Set(choice.instances)
+        let without = Set(choice.servicesWithout)
         let endpoints = Dictionary(
             counters.endpoints.map { ($0.instance, $0) }, uniquingKeysWith: { first, _ in first })
         let fronts = Dictionary(grouping: counters.fronts, by: \.service)
         let services = zip(application.views(at: now), application.manifest.services).compactMap {
             view, service -> BalancedService? in
             let instances = view.instances.filter { selected.contains($0.id.description) }
-            guard !service.listen.isEmpty, !instances.isEmpty else { return nil }
+            guard !service.listen.isEmpty, !instances.isEmpty || without.contains(view.name) else { return nil }
             return BalancedService(
                 name: view.name, algorithm: service.balance.algorithm.rawValue,
                 fronts: (fronts[view.name] ?? []).map {

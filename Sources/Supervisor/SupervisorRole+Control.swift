@@ -16,13 +16,13 @@ extension SupervisorRole {
         case .status(let names, let withLimits): status(names, withLimits: withLimits, application, responder)
         case .balancer(let names): balancerReport(names, application, responder)
         case .verb(let verb, let names, let options):
-            guard let targets = resolve(names, application, responder) else { return }
-            run(verb, targets, names, application, options, peer, responder)
+            guard let choice = resolve(names, application, responder) else { return }
+            run(verb, choice, names, application, options, peer, responder)
         case .signal(let names, let signal):
-            guard let targets = resolve(names, application, responder) else { return }
+            guard let targets = resolveInstances(names, application, responder) else { return }
             sendSignal(signal, to: targets, application, peer, responder)
         case .limit(let names, let limits):
-            guard let targets = resolve(names, application, responder) else { return }
+            guard let targets = resolveInstances(names, application, responder) else { return }
             setLimits(limits, of: targets, application, peer, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
@@ -31,40 +31,59 @@ extension SupervisorRole {
         }
     }
 
-    /// The instances that names stand for; nil if some stand for none, which is answered.
-    private func resolve(
-        _ names: [String], _ application: Application, _ responder: ControlResponder
-    ) -> [InstanceID]? {
-        let all = application.instanceIDs
+    /// What names stand for; nil if some stand for nothing, which is answered.
+    func resolve(_ names: [String], _ application: Application, _ responder: ControlResponder) -> Selector.Choice? {
         do throws(Selector.NoSuchName) {
-            let wanted = Set(try Selector.resolve(names, among: all.map(\.description)))
-            return all.filter { wanted.contains($0.description) }
+            return try Selector.choose(
+                names, among: application.instanceIDs.map(\.description),
+                servicesWithout: application.servicesWithoutInstances)
         } catch {
             responder.fail(404, code: "no-such-name", error.description)
             return nil
         }
     }
 
+    /// The instances that names stand for, each of them for one at least; nil if not, which is answered.
+    private func resolveInstances(
+        _ names: [String], _ application: Application, _ responder: ControlResponder
+    ) -> [InstanceID]? {
+        guard let choice = resolve(names, application, responder) else { return nil }
+        if let text = choice.withoutInstancesText {
+            responder.fail(409, code: "failed", text)
+            return nil
+        }
+        return application.instances(choice)
+    }
+
     // MARK: start, stop, restart, drain, undrain
 
     private func run(
-        _ verb: ServiceVerb, _ targets: [InstanceID], _ names: [String], _ application: Application,
+        _ verb: ServiceVerb, _ choice: Selector.Choice, _ names: [String], _ application: Application,
         _ options: ControlRoute.WaitOptions, _ peer: PeerCredentials, _ responder: ControlResponder
     ) {
         guard !isShuttingDown else {
             return responder.fail(409, code: "shutting-down", "supd is shutting down")
         }
         log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer)")
+        let targets = application.instances(choice)
         let what: Verb
         switch verb {
         case .start: what = .start
         case .stop: what = .stop
         case .restart: what = .restart
-        case .drain, .undrain: return drain(verb, targets, application, options, responder)
+        case .drain, .undrain:
+            if let text = choice.withoutInstancesText { return responder.fail(409, code: "failed", text) }
+            return drain(verb, targets, application, options, responder)
+        }
+        if targets.isEmpty, let text = choice.withoutInstancesText {
+            return responder.finish(json: ProgressLine(result: "done", message: text, changed: false))
         }
         let command = commands.begin()
+        let note = choice.withoutInstancesText.map { "; \($0)" } ?? ""
         waitFor(
-            command, options, responder, summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))")
+            command, options, responder,
+            summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))\(note)")
+        if verb == .start, options.wait { holdStart(command, targets, application) }
         take(.commanded(command, what, targets: targets))
         keepSnapshotNow()
     }
@@ -97,10 +116,12 @@ extension SupervisorRole {
         guard let number = Signals.number(of: name) else {
             return responder.fail(400, code: "usage", "there is no signal \"\(name)\"; it is named as in HUP, USR1")
         }
-        log.write(.info, "signal \(name) to \(Self.list(targets)), asked for by \(peer)")
+        log.write(.info, "signal \(name) to \(listed(targets)), asked for by \(peer)")
         let processes = runningProcesses(of: targets, application)
         guard !processes.isEmpty else {
-            return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
+            return responder.fail(
+                409, code: "failed",
+                "\(targets.isEmpty ? "there is no instance" : listed(targets)): no process is running")
         }
         for process in processes {
             keeper?.send(.signal(id: process.generation.number, number: number, group: false))
@@ -114,40 +135,36 @@ extension SupervisorRole {
         _ limits: [String: String], of targets: [InstanceID], _ application: Application, _ peer: PeerCredentials,
         _ responder: ControlResponder
     ) {
-        log.write(
-            .info,
-            "limit \(limits.keys.sorted().joined(separator: " ")) of \(Self.list(targets)), asked for by \(peer)")
-        let processes = runningProcesses(of: targets, application)
-        guard !processes.isEmpty else {
-            return responder.fail(409, code: "failed", "\(Self.list(targets)): no process is running")
-        }
         do throws(LimitChange.Failure) {
             let changes = try limits.sorted { $0.key < $1.key }.map { (key, value) throws(LimitChange.Failure) in
                 try LimitChange(name: key, value: value)
             }
+            let processes = runningProcesses(of: targets, application)
+            guard !processes.isEmpty else {
+                return responder.fail(
+                    409, code: "failed",
+                    "\(targets.isEmpty ? "there is no instance" : listed(targets)): no process is running")
+            }
             // One look at all of /proc for each instance and limit: not on the queue that restarts things.
             let number = statusRequests.begin(responder)
             Self.sampling.async { [role = self, keeper = configuration.keeper] in
-                let outcome = Result { () throws(LimitChange.Failure) in
-                    try LimitChange.apply(changes, to: processes, keeper: keeper)
-                }
-                role.queue.async { role.assumeIsolated { $0.limitsAreSet(outcome, number) } }
+                let outcome = LimitChange.apply(changes, to: processes, keeper: keeper)
+                role.queue.async { role.assumeIsolated { $0.limitsAreSet(outcome, peer, number) } }
             }
         } catch {
             refuse(error, responder)
         }
     }
 
-    private func limitsAreSet(_ outcome: Result<Int, LimitChange.Failure>, _ request: UInt64) {
+    private func limitsAreSet(_ outcome: LimitChange.Outcome, _ peer: PeerCredentials, _ request: UInt64) {
+        for line in LimitChange.lines(outcome.settings) { log.write(.info, "\(line), asked for by \(peer)") }
+        if case .failed(let text) = outcome.failure { log.write(.warning, "\(text), asked for by \(peer)") }
         guard let responder = statusRequests.end(request) else { return }
-        switch outcome {
-        case .success(let count):
-            let processes = Amount.text(count, "process", "processes")
-            responder.finish(
-                json: ProgressLine(
-                    result: "done", message: "changed in \(processes); a restart goes back to the manifest's"))
-        case .failure(let failure): refuse(failure, responder)
-        }
+        if let failure = outcome.failure { return refuse(failure, responder) }
+        let processes = Amount.text(outcome.processes, "process", "processes")
+        responder.finish(
+            json: ProgressLine(
+                result: "done", message: "changed in \(processes); a restart goes back to the manifest's"))
     }
 
     private func refuse(_ failure: LimitChange.Failure, _ responder: ControlResponder) {
@@ -163,9 +180,18 @@ extension SupervisorRole {
         let wanted = Set(targets)
         return running(application.views(at: now).flatMap(\.instances).filter { wanted.contains($0.id) })
     }
+}
 
-    private static func list(_ targets: [InstanceID]) -> String {
-        let shown = targets.prefix(5).map(\.description).joined(separator: ", ")
-        return targets.count > 5 ? "\(shown) and \(targets.count - 5) more" : shown
+/// `api/1, api/2`; of many the first five.
+func listed(_ instances: [InstanceID]) -> String {
+    let shown = instances.prefix(5).map(\.description).joined(separator: ", ")
+    return instances.count > 5 ? "\(shown) and \(instances.count - 5) more" : shown
+}
+
+extension Application {
+    /// The instances that names stand for, in the order of the manifest.
+    fileprivate func instances(_ choice: Selector.Choice) -> [InstanceID] {
+        let wanted = Set(choice.instances)
+        return instanceIDs.filter { wanted.contains($0.description) }
     }
 }

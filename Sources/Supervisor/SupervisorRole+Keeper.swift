@@ -63,6 +63,7 @@ extension SupervisorRole {
             // Looking for who has it takes a walk over all descriptors of the machine: only where it will be told.
             let isFixed = application?.service(named: instance.service)?.port != nil
             let holder = isFixed ? PortCheck.description(ofSocketsOn: port) : "another program"
+            if !isFixed { skippedPorts.insert(port) }
             return take(.portTaken(generation, holder: holder))
         }
         guard let planner, let keeper, let application, let service = application.service(named: instance.service)

@@ -55,6 +55,10 @@ actor SupervisorRole {
     var drainNotes: [CommandID: String] = [:]
     /// The balancer was asked how many connections are left.
     var isCountingConnections = false
+    /// Ports that were found in use in this turn.
+    var skippedPorts = SkippedPorts()
+    /// Starts that are done, if the processes do not end at once.
+    var heldStarts: [CommandID: HeldStart] = [:]
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
@@ -125,6 +129,8 @@ actor SupervisorRole {
     }
 
     private func turnEnded() {
+        if let line = skippedPorts.takeLine() { log.write(.info, line) }
+        lookAtHeldStarts()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline
         if next != armedDeadline {
@@ -157,7 +163,7 @@ actor SupervisorRole {
         case .publish: balancer.routesAreStale = true
         case .report(let report): tell(report)
         case .progress(let command, let text): commands.progress(command, text)
-        case .finished(let command, let outcome): commands.finish(command, outcome)
+        case .finished(let command, let outcome): finished(command, outcome)
         case .allDown: everythingIsDown()
         }
     }

@@ -8,6 +8,7 @@ struct LogSource {
     private let known: [String]
     /// Services that log sessions now may not have written any; those with a front are known.
     private let services: [String]
+    private let servicesWithout: [String]
     private let trouble: ControlClientError?
 
     init(_ invocation: Invocation) throws(VerbFailure) {
@@ -20,17 +21,19 @@ struct LogSource {
             directory = report.daemon.logDirectory
             known = report.services.flatMap { $0.instances.map(\.id) }
             services = report.services.filter { !$0.listen.isEmpty }.map(\.name)
+            servicesWithout = report.services.filter { $0.replicas == 0 }.map(\.name)
             trouble = nil
         case .failure(let error):
             directory = try invocation.directories().logs
             known = []
             services = []
+            servicesWithout = []
             trouble = error
         }
     }
 
     /// The instances that names stand for, or the services with sessions: those that run or have left files.
-    func logs(named names: [String], ofSessions: Bool) throws(VerbFailure) -> [String] {
+    func logs(named names: [String], ofSessions: Bool) throws(VerbFailure) -> Selector.Choice {
         let written = try reading(LogReader(directory: directory).instances)
             .filter { LogPath.isSessions($0) == ofSessions }
         let known = ofSessions ? services.map(LogPath.sessions) : known
@@ -39,7 +42,8 @@ struct LogSource {
             throw VerbFailure(.noDaemon, "there are no logs in \(directory), and I \(trouble)")
         }
         do throws(Selector.NoSuchName) {
-            return try Selector.resolve(names.isEmpty ? ["all"] : names, among: all)
+            return try Selector.choose(
+                names.isEmpty ? ["all"] : names, among: all, servicesWithout: ofSessions ? [] : servicesWithout)
         } catch {
             throw VerbFailure(.noSuchName, error.description)
         }

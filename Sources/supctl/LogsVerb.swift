@@ -26,7 +26,9 @@ let logsVerb = Verb(
         throw invocation.misused("sessions are logged for services as a whole: name the service of \(name)")
     }
     let chosen = try source.logs(named: names, ofSessions: ofSessions)
-    var printer = LogPrinter(console: invocation.console, nameWidth: chosen.map(\.count).max() ?? 0)
+    // What they wrote while they had instances is there all the same.
+    if !names.isEmpty, let text = chosen.withoutInstancesText { invocation.console.complain(text) }
+    var printer = LogPrinter(console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0)
     let follower = try source.reading { () throws(SystemError) in
         try LogFollower(directory: source.directory, last: count) { instance in
             LogPath.isSessions(instance) == ofSessions

@@ -45,6 +45,7 @@ func change(
     let client = try invocation.client()
     guard options.wait else {
         let line = try asking { () throws(ControlClientError) in try client.ask(route, as: ProgressLine.self) }
+        if line.changed == false { return try nothingToDo(line, invocation) }
         let message = line.message.map { "; \(printable($0))" } ?? ""
         try invocation.console.print("\(what): \(request) accepted\(message)")
         return .done
@@ -63,6 +64,7 @@ func change(
         guard let line = mend(error) else { throw VerbFailure(error) }
         last = line
     }
+    if last.result == "done", last.changed == false { return try nothingToDo(last, invocation) }
     let message = last.message.map(printable)
     switch last.result {
     case "done", "accepted":
@@ -72,4 +74,10 @@ func change(
     case "timeout": throw VerbFailure(.failed, "\(what): cannot \(request) in time: \(message ?? "it takes longer")")
     case _: throw VerbFailure(.failed, "\(what): cannot \(request): \(message ?? "no reason given")")
     }
+}
+
+/// It was so already, or there is nothing that it could be done to: the daemon says which, in a sentence.
+private func nothingToDo(_ line: ProgressLine, _ invocation: Invocation) throws(VerbFailure) -> ExitCode {
+    try invocation.console.print(printable(line.message ?? "there was nothing to do"))
+    return .done
 }

@@ -71,4 +71,34 @@ struct SelectorTests {
         let words = ["status", "start", "stop", "restart", "logs"]
         #expect(Suggestion.nearest(to: word, among: words) == expected)
     }
+
+    @Test(
+        "A service without instances has a name, too",
+        arguments: [
+            (["worker"], [], ["worker"], "worker has no instances (replicas: 0)"),
+            (["worker", "idle", "db"], ["db/1"], ["worker", "idle"], "worker, idle have no instances (replicas: 0)"),
+            (["w*"], ["web-a/1", "web-b/1"], ["worker"], nil),
+            (["wor*"], [], ["worker"], "worker has no instances (replicas: 0)"),
+            (["all"], instances, ["worker", "idle"], nil),
+        ])
+    func withoutInstances(selectors: [String], expected: [String], without: [String], text: String?) throws {
+        let choice = try Selector.choose(
+            selectors, among: Self.instances, servicesWithout: ["worker", "idle"])
+        #expect(choice.instances == expected)
+        #expect(choice.servicesWithout == without)
+        #expect(choice.withoutInstancesText == text)
+    }
+
+    @Test("All of services without instances is told, and a name like theirs is suggested")
+    func onlyWithout() throws {
+        #expect(
+            try Selector.choose(["all"], among: [], servicesWithout: ["worker"]).withoutInstancesText
+                == "worker has no instances (replicas: 0)")
+        #expect(
+            performing: { try Selector.choose(["wroker"], among: Self.instances, servicesWithout: ["worker"]) },
+            throws: { "\($0)" == "there is no service \"wroker\"; did you mean \"worker\"?" })
+        #expect(throws: Selector.NoSuchName.self) {
+            try Selector.choose(["worker/1"], among: Self.instances, servicesWithout: ["worker"])
+        }
+    }
 }

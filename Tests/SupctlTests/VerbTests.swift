@@ -31,6 +31,7 @@ struct VerbTests {
         let result = run("status", "api")
         #expect(result.output.contains("api (service): running, 3 of 3 ready, to be up\n"))
         #expect(result.output.contains("nofile 1024:4096"))
+        #expect(result.output.contains("\n  log        12 lines (3.0K) dropped: No space left on device\n"))
         #expect(server.requests().first?.hasPrefix("GET /v1/status?name=api&limits=true HTTP/1.1\r\n") == true)
     }
 
@@ -86,6 +87,36 @@ struct VerbTests {
         #expect(result.code == 0)
         #expect(result.output == "all: stop accepted\n")
         #expect(server.requests().first?.hasPrefix("POST /v1/services/all/stop HTTP/1.1\r\n") == true)
+    }
+
+    @Test("What needed no doing is a sentence of the daemon's, and no time is told of it", arguments: [true, false])
+    func nothingToDo(waits: Bool) throws {
+        let line = ProgressLine(result: "done", message: "api has no instances (replicas: 0)", changed: false)
+        let server = try ScriptedServer(path, [waits ? .lines([line]) : .json(line)])
+        let result = run(["start", "api"] + (waits ? [] : ["--no-wait"]))
+        #expect(result.code == 0)
+        #expect(result.output == "api has no instances (replicas: 0)\n")
+        #expect(result.errors.isEmpty)
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("Of a service without instances there are no logs, which is said; those that it left are shown")
+    func logsWithoutInstances() throws {
+        try writeLogs()
+        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
+        report.daemon.logDirectory = directory.path
+        for (index, name) in ["idle", "web"].enumerated() {
+            report.services[index].name = name
+            report.services[index].replicas = 0
+            report.services[index].instances = []
+        }
+        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 3))
+        let idle = run("logs", "idle")
+        #expect(idle.code == 0 && idle.output.isEmpty)
+        #expect(idle.errors == "supctl: idle has no instances (replicas: 0)\n")
+        #expect(run("logs", "web").output == "2026-01-31T10:20:30.200Z web/1 ! two\n")
+        #expect(run("logs", "idel").errors == "supctl: there is no service \"idel\"; did you mean \"idle\"?\n")
+        #expect(server.requests().count == 3)
     }
 
     @Test("Draining says how many connections are left, and undraining is done at once")

@@ -217,4 +217,11 @@ import Testing
         story.command(2, verb, instance("a", 1))
         #expect(story.outcome(2) == .failed("supd is shutting down"))
     }
+
+    @Test func `who is drained can be looked up, and which services have no instances`() {
+        var story = Story(service("a", replicas: 2, front: 80), service("idle", replicas: 0))
+        story.command(1, .drain, instance("a", 2))
+        #expect([instance("a"), instance("a", 2), instance("x")].map(story.app.isParked) == [false, true, false])
+        #expect(story.app.servicesWithoutInstances == ["idle"])
+    }
 }

@@ -32,7 +32,7 @@ import Testing
         var story = Story(service("a", replicas: 2))
         story.tell(.portTaken(Generation(1), holder: "pid 7 (nginx)"))
         #expect(story.acts == [.release(Generation(1)), .spawn(Generation(3), instance("a"), port: 20002)])
-        #expect(story.reports == ["a/1: port 20000 is in use by pid 7 (nginx); trying 20002"])
+        #expect(story.reports == [])
         // And kept from then on.
         story.spawned(3)
         story.exited(3)
@@ -61,5 +61,18 @@ import Testing
         story.tell(.portTaken(Generation(1), holder: "pid 7 (nginx)"))
         #expect(story.acts == [.release(Generation(1))])
         #expect(story.reports == ["a/1: port 5000 is in use by pid 7 (nginx); next try in 0.5 s"])
+    }
+
+    @Test(arguments: [
+        ([20001, 20002, 20003, 20007], "ports 20001-20003, 20007 of portRange are in use; skipped"),
+        ([20007, 20001, 20001], "ports 20001, 20007 of portRange are in use; skipped"),
+        ([20001], "port 20001 of portRange is in use; skipped"),
+        ([65535, 65534, 1], "ports 1, 65534-65535 of portRange are in use; skipped"),
+    ])
+    func `ports that were passed over are told in one line, once`(found: [UInt16], line: String) {
+        var ports = SkippedPorts()
+        for port in found { ports.insert(port) }
+        #expect(ports.takeLine() == line)
+        #expect(ports.takeLine() == nil)
     }
 }

@@ -165,4 +165,41 @@ import Testing
         #expect(try story.view(instance("a")).state == "completed")
         #expect(story.app.routes.first?.holds == false)
     }
+
+    @Test func `a start that ends in the same breath is none, where nothing else shows that it was one`() throws {
+        var story = Story(service("a"), service("b", ready: .tcp), service("c", kind: .task))
+        for generation in 1...3 as ClosedRange<UInt64> { story.spawned(generation) }
+        story.command(1, .stop, instance("a"), instance("b"), instance("c"))
+        for generation in 1...3 as ClosedRange<UInt64> { story.exited(generation) }
+        story.pass(.seconds(5))
+        let all = [instance("a"), instance("b"), instance("c"), instance("x")]
+        #expect(story.app.unproven(among: all) == [instance("a")])
+        let began = story.now
+        // What it ended with before is not this start's.
+        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+        story.command(2, .start, instance("a"))
+        story.spawned(4)
+        #expect(story.app.unproven(among: all) == [])
+        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+        story.exited(4, .code(3))
+        #expect(
+            story.app.endedAtOnce([instance("a"), instance("x")], since: began)
+                == "a/1 ended at once: exited with code 3; supd goes on trying")
+        #expect(story.app.endedAtOnce([instance("b")], since: began) == nil)
+        // A user has stopped it meanwhile.
+        story.command(3, .stop, instance("a"))
+        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+    }
+
+    @Test func `what has completed has started, and what has failed for good has not`() throws {
+        let policy = RestartSettings(policy: .onFailure, limit: RestartSettings.Limit(starts: 1, within: .seconds(60)))
+        for (code, text) in [(0, nil), (1, "a/1 has failed: ")] as [(Int32, String?)] {
+            var story = Story(service("a", restart: policy))
+            let began = story.now
+            story.spawned(1)
+            story.exited(1, .code(code))
+            let found = story.app.endedAtOnce([instance("a")], since: began)
+            #expect(found.map { $0.hasPrefix(text ?? "-") } == text.map { _ in true }, "\(found ?? "nil")")
+        }
+    }
 }

@@ -19,6 +19,17 @@ import Testing
         return Application.ServiceView(name: name, state: state, goal: .up, ready: ready, instances: instances)
     }
 
+    @Test func aServiceWithoutInstancesHoldsNothingUp() {
+        var progress = StartupProgress()
+        progress.begin(at: Self.start)
+        let idle = Application.ServiceView(name: "idle", state: "down", goal: .down, ready: 0, instances: [])
+        #expect(
+            progress.lines([idle, Self.view("a", "running", ready: 1)], addresses: [:], at: Self.later) == [
+                "idle: no instances (replicas: 0)", "a: ready", "everything is up after 1.2 s",
+            ])
+        #expect(StartupProgress().statusLine([idle], isShuttingDown: false) == "1 of 1 service up")
+    }
+
     @Test func eachServiceIsToldOnceWhenItIsUpAndAllAtTheEnd() {
         var progress = StartupProgress()
         progress.begin(at: Self.start)

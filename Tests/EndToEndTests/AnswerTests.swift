@@ -1,0 +1,99 @@
+import ControlAPI
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// What the verbs answer where there is little to do, or where it goes wrong; and what the daemon writes of it.
+@Suite("Answers", .timeLimit(.minutes(15)))
+struct AnswerTests {
+    @Test("A service without instances has a name for every verb")
+    func withoutInstances() throws {
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['/bin/sleep', '1000'] },
+                          idle: { command: ['/bin/sleep', '1000'], replicas: 0 } } }
+            """)
+        for verb in ["start", "stop", "restart"] {
+            let result = try daemon.ctl(verb, "idle")
+            #expect(result.code == 0)
+            #expect(result.output == "idle has no instances (replicas: 0)\n")
+        }
+        #expect(try daemon.ctl("restart", "--no-wait", "idle").output == "idle has no instances (replicas: 0)\n")
+        #expect(try daemon.ctl("start", "x", "idle").output.contains("; idle has no instances (replicas: 0)"))
+        for words in [
+            ["signal", "HUP", "idle"], ["limit", "idle", "core=0"], ["drain", "idle"], ["undrain", "idle"],
+        ] {
+            let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket] + words)
+            #expect(result.code == 1, "\(words)")
+            #expect(result.output == "supctl: idle has no instances (replicas: 0)\n", "\(words)")
+        }
+        #expect(try daemon.ctl("logs", "idle").code == 0)
+        let status = try daemon.status("idle").services
+        #expect(status.map(\.name) == ["idle"])
+        #expect(try daemon.status("idl*", "x").services.map(\.name) == ["x", "idle"])
+        #expect(try daemon.ctl("start", "idel").output.contains("did you mean \"idle\"?"))
+    }
+
+    @Test("A program that ends at once was not started, where nothing else shows that it was")
+    func endsAtOnce() throws {
+        let directory = try TemporaryDirectory()
+        let path = try directory.write("healthy", "")
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['/bin/sh', '-c', 'test -e \(path) || exit 3; exec sleep 1000'],
+                               restart: { initialDelay: '1h', maxDelay: '1h' } } } }
+            """, in: directory)
+        #expect(try daemon.ctl("stop", "x").code == 0)
+        #expect(try daemon.ctl("start", "x").output.contains("x: started 1 instance in "))
+        #expect(try daemon.ctl("stop", "x").code == 0)
+        try FileManager.default.removeItem(atPath: path)
+        let result = try daemon.ctl("start", "x")
+        #expect(result.code == 1)
+        #expect(
+            result.output.contains("x: cannot start: x/1 ended at once: exited with code 3; supd goes on trying"),
+            "\(result.output)")
+    }
+
+    @Test("A limit is told with old and new value, and by whom it was changed")
+    func limit() throws {
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['/bin/sleep', '1000'], limits: { nofile: '100:200' } } } }")
+        #expect(try daemon.ctl("limit", "x", "nofile=50:150").code == 0)
+        try daemon.keeper.waitForOutput(
+            "limit nofile of x/1 changed from 100:200 to 50:150, asked for by uid \(geteuid()) (pid ")
+        let unknown = try daemon.ctl("limit", "x", "nofiles=50")
+        #expect(unknown.code == 2)
+        #expect(unknown.output.contains("there is no limit \"nofiles\"; did you mean \"nofile\"?"))
+    }
+
+    @Test("Undraining counts those alone that were drained")
+    func undrain() throws {
+        let front = try freePort()
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['@demo@', '--quiet'], replicas: 3, listen: \(front.port) } } }")
+        #expect(try daemon.ctl("undrain", "all").output.hasPrefix("there is nothing to undrain"))
+        #expect(try daemon.ctl("drain", "x/2").output.contains("x/2: drained 1 instance in "))
+        #expect(try daemon.ctl("drain", "x/1", "x/2").output.contains("x/1 x/2: drained 1 instance (1 was drained"))
+        #expect(try daemon.ctl("undrain", "all").output.hasPrefix("all: undrained 2 instances in "))
+    }
+
+    @Test("Ports of the range that are in use are told in one line for all instances")
+    func portsInUse() throws {
+        // Held by this test; whoever else has ports behind it is skipped, too.
+        let listener = try listen(on: .ipv4("127.0.0.1", port: 0))
+        let port = try #require(try SocketAddress.local(of: listener).port)
+        let first = min(port, UInt16.max - 500)
+        let daemon = try Daemon(
+            """
+            { supd: { portRange: '\(port)-\(max(port, first + 500))' },
+              services: { x: { command: ['/bin/sleep', '1000'], replicas: 3 } } }
+            """)
+        let lines = daemon.keeper.output.split(separator: "\n").filter { $0.contains("in use") }
+        #expect(lines.count == 1, "\(lines)")
+        let line = try #require(lines.first)
+        #expect(line.contains("port") && line.contains("\(port)") && line.hasSuffix(" in use; skipped"))
+        withExtendedLifetime(listener) {}
+    }
+}
