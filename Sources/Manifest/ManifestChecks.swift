@@ -48,6 +48,12 @@ struct ManifestChecks {
         checkFronts(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
+            if facts.isOnlyChecked {
+                reader.warnings.add(
+                    account.location,
+                    "needs root at run time: without it supd takes this for an error and does not start")
+                continue
+            }
             reader.problems.add(
                 account.location,
                 "found \(quoted(account.value)), but supd does not run as root, "

@@ -6,14 +6,18 @@ package struct HostFacts: Sendable, Hashable {
     package var isRoot: Bool?
     /// net.ipv4.ip_unprivileged_port_start: ports below it need root or CAP_NET_BIND_SERVICE.
     package var unprivilegedPortStart: UInt16
+    /// The manifest is checked and not run: who checks it need not be who will run it, so that a lack of rights is no error.
+    package var isOnlyChecked: Bool
 
     /// Creates facts.
     package init(
-        ephemeralPorts: ClosedRange<UInt16>? = 32768...60999, isRoot: Bool? = nil, unprivilegedPortStart: UInt16 = 1024
+        ephemeralPorts: ClosedRange<UInt16>? = 32768...60999, isRoot: Bool? = nil, unprivilegedPortStart: UInt16 = 1024,
+        isOnlyChecked: Bool = false
     ) {
         self.ephemeralPorts = ephemeralPorts
         self.isRoot = isRoot
         self.unprivilegedPortStart = unprivilegedPortStart
+        self.isOnlyChecked = isOnlyChecked
     }
 }
 
@@ -60,8 +64,10 @@ package enum ManifestLoader {
     ///   - directory: The absolute directory of the manifest, which relative paths start from.
     ///   - environment: supd's own environment, for `${env:NAME}`.
     ///   - facts: What is known of the machine.
+    ///   - lookup: How to look up what the manifest names, for warnings about what is not there; nil: not at all.
     package static func load(
-        text: [UInt8], file: String, directory: String, environment: [String: String], facts: HostFacts = HostFacts()
+        text: [UInt8], file: String, directory: String, environment: [String: String], facts: HostFacts = HostFacts(),
+        lookup: HostLookup? = nil
     ) -> LoadedManifest {
         let outcome = JSON5Reader.read(text)
         if outcome.isBlank {
@@ -73,7 +79,7 @@ package enum ManifestLoader {
         guard let value = outcome.value else {
             return finish(nil, reader.problems, ProblemLog(), file: file, text: text)
         }
-        let manifest = manifest(from: value, facts: facts, &reader)
+        let manifest = manifest(from: value, facts: facts, lookup: lookup, &reader)
         return finish(manifest, reader.problems, reader.warnings, file: file, text: text)
     }
 
@@ -88,7 +94,9 @@ package enum ManifestLoader {
             omittedWarnings: warnings.count - shownWarnings.count)
     }
 
-    private static func manifest(from value: JSON5Value, facts: HostFacts, _ reader: inout FieldReader) -> Manifest? {
+    private static func manifest(
+        from value: JSON5Value, facts: HostFacts, lookup: HostLookup?, _ reader: inout FieldReader
+    ) -> Manifest? {
         var root = FieldTable.Draft()
         guard case .object = value.content else {
             reader.report(value, expected: example)
@@ -104,6 +112,12 @@ package enum ManifestLoader {
         guard let drafts else { return nil }
         var checks = ManifestChecks(root: root, services: drafts, facts: facts)
         checks.run(&reader)
+        if let lookup {
+            var warnings = HostWarnings(
+                root: root, services: drafts, lookup: lookup, directory: reader.directory,
+                environment: reader.environment)
+            warnings.run(&reader)
+        }
         return Manifest(
             supd: root.supd,
             services: drafts.compactMap { $0.draft.service(named: $0.name, directory: reader.directory) })

@@ -3,9 +3,9 @@
 struct ServiceDraft: Sendable {
     var kind = Service.Kind.service
     var command: Located<[Template]>?
-    var directory: Template?
+    var directory: Located<Template>?
     var environment: Located<OrderedEnvironment>?
-    var environmentFiles: [String] = []
+    var environmentFiles: [Located<String>] = []
     var inheritEnvironment = Service.inheritedByDefault
     var user: Located<String>?
     var group: Located<String>?
@@ -40,8 +40,9 @@ struct ServiceDraft: Sendable {
         var restart = restart
         restart.policy = restartPolicy?.value ?? (kind == .task ? .onFailure : .always)
         return Service(
-            name: name, kind: kind, command: command.value, directory: directory ?? Template(literal: ownDirectory),
-            environment: environment?.value.variables ?? [], environmentFiles: environmentFiles,
+            name: name, kind: kind, command: command.value,
+            directory: directory?.value ?? Template(literal: ownDirectory),
+            environment: environment?.value.variables ?? [], environmentFiles: environmentFiles.map(\.value),
             inheritEnvironment: inheritEnvironment, user: user?.value, group: group?.value, umask: umask,
             replicas: replicas?.value ?? 1, port: port?.value, listen: listen.compactMap { $0.finished?.value },
             balance: balance,

@@ -7,7 +7,9 @@ extension FieldTable {
             "command", Format.command.located, required: true, inDefaults: false,
             "The program and its arguments, as a list or as one text split like shell words; no shell runs."
         ) { $1.command = $0 },
-        Field("directory", .directory, "The working directory; without it the manifest's own.") { $1.directory = $0 },
+        Field("directory", Format.directory.located, "The working directory; without it the manifest's own.") {
+            $1.directory = $0
+        },
         Field(
             "environment", environmentFormat,
             "Variables for the process, above all others; values may be secrets and are never shown."
@@ -17,7 +19,8 @@ extension FieldTable {
             draft.environment = Located(value: all, location: variables.location)
         },
         Field(
-            "environmentFiles", .list(of: .path("the path of a file of NAME=value lines"), "paths", count: 0...64),
+            "environmentFiles",
+            .list(of: Format.path("the path of a file of NAME=value lines").located, "paths", count: 0...64),
             default: [], "Files of NAME=value lines, read anew at every start; later ones win over earlier ones."
         ) { $1.environmentFiles = $0 },
         Field(

@@ -9,9 +9,10 @@ package enum ManifestFile {
         package var text: String
     }
 
-    /// Reads and checks a manifest.
+    /// Reads and checks a manifest. `isOnlyChecked`: it is not run here and now, so that what this machine lacks for it is
+    /// looked up and warned about.
     package static func load(
-        _ path: String, environment: [String: String]
+        _ path: String, environment: [String: String], isOnlyChecked: Bool = false
     ) throws(Unreadable) -> LoadedManifest {
         let text: [UInt8]
         do throws(SystemError) {
@@ -29,11 +30,25 @@ package enum ManifestFile {
             text: text, file: path, directory: directory(of: path), environment: environment,
             facts: HostFacts(
                 ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
-                unprivilegedPortStart: LoopbackPort.unprivilegedStart()))
+                unprivilegedPortStart: LoopbackPort.unprivilegedStart(), isOnlyChecked: isOnlyChecked),
+            lookup: isOnlyChecked ? .thisMachine : nil)
     }
 
     private static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
+}
+
+extension HostLookup {
+    /// The machine that we run on.
+    fileprivate static let thisMachine = HostLookup(
+        hasUser: HostQueries.hasUser, hasUserID: HostQueries.hasUserID, hasGroup: HostQueries.hasGroup,
+        entry: { path in
+            guard let status = HostQueries.status(path) else { return nil }
+            return Entry(
+                isThere: status != nil, isDirectory: status?.kind == .directory, isRegular: status?.kind == .regular,
+                mode: status?.mode ?? 0)
+        },
+        contents: { try? Files.read($0, limit: maximumEnvironmentFileSize) })
 }

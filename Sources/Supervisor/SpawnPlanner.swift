@@ -72,9 +72,12 @@ package struct SpawnPlanner: Sendable {
         }
         let identity = try Identity(user: service.user, group: service.group)
         let environment = try environment(of: service, start, identity, manifest: manifest)
+        guard let program = arguments.first, !program.isEmpty else {
+            throw StartFailure(text: "cannot start: the program's name in command[0] is empty")
+        }
         let plan = SpawnPlan(
             id: child, label: label.description,
-            candidates: try programCandidates(arguments.first ?? "", path: environment["PATH"], directory: directory),
+            candidates: programCandidates(program, path: environment["PATH"], directory: directory),
             arguments: arguments, environment: environment.entries, directory: directory,
             credentials: identity.credentials, umask: service.umask ?? 0o022, limits: limits(of: service))
         try checkTexts(plan)
@@ -203,22 +206,4 @@ private struct Environment {
 
     /// `NAME=value` each.
     var entries: [String] { values.map { "\($0.name)=\($0.value)" } }
-}
-
-/// The paths at which a program may be, in order, as execvp(3) finds it: a name with a slash counts from the directory,
-/// one without is looked for in PATH.
-func programCandidates(_ program: String, path: String?, directory: String) throws(StartFailure) -> [String] {
-    guard !program.isEmpty else { throw StartFailure(text: "cannot start: the program's name in command[0] is empty") }
-    func absolute(_ path: some StringProtocol) -> String {
-        if path.hasPrefix("/") { return String(path) }
-        var relative = Substring(path)
-        while relative.hasPrefix("./") { relative = relative.dropFirst(2).drop { $0 == "/" } }
-        return directory.hasSuffix("/") ? "\(directory)\(relative)" : "\(directory)/\(relative)"
-    }
-    if program.contains("/") { return [absolute(program)] }
-    let standard = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    // Every further folder costs a failed execve; nobody has as many.
-    let folders = (path ?? standard).split(separator: ":", omittingEmptySubsequences: false).prefix(256)
-    // An empty entry is the working directory.
-    return folders.map { absolute($0.isEmpty ? program : $0.hasSuffix("/") ? "\($0)\(program)" : "\($0)/\(program)") }
 }

@@ -6,7 +6,8 @@ let checkVerb = Verb(
     name: "check", synopsis: "FILE", summary: "see whether a manifest is right, without a daemon",
     details: """
         Reads a manifest as supd would, and tells all errors at once, and what will probably not do what was meant.
-        Exit code 1 if there are errors.
+        What it names and this machine does not have, users, groups, directories, files and programs, is warned about:
+        the machine that will run it may be another one. Exit code 1 if there are errors.
         """,
     operands: .file
 ) { invocation throws(VerbFailure) in
@@ -31,7 +32,21 @@ let checkVerb = Verb(
         environment: ProcessInfo.processInfo.environment,
         facts: HostFacts(
             ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
-            unprivilegedPortStart: LoopbackPort.unprivilegedStart()))
+            unprivilegedPortStart: LoopbackPort.unprivilegedStart(), isOnlyChecked: true),
+        lookup: .thisMachine)
     try invocation.console.print(checkReport(result))
     return result.manifest == nil ? .failed : .done
+}
+
+extension HostLookup {
+    /// The machine that we run on.
+    fileprivate static let thisMachine = HostLookup(
+        hasUser: HostQueries.hasUser, hasUserID: HostQueries.hasUserID, hasGroup: HostQueries.hasGroup,
+        entry: { path in
+            guard let status = HostQueries.status(path) else { return nil }
+            return Entry(
+                isThere: status != nil, isDirectory: status?.kind == .directory, isRegular: status?.kind == .regular,
+                mode: status?.mode ?? 0)
+        },
+        contents: { try? Files.read($0, limit: maximumEnvironmentFileSize) })
 }

@@ -62,7 +62,8 @@ struct Options {
         usage: supd [MANIFEST] [options]
 
           MANIFEST                   the manifest (./supd.json5, else /etc/supd/supd.json5)
-          --check                    only check the manifest: 0 if it is valid, 1 if not
+          --check                    only check the manifest, warn of what this machine lacks for it: 0 if it is valid,
+                                     1 if not
           --runtime-directory D      the control socket and the lock ($RUNTIME_DIRECTORY, else /run/supd for root,
                                      $XDG_RUNTIME_DIR/supd for others)
           --state-directory D        what outlives a restart ($STATE_DIRECTORY, else /var/lib/supd or

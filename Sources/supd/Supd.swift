@@ -52,7 +52,7 @@ enum Supd {
 
     private static func check(_ path: String, _ environment: [String: String]) {
         do throws(ManifestFile.Unreadable) {
-            let result = try ManifestFile.load(path, environment: environment)
+            let result = try ManifestFile.load(path, environment: environment, isOnlyChecked: true)
             print(checkReport(result), terminator: "")
             exitProcess(result.manifest == nil ? 1 : 0)
         } catch {

@@ -278,6 +278,16 @@ struct VerbTests {
         #expect(result.code == 1)
         #expect(result.output.contains("\(bad):1:22: services.api.comand: "))
         #expect(result.output.contains("services.api.replicas: "))
+        // What this machine lacks is no error.
+        let elsewhere = try directory.write(
+            "elsewhere.json5",
+            "{ services: { api: { command: './none', user: 'nobody-of-this-name', environmentFiles: ['x.env'] } } }")
+        let warned = run("check", elsewhere)
+        #expect(warned.code == 0)
+        #expect(warned.output.contains("\(elsewhere):1:47: warning: services.api.user: "))
+        #expect(
+            warned.output.contains("services.api.environmentFiles[0]: the file \"\(directory.path)/x.env\" does not"))
+        #expect(warned.output.contains("services.api.command: the program \"\(directory.path)/none\" does not exist"))
         #expect(run("check", directory.file("none")).code == 1)
         #expect(run("check", directory.path).errors.hasSuffix("it is a directory\n"))
         #expect(run("check").code == 2)

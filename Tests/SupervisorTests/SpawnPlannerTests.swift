@@ -121,7 +121,7 @@ import Testing
             ),
         ] as [(String, String?, [String])])
     func candidates(program: String, path: String?, candidates: [String]) throws {
-        #expect(try programCandidates(program, path: path, directory: "/srv") == candidates)
+        #expect(programCandidates(program, path: path, directory: "/srv") == candidates)
     }
 
     @Test("PATH is that of the manifest where it sets one")
