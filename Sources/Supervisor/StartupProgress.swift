@@ -16,7 +16,8 @@ struct StartupProgress {
         var lines: [String] = []
         for view in views where !told.contains(view.name) && Self.isUp(view) {
             told.insert(view.name)
-            lines.append("\(view.name): \(Self.words(view))\(Self.places(addresses[view.name] ?? []))")
+            let open = view.instances.isEmpty ? [] : addresses[view.name] ?? []
+            lines.append("\(view.name): \(Self.words(view))\(Self.places(open))")
         }
         if told.count == views.count {
             let seconds = Double(now.nanoseconds &- began.nanoseconds) / 1e9

@@ -10,10 +10,11 @@ import Testing
 struct AnswerTests {
     @Test("A service without instances has a name for every verb")
     func withoutInstances() throws {
+        let front = try freePort()
         let daemon = try Daemon(
             """
             { services: { x: { command: ['/bin/sleep', '1000'] },
-                          idle: { command: ['/bin/sleep', '1000'], replicas: 0 } } }
+                          idle: { command: ['/bin/sleep', '1000'], replicas: 0, listen: \(front.port) } } }
             """)
         for verb in ["start", "stop", "restart"] {
             let result = try daemon.ctl(verb, "idle")
@@ -30,6 +31,8 @@ struct AnswerTests {
             #expect(result.output == "supctl: idle has no instances (replicas: 0)\n", "\(words)")
         }
         #expect(try daemon.ctl("logs", "idle").code == 0)
+        // Its front is there, and counts whom it turns away.
+        #expect(try daemon.ctl("balancer", "idle").output.contains("idle 127.0.0.1:\(front.port)"))
         let status = try daemon.status("idle").services
         #expect(status.map(\.name) == ["idle"])
         #expect(try daemon.status("idl*", "x").services.map(\.name) == ["x", "idle"])
@@ -66,6 +69,23 @@ struct AnswerTests {
         let unknown = try daemon.ctl("limit", "x", "nofiles=50")
         #expect(unknown.code == 2)
         #expect(unknown.output.contains("there is no limit \"nofiles\"; did you mean \"nofile\"?"))
+    }
+
+    @Test("Lines that could not be written are told by status, with the reason")
+    func droppedLines() throws {
+        let directory = try TemporaryDirectory()
+        // Where the log should be, there is something that takes no lines.
+        try FileManager.default.createDirectory(
+            atPath: directory.file("log/x/1.log"), withIntermediateDirectories: true)
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['/bin/sh', '-c', 'echo one; echo two; exec sleep 1000'] } } }", in: directory)
+        let dropped = try eventually("both lines") {
+            let dropped = try daemon.status("x").services.first?.instances.first?.droppedOutput
+            return dropped?.lines == 2 ? dropped : nil
+        }
+        #expect(dropped == DroppedOutput(lines: 2, bytes: 8, reason: errorMessage(EISDIR)))
+        #expect(
+            try daemon.ctl("status", "x").output.contains("log        2 lines (8B) dropped: \(errorMessage(EISDIR))"))
     }
 
     @Test("Undraining counts those alone that were drained")

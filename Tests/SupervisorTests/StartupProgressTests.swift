@@ -24,9 +24,10 @@ import Testing
         progress.begin(at: Self.start)
         let idle = Application.ServiceView(name: "idle", state: "down", goal: .down, ready: 0, instances: [])
         #expect(
-            progress.lines([idle, Self.view("a", "running", ready: 1)], addresses: [:], at: Self.later) == [
-                "idle: no instances (replicas: 0)", "a: ready", "everything is up after 1.2 s",
-            ])
+            progress.lines(
+                [idle, Self.view("a", "running", ready: 1)], addresses: ["idle": ["127.0.0.1:80"]], at: Self.later) == [
+                    "idle: no instances (replicas: 0)", "a: ready", "everything is up after 1.2 s",
+                ])
         #expect(StartupProgress().statusLine([idle], isShuttingDown: false) == "1 of 1 service up")
     }
 
