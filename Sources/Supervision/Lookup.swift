@@ -20,10 +20,10 @@ extension Application {
 
     /// A service of the accepted manifest.
     package func service(named name: String) -> Service? {
-        // Every service with an instance is found by its first one; one without has nothing to look up.
+        // Every service with an instance is found by its first one; one without may have a front all the same.
         guard let place = layout.places[InstanceID(service: name, number: 1)], layout.services.indices.contains(place),
             manifest.services.indices.contains(layout.services[place])
-        else { return nil }
+        else { return manifest.services.first { $0.name == name } }
         return manifest.services[layout.services[place]]
     }
 

@@ -17,8 +17,9 @@ extension SupervisorRole {
             return responder.fail(
                 409, code: "failed", "nothing to \(verb.rawValue): no service named has a front (\"listen\")")
         }
-        let changed = served.count { application.isParked($0) != (verb == .drain) }
-        if verb == .undrain, changed == 0 {
+        // A drain waits for all that are named; put back are those alone that were out.
+        let done = verb == .drain ? served.count : served.count(where: application.isParked)
+        if done == 0 {
             return responder.finish(
                 json: ProgressLine(
                     result: "done", message: "there is nothing to undrain: none of the instances named is drained",
@@ -32,7 +33,7 @@ extension SupervisorRole {
             log.write(.warning, "drain: \(note ?? "")")
         }
         let command = commands.begin()
-        let summary = drainSummary(verb, changed: changed, of: served.count)
+        let summary = "\(verb.pastTense) \(Amount.text(done, "instance"))"
         drainNotes[command] = note
         waitFor(
             command, options, responder, summary: note.map { "\(summary) (\($0))" } ?? summary, accepted: note)
@@ -84,12 +85,4 @@ extension SupervisorRole {
         }
         for generation in empty { take(.drained(generation)) }
     }
-}
-
-/// What was done, with those alone that were not so before: `drained 2 instances (1 was drained already)`.
-func drainSummary(_ verb: ServiceVerb, changed: Int, of named: Int) -> String {
-    let text = "\(verb.pastTense) \(Amount.text(changed, "instance"))"
-    let already = named - changed
-    guard already > 0, verb == .drain else { return text }
-    return "\(text) (\(already) \(already == 1 ? "was" : "were") drained already)"
 }

@@ -36,7 +36,7 @@ enum StatusDetail {
         if let exit = instance.lastExit { page.add("last exit", "\(exit.reason), at \(exit.at)") }
         if let dropped = instance.droppedOutput {
             let lines = dropped.lines == 1 ? "1 line" : "\(dropped.lines) lines"
-            page.add("log", "\(lines) (\(HumanText.bytes(dropped.bytes))) dropped: \(dropped.reason)")
+            page.add("log", "\(lines) (\(dropped.bytes) bytes) dropped: \(dropped.reason)")
         }
         if let limits = instance.limits {
             let words = limits.sorted { $0.key < $1.key }.map { "\($0.key) \(text($0.value, of: $0.key))" }

@@ -168,7 +168,7 @@ struct StatusDetailTests {
                   use        1.3% CPU, 12M memory
                   clients    12 open, 3.4k in all, 1.0M in, 4.7M out, 1 connect error, 2 retries
                   last exit  killed by SIGKILL, at 2026-01-31T10:20:30Z
-                  log        12 lines (3.0K) dropped: No space left on device
+                  log        12 lines (3072 bytes) dropped: No space left on device
                   limits     as 1G, core 0:unlimited, nofile 1024:4096
 
                 """)

@@ -31,7 +31,7 @@ struct VerbTests {
         let result = run("status", "api")
         #expect(result.output.contains("api (service): running, 3 of 3 ready, to be up\n"))
         #expect(result.output.contains("nofile 1024:4096"))
-        #expect(result.output.contains("\n  log        12 lines (3.0K) dropped: No space left on device\n"))
+        #expect(result.output.contains("\n  log        12 lines (3072 bytes) dropped: No space left on device\n"))
         #expect(server.requests().first?.hasPrefix("GET /v1/status?name=api&limits=true HTTP/1.1\r\n") == true)
     }
 

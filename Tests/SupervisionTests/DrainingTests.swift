@@ -223,5 +223,6 @@ import Testing
         story.command(1, .drain, instance("a", 2))
         #expect([instance("a"), instance("a", 2), instance("x")].map(story.app.isParked) == [false, true, false])
         #expect(story.app.servicesWithoutInstances == ["idle"])
+        #expect(["a", "idle", "x"].map { story.app.service(named: $0)?.name } == ["a", "idle", nil])
     }
 }

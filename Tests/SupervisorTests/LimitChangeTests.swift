@@ -1,4 +1,3 @@
-import ControlAPI
 import Glibc
 import Platform
 import Supervision
@@ -83,13 +82,5 @@ struct LimitChangeTests {
         let lines = LimitChange.lines(outcome.settings)
         #expect(lines.first == "limit core of api/1, api/2 changed from \(LimitText.pair(old)) to 0")
         #expect(lines.count == 2 && lines.last?.hasSuffix(" to 10:20") == true)
-    }
-
-    @Test("of a drain those are counted that were not so before")
-    func drained() {
-        #expect(drainSummary(.drain, changed: 2, of: 2) == "drained 2 instances")
-        #expect(drainSummary(.drain, changed: 1, of: 2) == "drained 1 instance (1 was drained already)")
-        #expect(drainSummary(.drain, changed: 0, of: 2) == "drained 0 instances (2 were drained already)")
-        #expect(drainSummary(.undrain, changed: 1, of: 3) == "undrained 1 instance")
     }
 }
