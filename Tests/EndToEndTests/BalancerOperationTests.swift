@@ -65,7 +65,8 @@ struct BalancerOperationTests {
         clients = []
         let done = try daemon.ctl("drain", "api/2")
         #expect(done.code == 0)
-        #expect(done.output.hasPrefix("api/2: drained 1 instance in "))
+        // Perhaps after a line about connections whose end the balancer has yet to see.
+        #expect(done.output.contains("api/2: drained 1 instance in "))
         // The last one: it is done, and said what it means.
         let last = try daemon.ctl("drain", "api/1")
         #expect(last.code == 0)
