@@ -89,20 +89,25 @@ struct SilenceTests {
     func slowEndpoint() throws {
         try Rig.run { rig in
             let backend = try Backend()
-            try rig.apply([Self.pool([backend], fin: 0.4)])
+            // Else most of it would be delivered at once, as far as the kernel is concerned.
+            var buffer: Int32 = 16 << 10
+            let listener = try #require(backend.listener)
+            setsockopt(listener.raw, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
+            try rig.apply([Self.pool([backend], fin: 1.5)])
             let (client, server) = try rig.pair(backend)
-            let size = 2 << 20
+            // Little enough for the balancer to hand it all to the kernel, and then the end.
+            let size = 96 << 10
             let thread = try TestThread {
                 try? client.sendPattern(1, count: size)
                 client.finishWriting()
             }
             defer { thread.join() }
             var pattern = Pattern(seed: 1)
-            for _ in 0..<32 {
-                guard areEqual(try server.receive(size / 32), pattern.next(size / 32)) else {
+            for _ in 0..<96 {
+                guard areEqual(try server.receive(size / 96), pattern.next(size / 96)) else {
                     throw TestFailure("wrong bytes")
                 }
-                usleep(60_000)
+                usleep(40_000)
             }
             try server.send("ok")
             #expect(try client.receiveText(2) == "ok")
