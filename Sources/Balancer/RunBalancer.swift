@@ -24,6 +24,7 @@ package struct BalancerConfiguration: Sendable {
 /// It exits with 0 when the keeper closes its link, and with 1 when one of the links is of no use; the keeper then
 /// starts another one, which takes the listeners over from the supervisor.
 package func runBalancer(_ configuration: BalancerConfiguration = BalancerConfiguration()) -> Never {
+    setProcessName("supd: balancer")
     if !configuration.isDumpable { _ = supd_forbid_dumps() }
     let role = BalancerRole(
         keeper: LinkConnection(Descriptor(owning: configuration.keeperLink)),

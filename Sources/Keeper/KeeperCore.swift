@@ -12,7 +12,7 @@ import Links
 struct KeeperCore {
     private static let second: Int64 = 1_000_000_000
     /// How often roles are pinged and systemd's watchdog is fed, unless the watchdog wants it sooner.
-    static let longestTick = 6 * second
+    static let longestTick = 7 * second
     /// A turn that comes so much later than planned means that the keeper was held up, not the roles.
     static let tolerance = 3 * second
     /// How long the services have between the keeper's own SIGTERM and SIGKILL.

@@ -5,7 +5,7 @@ struct RoleState: Equatable {
     /// How long a new role has for its hello; generous, for machines that are slow or swapping at boot.
     static let helloTime = 20 * second
     /// How long a role has to answer a ping, or to say anything else.
-    static let answerTime = 4 * second
+    static let answerTime = 3 * second
     /// A role that ends sooner than this has crashed quickly, which makes a next start wait.
     static let quickLife = 2 * second
     /// The wait after the second quick crash in a row; doubled after each further one.

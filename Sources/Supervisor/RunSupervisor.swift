@@ -7,7 +7,7 @@ import Platform
 package func runSupervisor(_ configuration: SupervisorConfiguration, environment: [String: String]) -> Never {
     // Whoever reads our messages may go away.
     ignoreBrokenPipes()
-    setProcessName("supd-supervisor")
+    setProcessName("supd: supervisor")
     _ = raiseOpenFileLimit()
     let executor = QueueExecutor(label: "supd.supervisor")
     let role = SupervisorRole(configuration, environment: environment, executor: executor)

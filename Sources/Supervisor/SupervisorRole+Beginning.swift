@@ -78,8 +78,10 @@ extension SupervisorRole {
             throw BeginningFailure(error.text)
         }
         for warning in result.warnings { log.write(.warning, warning.logText) }
+        if result.omittedWarnings > 0 { log.write(.warning, "and \(result.omittedWarnings) more warnings") }
         guard let manifest = result.manifest, result.errors.isEmpty else {
-            throw BeginningFailure(result.errors.map { "\($0)" })
+            let omitted = result.omittedErrors > 0 ? ["\(result.file): and \(result.omittedErrors) more errors"] : []
+            throw BeginningFailure(result.errors.map { "\($0)" } + omitted)
         }
         do {
             let data = try JSONEncoder().encode(manifest)

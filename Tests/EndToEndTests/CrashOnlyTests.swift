@@ -88,6 +88,19 @@ struct CrashOnlyTests {
         }
     }
 
+    @Test("The roles are visible by name")
+    func names() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        let roles = try daemon.status().daemon.roles
+        #expect(Set(roles.keys) == ["keeper", "supervisor", "balancer"])
+        for (role, pid) in roles {
+            let name = try String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)
+            // The kernel keeps 15 bytes.
+            #expect(name == "supd: \(role)".prefix(15) + "\n")
+        }
+    }
+
     @Test("Descriptors that a parent has left open are closed")
     func inheritedDescriptors() throws {
         let (_, listener) = try testListener()

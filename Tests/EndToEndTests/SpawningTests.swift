@@ -35,6 +35,7 @@ struct SpawningTests {
             #expect(status.contains("\(mask):\t0000000000000000"), "\(mask) is clean")
         }
         // While it is being loaded it has its libraries open.
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/0") == "/dev/null")
         try eventually("nothing open but 0, 1 and 2") {
             let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")
             return Set(open) == ["0", "1", "2"] ? true : nil
@@ -103,21 +104,24 @@ struct SpawningTests {
         /// What the status says of the exit; nil where the process survives and reports the refusal itself.
         var reason: String?
         var needsRoot = false
+        /// How far it comes, and the errno that refuses more.
+        var refused: ClosedRange<Int>?
+        var code: Int32 = 0
         var testDescription: String { resource }
     }
 
     @Test(
         "Each cap is enforced",
         arguments: [
-            Cap(resource: "nofile", limits: "nofile: 64"),
+            Cap(resource: "nofile", limits: "nofile: 64", refused: 32...64, code: EMFILE),
             Cap(resource: "as", limits: "as: '4G'"),
             Cap(resource: "data", limits: "data: '512M'"),
             Cap(resource: "stack", limits: "stack: '1M'", reason: "SIGSEGV"),
             Cap(resource: "cpu", limits: "cpu: 1", reason: "SIGXCPU"),
             Cap(resource: "fsize", limits: "fsize: '1M'", reason: "SIGXFSZ"),
             Cap(resource: "core", limits: "core: 0", reason: "SIGABRT"),
-            Cap(resource: "nproc", limits: "nproc: 20", needsRoot: true),
-            Cap(resource: "memlock", limits: "memlock: '64K'", needsRoot: true),
+            Cap(resource: "nproc", limits: "nproc: 20", needsRoot: true, refused: 1...20, code: EAGAIN),
+            Cap(resource: "memlock", limits: "memlock: '64K'", needsRoot: true, refused: 0...65536, code: ENOMEM),
         ])
     func caps(_ cap: Cap) throws {
         guard !cap.needsRoot || geteuid() == 0 else { return }
@@ -138,6 +142,18 @@ struct SpawningTests {
             #expect(instance.lastExit?.signal == reason, "\(String(describing: instance.lastExit)) \(log)")
         } else {
             #expect(instance.lastExit?.code == 0, "\(String(describing: instance.lastExit)) \(log)")
+        }
+        // Not any failure, nor the limit that was inherited: this one.
+        if let refused = cap.refused {
+            let words = try eventually("the line of the refusal") {
+                daemon.logLines("x").first { $0.contains("refused after ") }?.split(separator: " ")
+            }
+            let amount = words.drop { $0 != "after" }.dropFirst().first.flatMap { Int($0) }
+            #expect(amount.map(refused.contains) == true, "\(words)")
+            #expect(words.last.map { "\($0)" } == "\(cap.code))", "\(words)")
+        }
+        if cap.resource == "stack" {
+            #expect(!daemon.logLines("x").joined().contains("stack: 2097152 bytes deep"))
         }
     }
 

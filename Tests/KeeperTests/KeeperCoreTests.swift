@@ -131,14 +131,14 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.pass().contains(.spawnRole(.supervisor, nil)))
     }
 
-    @Test("pings roles every six seconds, and kills one that does not answer within four")
+    @Test("pings roles every seven seconds, and kills one that does not answer within three")
     func heartbeat() {
         var world = World.greeted()
         world.balancer()
-        #expect(world.untilDeadline == 6)
+        #expect(world.untilDeadline == 7)
         #expect(world.pass() == [.send(.supervisor, .ping, []), .send(.balancer, .ping, [])])
         world.handle(.received(.balancer, .pong, descriptors: 0))
-        let actions = world.pass(4)
+        let actions = world.pass(3)
         #expect(actions.contains(.killRole(.supervisor)))
         #expect(!actions.contains(.killRole(.balancer)))
         // Once is enough.
@@ -194,7 +194,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
             }
             turns += 1
         }
-        #expect(turns == 10)
+        #expect(turns == 8)
     }
 
     @Test(
@@ -437,13 +437,13 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.core.children.isEmpty)
     }
 
-    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 6.0), (0.001, 0.1)])
+    @Test("feeds the watchdog in half its time", arguments: [(1.0, 0.5), (30.0, 7.0), (0.001, 0.1)])
     func watchdog(limit: Double, tick: Double) {
         var world = World.greeted(watchdog: Int64(limit * 1e9))
         #expect(world.untilDeadline == tick)
         #expect(world.pass().contains(.notify("WATCHDOG=1")))
-        // The ping that goes with it wants an answer within four seconds.
-        #expect(world.untilDeadline == min(tick, 4))
+        // The ping that goes with it wants an answer within three seconds.
+        #expect(world.untilDeadline == min(tick, 3))
         world = .greeted()
         #expect(!world.pass().contains(.notify("WATCHDOG=1")))
     }
