@@ -48,9 +48,15 @@ struct ProxyCounts {
     var accepted = 0
     var clients = 0
     var waiting = 0
+    /// Clients that have ended before they had a server, and connects to servers that were done: whoever was ever accepted
+    /// is in one of the two once he no longer waits for anything.
+    var endedEarly = 0
+    var connects = 0
     /// Connections that servers are charged with now.
     var charged = 0
 
+    /// Whether every client that was accepted has its server, or is gone.
+    var isSettled: Bool { accepted == connects + endedEarly }
     /// Whether nobody is there.
     var isEmpty: Bool { clients == 0 && waiting == 0 && charged == 0 }
 }

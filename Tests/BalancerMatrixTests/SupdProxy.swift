@@ -89,6 +89,11 @@ final class SupdProxy: Proxy {
             counts.accepted += Int(front.counts.total)
             counts.clients += Int(front.counts.current)
             counts.waiting += Int(front.counts.queued)
+            counts.connects += Int(front.counts.connects)
+            // While it came in, waited or connected.
+            for (end, number) in front.counts.ends where ["G", "Q", "C"].contains(end.last) {
+                counts.endedEarly += Int(number)
+            }
         }
         for endpoint in counters.endpoints { counts.charged += Int(endpoint.counts.current) }
         return counts
