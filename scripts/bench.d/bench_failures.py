@@ -1,12 +1,15 @@
 """Processes of services and of supd itself are killed and stopped under load: what clients see.
 
-The load opens a connection per request at a steady rate. A failure is *assigned* if its request was under way when
-the process was killed (or came within the time the kernel needs to take its sockets down, its backlog included).
+The load opens a connection per request at a steady rate, and the service takes 50 ms for each: so several are under way
+when a process is killed. It is stopped for a moment before, so that some wait in its backlog; those that the kernel shows
+then as established are *assigned* to it. They, and no others, may fail. What does not keep that ends the measurement with
+an error, after the table.
 """
 
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -16,12 +19,15 @@ import bench_tools
 
 FRONT = 18970
 RATE = 500
+PATH = "/work?ms=50"
+# Seconds: the pause between two questions of the keeper, and how long it waits for the answer.
+HEARTBEAT = 10 + 1
 
 
 class Load:
     """The load generator, running."""
 
-    def __init__(self, workspace, seconds, port=FRONT, path="/"):
+    def __init__(self, workspace, seconds, port=FRONT, path=PATH):
         self.process = workspace.start(
             [workspace.compile("load"), path, port, RATE, seconds, 30], stdout=subprocess.PIPE, text=True)
         time.sleep(0.7)  # into a steady state
@@ -38,9 +44,53 @@ def manifest(workspace, replicas, extra=()):
     }
 
 
-def later(result, killed, seconds=0.05):
-    """How many failures hit requests that began more than a moment after the kill."""
-    return sum(one["begin"] > killed + seconds * 1e9 for one in result["failures"])
+class Kill:
+    """SIGKILL of a process that serves connections: how many it had, and when its sockets were gone."""
+
+    def __init__(self, pid, port, only_accepted=False):
+        handle = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.03)
+        counted = time.monotonic_ns()
+        self.assigned = connections(port, only_accepted)
+        os.kill(pid, signal.SIGKILL)
+        # Readable when the kernel has taken down all that the process had.
+        select.select([handle], [], [], 10)
+        self.died = time.monotonic_ns()
+        # What came between the look and the end.
+        self.more = int((self.died - counted) / 1e9 * RATE) + 1
+        os.close(handle)
+
+    def later(self, result):
+        """How many failures hit requests that began when it was dead."""
+        return sum(one["begin"] > self.died for one in result["failures"])
+
+    def check(self, what, result):
+        """Only those assigned may fail, and none that came later."""
+        if failures(result) > self.assigned + self.more:
+            violation(f"{what}: {failures(result)} requests failed, and {self.assigned} were assigned ({self.more} more at most)")
+        if self.later(result):
+            violation(f"{what}: {self.later(result)} requests failed that began when it was dead")
+
+
+def connections(port, only_accepted):
+    """The established connections of a local port, by /proc/net/tcp. In a backlog they have no inode yet."""
+    lines = open("/proc/net/tcp").read().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(one[1].endswith(f":{port:04X}") and one[3] in ("01", "08") and not (only_accepted and one[9] == "0")
+               for one in fields)
+
+
+VIOLATIONS = []
+
+
+def violation(text):
+    VIOLATIONS.append(text)
+
+
+def expect_none_failed(what, results):
+    if sum(map(failures, results)):
+        violation(f"{what}: {kinds(results)}, and none may fail")
 
 
 def failures(result):
@@ -54,31 +104,33 @@ def kinds(results):
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
-def row(name, results, late, note=""):
-    return [name, len(results), sum(result["requests"] for result in results), kinds(results), late,
+def row(name, results, kills=(), note=""):
+    late = sum(kill.later(result) for kill, result in zip(kills, results))
+    return [name, len(results), sum(result["requests"] for result in results),
+            f"{sum(kill.assigned for kill in kills)}–{sum(kill.assigned + kill.more for kill in kills)}" if kills else "", kinds(results), late if kills else "",
             bench_tools.spread([result["medianMs"] for result in results], " ms"),
             bench_tools.spread([result["longestMs"] for result in results], " ms", 1), note]
 
 
 def instance_killed(workspace, replicas, repeats):
+    what = f"SIGKILL of an instance, {replicas} replica{'s' * (replicas > 1)}"
     supd = bench_supd.Supd(workspace, manifest(workspace, replicas), f"instance-{replicas}")
     supd.wait_ready()
-    results, late = [], 0
+    results, kills = [], []
     for number in range(repeats):
-        name = f"api/{number % replicas + 1}"
         time.sleep(1.2)
         load = Load(workspace, 3)
-        pid = supd.pids()[name]
-        killed = time.monotonic_ns()
-        os.kill(pid, signal.SIGKILL)
+        instance = supd.instances()[f"api/{number % replicas + 1}"]
+        kills.append(Kill(instance["pid"], instance["port"]))
         results.append(load.result())
-        late += later(results[-1], killed)
+        kills[-1].check(what, results[-1])
         supd.wait_ready()
     supd.stop()
-    return row(f"SIGKILL of an instance, {replicas} replica{'s' * (replicas > 1)}", results, late)
+    return row(what, results, kills)
 
 
 def instance_restarted(workspace, replicas, repeats):
+    what = f"supctl restart, {replicas} replica{'s' * (replicas > 1)}"
     supd = bench_supd.Supd(workspace, manifest(workspace, replicas), f"restart-{replicas}")
     supd.wait_ready()
     results, took = [], []
@@ -89,28 +141,39 @@ def instance_restarted(workspace, replicas, repeats):
         took.append(time.monotonic() - began)
         results.append(load.result())
     supd.stop()
-    return row(f"supctl restart, {replicas} replica{'s' * (replicas > 1)}", results, sum(map(failures, results)),
-               f"took {bench_tools.spread(took, ' s')}")
+    expect_none_failed(what, results)
+    return row(what, results, note=f"took {bench_tools.spread(took, ' s')}")
+
+
+def same_pids(what, supd, before):
+    if supd.pids() == before:
+        return "same pids"
+    violation(f"{what}: processes of services were replaced")
+    return "PIDS CHANGED"
 
 
 def balancer_killed(workspace, repeats):
+    what = "SIGKILL of the balancer"
     supd = bench_supd.Supd(workspace, manifest(workspace, 3), "balancer")
     supd.wait_ready()
-    results, late, before = [], 0, supd.pids()
+    results, kills, before = [], [], supd.pids()
     for _ in range(repeats):
         load = Load(workspace, 3)
         old = supd.roles()["balancer"]
-        killed = time.monotonic_ns()
-        os.kill(old, signal.SIGKILL)
+        # Those that it had not accepted yet wait for the next one.
+        kills.append(Kill(old, FRONT, only_accepted=True))
         results.append(load.result())
-        late += later(results[-1], killed)
+        kills[-1].check(what, results[-1])
+        if results[-1]["refused"]:
+            violation(f"{what}: {results[-1]['refused']} were refused")
         supd.wait_role("balancer", old)
-    note = "same pids" if supd.pids() == before else "PIDS CHANGED"
+    note = same_pids(what, supd, before)
     supd.stop()
-    return row("SIGKILL of the balancer", results, late, note)
+    return row(what, results, kills, note)
 
 
 def supervisor_killed(workspace, times):
+    what = f"SIGKILL of the supervisor, {times} times"
     lines = workspace.compile("lines")
     writer = {"writer": {"command": [str(lines), "1000000", "100", "500"], "log": {"maxSize": "1M", "keep": 500}}}
     supd = bench_supd.Supd(workspace, manifest(workspace, 3, writer.items()), "supervisor")
@@ -126,11 +189,14 @@ def supervisor_killed(workspace, times):
         back.append(time.monotonic() - began)
         time.sleep(max(0, 0.9 - back[-1]))
     result = load.result()
-    note = "same pids" if supd.pids() == before else "PIDS CHANGED"
+    note = same_pids(what, supd, before)
     supd.stop()
     wrong, total = check_lines(supd.directory / "logs" / "writer")
+    expect_none_failed(what, [result])
+    if wrong:
+        violation(f"{what}: {wrong} log lines were lost or doubled")
     note += f"; {total} log lines, {wrong} lost or doubled; status answers after {bench_tools.spread(back, ' s')}"
-    return row(f"SIGKILL of the supervisor, {times} times", [result], failures(result), note)
+    return row(what, [result], note=note)
 
 
 def check_lines(directory):
@@ -147,6 +213,7 @@ def check_lines(directory):
 
 
 def supervisor_stopped(workspace):
+    what = "SIGSTOP of the supervisor"
     supd = bench_supd.Supd(workspace, manifest(workspace, 3), "stopped")
     supd.wait_ready()
     before, old = supd.pids(), supd.roles()["supervisor"]
@@ -158,9 +225,12 @@ def supervisor_stopped(workspace):
     supd.wait_role("supervisor", old)
     took = time.monotonic() - began
     result = load.result()
-    note = f"replaced after {took:.1f} s; " + ("same pids" if supd.pids() == before else "PIDS CHANGED")
+    expect_none_failed(what, [result])
+    if took > HEARTBEAT:
+        violation(f"{what}: replaced after {took:.1f} s, and its heartbeat time is {HEARTBEAT} s")
+    note = f"replaced after {took:.1f} s; " + same_pids(what, supd, before)
     supd.stop()
-    return row("SIGSTOP of the supervisor", [result], failures(result), note)
+    return row(what, [result], note=note)
 
 
 def keeper_killed(workspace, repeats):
@@ -171,7 +241,7 @@ def keeper_killed(workspace, repeats):
         services = {
             "api": {"command": [str(workspace.binaries / "demo-service"), "--quiet", "--grandchild-holds-output"],
                     "replicas": 3, "listen": FRONT, "environment": {"BENCH": token}},
-            "stubborn": {"command": [str(workspace.binaries / "demo-service"), "--ignore-term", "--grandchild-holds-output"],
+            "stubborn": {"command": [str(workspace.binaries / "demo-service"), "--ignore-term", "--daemonize-child"],
                          "port": 18975, "environment": {"BENCH": token}},
         }
         supd = bench_supd.Supd(workspace, services, f"keeper-{number}")
@@ -186,9 +256,13 @@ def keeper_killed(workspace, repeats):
         except bench_tools.BenchError:
             survivors = with_environment(token)
             left += len(survivors)
+            violation(f"SIGKILL of the keeper: {len(survivors)} processes are left")
             for pid in survivors:
                 os.kill(pid, signal.SIGKILL)
-    print(f"SIGKILL of the keeper, {repeats} times, 8 processes each (4 are grandchildren): all gone after "
+    if max(gone, default=0) > 1000:
+        violation(f"SIGKILL of the keeper: the last process was gone after {max(gone):.0f} ms, more than a second")
+    print(f"SIGKILL of the keeper, {repeats} times, 8 processes each (4 are grandchildren, one of which has left its "
+          f"session, group and parent): all gone after "
           f"{bench_tools.spread(gone, ' ms', 0)}; {left} left over")
 
 
@@ -206,6 +280,7 @@ def with_environment(token):
 
 
 def run(workspace):
+    VIOLATIONS.clear()
     repeats = 1 if workspace.quick else 5
     rows = []
     for replicas in [3, 1]:
@@ -214,8 +289,11 @@ def run(workspace):
     rows.append(balancer_killed(workspace, repeats))
     rows.append(supervisor_killed(workspace, 3 if workspace.quick else 20))
     rows.append(supervisor_stopped(workspace))
-    print(f"{RATE} requests a second, a new connection each")
+    print(f"{RATE} requests of {PATH} a second, a new connection each")
     bench_tools.table(
-        ["what happens", "runs", "requests", "failed", "failed that began after it", "median request", "longest wait", ""],
-        rows)
+        ["what happens", "runs", "requests", "assigned at the kill", "failed", "of them begun later", "median request",
+         "longest wait", ""], rows)
     keeper_killed(workspace, repeats)
+    if VIOLATIONS:
+        raise bench_tools.BenchError("; ".join(VIOLATIONS))
+    print("only requests that a killed process had been given failed, and none that began later")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import statistics
 import time
 
 import bench_peers
@@ -61,3 +62,9 @@ def run(workspace):
     rows = [[each.label, bench_tools.spread(each.milliseconds, " ms")] for each in subjects]
     print(f"{rounds} interleaved rounds, median (range)")
     bench_tools.table(["supervisor", "SIGKILL to first instruction"], rows)
+    found = {each.label: each.milliseconds for each in subjects}
+    bare, supd = found["bare loop in C"], found["supd"]
+    more = sorted(right - left for left, right in zip(bare, supd))
+    print(f"supd after the bare loop: {bench_tools.spread(more, ' ms')} of the same round (asked for: at most 0.50)")
+    if "runit" in found and statistics.median(supd) >= statistics.median(found["runit"]):
+        raise bench_tools.BenchError("supd is not below runit")

@@ -76,8 +76,14 @@ class Supd:
         return bench_tools.eventually(f"{role} is replaced", replaced, 60, 0.02)
 
     def supervisors(self):
-        """The pids that the supervising costs are counted of."""
-        return list(self.roles().values())
+        """The pids that the supervising costs are counted of: the roles, and the process forked in advance."""
+        program = os.path.realpath(self.workspace.binaries / "supd")
+        def is_supd(pid):
+            try:
+                return os.readlink(f"/proc/{pid}/exe") == program
+            except OSError:
+                return False
+        return [self.process.pid, *filter(is_supd, bench_tools.children(self.process.pid))]
 
     def stop(self):
         """Stops everything in order; returns the seconds it took."""
