@@ -16,6 +16,7 @@ import bench_supd
 import bench_tools
 
 SEED = 20261123
+TARGETS = bench_tools.Targets()
 
 
 class Proxy:
@@ -186,6 +187,21 @@ def text(ratios):
     return "{:.3f} [{:.3f}, {:.3f}]".format(*interval(ratios))
 
 
+def ask_rate(load, values, others, least, bound="lower bound"):
+    """Asks for a rate, as a ratio to the peer's of the same round."""
+    median, lower, _ = interval([a[0] / a[1] / (b[0] / b[1]) for a, b in zip(values, others)])
+    found = lower if bound == "lower bound" else median
+    TARGETS.ask(f"rate, {load}", f"{bound} at least {least}", f"{found:.3f}", found >= least)
+
+
+def ask_cost(load, values, others, median_limit, upper_limit=None):
+    """Asks for CPU time a unit, as a ratio to the peer's of the same round."""
+    median, _, upper = interval([a[2] / a[0] / (b[2] / b[0]) for a, b in zip(values, others)])
+    TARGETS.ask(f"CPU, {load}", f"median at most {median_limit}", f"{median:.3f}", median <= median_limit)
+    if upper_limit is not None:
+        TARGETS.ask(f"CPU, {load}", f"upper bound at most {upper_limit}", f"{upper:.3f}", upper <= upper_limit)
+
+
 def rounds_of(subjects, rounds, measure):
     """Measures every subject once a round, in an order that differs from round to round; label → list of results."""
     source = random.Random(SEED)
@@ -230,7 +246,10 @@ def small_requests(workspace, rounds, seconds):
     loads = [("1 keep-alive", wrk(1, seconds)), ("50 keep-alive", wrk(50, seconds)), ("500 keep-alive", wrk(500, seconds)),
              ("new connection each, 32 clients", wrk(32, seconds, new=True))]
     for title, load in loads:
-        rows += compare(title, rounds_of(subjects, rounds, lambda proxy: measured(proxy, load)), "HAProxy")
+        results = rounds_of(subjects, rounds, lambda proxy: measured(proxy, load))
+        rows += compare(title, results, "HAProxy")
+        ask_cost(title, results["supd"], results["HAProxy"], 0.95, 1.0)
+        ask_rate(title, results["supd"], results["HAProxy"], 1.0)
     print(f"\nOne loop against one thread, ratios to HAProxy of the same round, {rounds} rounds of {seconds} s")
     bench_tools.table(HEADER, rows)
 
@@ -243,7 +262,15 @@ def small_requests(workspace, rounds, seconds):
         ["proxy", "p99 µs", "ratio [95 %]"],
         [[label, f"{statistics.median(values):.0f}", text([a / b for a, b in zip(values, results["HAProxy"])])]
          for label, values in results.items()])
-    syscalls(workspace, subjects[:3])
+    _, _, upper = interval([a / b for a, b in zip(results["supd"], results["HAProxy"])])
+    TARGETS.ask("p99 at a fixed rate", "upper bound at most 1.05", f"{upper:.3f}", upper <= 1.05)
+    daemon.stop()
+
+
+def system_calls(workspace):
+    backend, = free_ports(1)
+    daemon, ours = supd(workspace, "supd-calls", web_backend(workspace, backend), 1, backend)
+    syscalls(workspace, [ours, haproxy(workspace, backend), nginx_stream(workspace, backend)])
     daemon.stop()
 
 
@@ -254,7 +281,10 @@ def two_loops(workspace, rounds, seconds):
     rows = []
     for title, load in [("50 keep-alive", wrk(50, seconds)), ("500 keep-alive", wrk(500, seconds)),
                         ("new connection each, 32 clients", wrk(32, seconds, new=True))]:
-        rows += compare(title, rounds_of(subjects, rounds, lambda proxy: measured(proxy, load)), "HAProxy, 2 threads")
+        results = rounds_of(subjects, rounds, lambda proxy: measured(proxy, load))
+        rows += compare(title, results, "HAProxy, 2 threads")
+        ask_cost(f"2 loops, {title}", results[two.label], results["HAProxy, 2 threads"], 0.95, 1.0)
+        ask_rate(f"2 loops, {title}", results[two.label], results["HAProxy, 2 threads"], 1.0)
     print(f"\nTwo loops against two threads, {rounds} rounds of {seconds} s")
     bench_tools.table(HEADER, rows)
     daemon.stop()
@@ -271,7 +301,9 @@ def loops_cost(workspace, rounds, seconds):
         daemons.append(daemon)
     rows = []
     for title, load in [("50 keep-alive", wrk(50, seconds)), ("new connection each, 32 clients", wrk(32, seconds, new=True))]:
-        rows += compare(title, rounds_of(subjects, rounds, lambda proxy: measured(proxy, load)), "supd")
+        results = rounds_of(subjects, rounds, lambda proxy: measured(proxy, load))
+        rows += compare(title, results, "supd")
+        ask_cost(f"2 loops against 1, {title}", results[subjects[1].label], results["supd"], 1.05)
     print(f"\nTwo loops against one loop, ratios to one loop, {rounds} rounds of {seconds} s")
     bench_tools.table(HEADER, rows)
     for daemon in daemons:
@@ -290,6 +322,10 @@ def bulk_transfer(workspace, rounds, seconds):
         # The better of the two HAProxies, each for its own: the higher rate, and the lower cost.
         best_rate = [max(a[0] / a[1], b[0] / b[1]) for a, b in zip(results["HAProxy"], results["HAProxy with splicing"])]
         best_cost = [min(a[2] / a[0], b[2] / b[0]) for a, b in zip(results["HAProxy"], results["HAProxy with splicing"])]
+        found = interval([value[0] / value[1] / best for value, best in zip(results["supd"], best_rate)])[0]
+        TARGETS.ask(f"rate, {title}", "median at least 1.2", f"{found:.3f}", found >= 1.2)
+        found = interval([value[2] / value[0] / best for value, best in zip(results["supd"], best_cost)])[0]
+        TARGETS.ask(f"CPU a MB, {title}", "median at most 0.85", f"{found:.3f}", found <= 0.85)
         for label, values in results.items():
             rates = [value[0] / value[1] / best for value, best in zip(values, best_rate)]
             row = [title, label, f"{statistics.median(value[0] / value[1] for value in values):.0f}", text(rates)]
@@ -320,7 +356,12 @@ def idle_connections(workspace, count):
         holder.wait()
         time.sleep(2)
         after = proxy.memory()
-        rows.append([proxy.label, f"{before:.0f}", f"{held:.0f}", f"{(held - before) * 1024 / count:.0f}", f"{after:.0f}"])
+        each = (held - before) * 1024 / count
+        rows.append([proxy.label, f"{before:.0f}", f"{held:.0f}", f"{each:.0f}", f"{after:.0f}"])
+        if proxy is ours:
+            TARGETS.ask("bytes each idle connection", "at most 600", f"{each:.0f}", each <= 600)
+            kept = (after - before) * 1024 / count
+            TARGETS.ask("bytes still held for each 2 s after its end", "at most 60", f"{kept:.0f}", kept <= 60)
     print(f"\n{count} idle connections, each of which has carried a byte both ways: PSS of the proxy")
     bench_tools.table(["proxy", "before, KiB", "with them, KiB", "bytes each", "2 s after their end, KiB"], rows)
     daemon.stop()
@@ -328,13 +369,10 @@ def idle_connections(workspace, count):
 
 def syscalls(workspace, subjects):
     """System calls of the proxy for each request, counted by strace."""
-    if not shutil.which("strace"):
-        print("\nno strace here: system calls are not counted")
-        return
     rows = []
     for proxy in subjects:
         row = [proxy.label]
-        for connections, new in [(32, True), (1, True), (32, False), (1, False)]:
+        for connections, new, most in [(32, True, 16), (1, True, 22), (32, False, 4.3), (1, False, 6)]:
             output = workspace.path / "strace"
             tracer = workspace.start(
                 ["strace", "-c", "-f", "-qq", "-U", "calls,name", "-o", output, *sum((["-p", str(pid)] for pid in proxy.pids), [])])
@@ -347,6 +385,10 @@ def syscalls(workspace, subjects):
             calls = sum(int(line.split()[0]) for line in output.read_text().splitlines()
                         if re.match(r"\s*\d+\s+\w+$", line) and not line.strip().endswith("total"))
             row.append(f"{calls / requests:.2f}")
+            if proxy is subjects[0]:
+                # The one connection's own calls count among those of 50,000 requests.
+                TARGETS.ask(f"system calls a {'short connection' if new else 'keep-alive request'}, {connections} at a time",
+                            f"at most {most}", f"{calls / requests:.2f}", round(calls / requests, 1) <= most)
         rows.append(row)
     print("\nSystem calls a request, by strace")
     bench_tools.table(["proxy", "new connection, 32 clients", "new connection, 1 client", "keep-alive, 32", "keep-alive, 1"], rows)
@@ -354,7 +396,9 @@ def syscalls(workspace, subjects):
 
 def databases(workspace, rounds):
     redis = shutil.which("redis-server")
-    if redis:
+    if not redis or not shutil.which("redis-benchmark"):
+        print("\nno Redis here: left out")
+    else:
         backend, = free_ports(1)
         daemon, ours = supd(workspace, "supd-redis", [redis, "--port", backend, "--save", "", "--appendonly", "no"], 1, backend)
         subjects = [ours, haproxy(workspace, backend), Proxy("no proxy", backend, [])]
@@ -370,7 +414,9 @@ def databases(workspace, rounds):
         bench_tools.table(HEADER, rows)
         daemon.stop()
     postgres = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-    if postgres and shutil.which("pgbench"):
+    if not postgres or not shutil.which("pgbench"):
+        print("\nno PostgreSQL here: left out")
+    else:
         data = workspace.directory("postgres")
         shutil.chown(data, "postgres", "postgres")
         as_postgres = {"user": "postgres", "group": "postgres", "capture_output": True, "check": True, "cwd": "/"}
@@ -398,25 +444,29 @@ def databases(workspace, rounds):
         daemon.stop()
 
 
+PARTS = {"small": small_requests, "two": two_loops, "loops": loops_cost, "bulk": bulk_transfer, "calls": system_calls,
+         "idle": idle_connections, "databases": databases}
+
+
 def run(workspace):
-    for program in ["wrk", "h2load", "haproxy", "nginx"]:
+    TARGETS.clear()
+    for program in ["wrk", "h2load", "haproxy", "nginx", "strace"]:
         if not shutil.which(program):
             raise bench_tools.BenchError(
-                f"there is no {program}: apt-get install wrk nghttp2-client haproxy nginx-light libnginx-mod-stream")
-    subprocess.run(["haproxy", "-v"], check=True, stdout=subprocess.DEVNULL)
+                f"there is no {program}: apt-get install wrk nghttp2-client haproxy nginx-light libnginx-mod-stream strace")
     print(subprocess.run(["haproxy", "-v"], capture_output=True, text=True).stdout.splitlines()[0])
     print(subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip())
     rounds, seconds = (2, 1) if workspace.quick else (21, 1)
-    only = os.environ.get("BENCH_BALANCER_PARTS", "small two loops bulk idle databases").split()
-    if "small" in only:
-        small_requests(workspace, rounds, seconds)
-    if "two" in only:
-        two_loops(workspace, rounds, seconds)
-    if "loops" in only:
-        loops_cost(workspace, rounds, seconds)
-    if "bulk" in only:
-        bulk_transfer(workspace, rounds, seconds)
-    if "idle" in only:
-        idle_connections(workspace, 1000 if workspace.quick else 4000)
-    if "databases" in only:
-        databases(workspace, max(2, rounds - 2))
+    only = os.environ.get("BENCH_BALANCER_PARTS", " ".join(PARTS)).split()
+    for unknown in set(only) - set(PARTS):
+        raise bench_tools.BenchError(f"there is no part {unknown}: the parts are {' '.join(PARTS)}")
+    for name in PARTS:
+        if name == "idle" and name in only:
+            idle_connections(workspace, 1000 if workspace.quick else 4000)
+        elif name == "calls" and name in only:
+            system_calls(workspace)
+        elif name == "databases" and name in only:
+            databases(workspace, rounds)
+        elif name in only:
+            PARTS[name](workspace, rounds, seconds)
+    TARGETS.report(workspace.strict)

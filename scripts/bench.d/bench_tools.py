@@ -128,15 +128,37 @@ def pss_mib(pids):
     return total / 1024
 
 
+class Targets:
+    """What is asked for of a measurement, and whether it was found."""
+
+    def __init__(self):
+        self.rows = []
+
+    def clear(self):
+        self.rows = []
+
+    def ask(self, what, asked, found, met):
+        self.rows.append([what, asked, found, "met" if met else "MISSED"])
+
+    def report(self, strict):
+        """Prints all; with `strict` one that was missed ends the measurement with an error."""
+        print("\nAsked for")
+        table(["what", "asked for", "found", ""], self.rows)
+        missed = [row[0] for row in self.rows if row[3] != "met"]
+        if strict and missed:
+            raise BenchError(f"missed: {'; '.join(missed)}")
+
+
 class Workspace:
     """A temporary directory, the programs, and every process started: all ended and removed at the end."""
 
-    def __init__(self, binaries, quick):
+    def __init__(self, binaries, quick, strict=False):
         for name in ["supd", "supctl", "demo-service"]:
             if not os.access(binaries / name, os.X_OK):
                 raise BenchError(f"there is no program {binaries / name}")
         self.binaries = binaries
         self.quick = quick
+        self.strict = strict
         self.path = None
         self.started = []
 

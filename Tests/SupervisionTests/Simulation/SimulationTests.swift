@@ -23,6 +23,7 @@ import Testing
             }
             heirs += world.heirs.count
         }
+        print("simulation: \(count) schedules, \(heirs) restarts by standing order")
         // The schedules lead to what they are about.
         #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
     }
