@@ -197,8 +197,6 @@ package actor BalancerEngine {
             if progress.isSettled { compiler.forget(except: table) }
         case .emptied(let loop, let endpoint):
             for notice in progress.emptied(loop: loop, endpoint: endpoint) { notify(notice) }
-        case .paused(let loop):
-            for (number, other) in loops.enumerated() where number != loop { other.mailbox.send(.accept) }
         case .log(let level, let text): notify(.log(level: level, text: text))
         }
     }

@@ -31,8 +31,6 @@ enum LoopCommand: Sendable {
     case routing(Routing)
     /// The writing end of a service's pipe for session lines.
     case sessionLog(service: String, Descriptor)
-    /// Another loop has stopped accepting: the kernel may have told it alone of who waits.
-    case accept
     /// For tests: so many accepts fail with this errno.
     case failAccepts(count: Int, code: Int32)
     case stop
@@ -44,8 +42,6 @@ enum LoopReport: Sendable {
     case applied(loop: Int, table: UInt64, busy: [UInt64])
     /// The last connection of an endpoint that is not active has ended here.
     case emptied(loop: Int, endpoint: UInt64)
-    /// This loop has stopped accepting for a while.
-    case paused(loop: Int)
     /// A line for the log, with a syslog level.
     case log(level: Int, String)
 }
@@ -61,6 +57,8 @@ final class LoopMailbox: Sendable {
     let isInTurn = Atomic<Bool>(false)
     /// Whether the loop was called: a place is free that it had found taken. See `LoopPlaces`.
     private let isCalled = Atomic<Bool>(false)
+    /// Whether another loop has stopped accepting: the kernel may have told that one alone of who waits.
+    private let mustAccept = Atomic<Bool>(false)
     private let commands = Lock<[LoopCommand]>([])
 
     init() throws(SystemError) {
@@ -82,11 +80,22 @@ final class LoopMailbox: Sendable {
     /// Whether the loop was called since this was asked before; after `take`, which clears the eventfd.
     func takeCall() -> Bool { isCalled.exchange(false, ordering: .sequentiallyConsistent) }
 
+    /// Lets the loop look for who waits at its listeners, unless it was told and has not heard it yet.
+    func passArrivals() {
+        if !mustAccept.exchange(true, ordering: .sequentiallyConsistent) { supd_wake(wakeup.raw) }
+    }
+
+    /// Whether arrivals were passed on to the loop since this was asked before; after `take`.
+    func takeArrivals() -> Bool {
+        mustAccept.load(ordering: .relaxed) && mustAccept.exchange(false, ordering: .sequentiallyConsistent)
+    }
+
     /// How far the loop is, to be compared with a later look: without waking a loop that is asleep.
     var progress: LoopProgress {
         LoopProgress(
             wakeUps: wakeUps.load(ordering: .relaxed),
             hasWork: isInTurn.load(ordering: .relaxed) || isCalled.load(ordering: .relaxed)
+                || mustAccept.load(ordering: .relaxed)
                 || commands.withLock { !$0.isEmpty })
     }
 

@@ -119,7 +119,7 @@ extension LoopCore {
         nextTimer = min(nextTimer, acceptsAgainAt)
         mailbox.acceptPauses.wrappingAdd(1, ordering: .relaxed)
         // EPOLLEXCLUSIVE wakes one loop for an arrival, and that was this one.
-        report(.paused(loop: number))
+        for other in mailboxes.indices where other != number { mailboxes[other].passArrivals() }
         reportShortage("pauses accepting: \(reason)")
     }
 

@@ -13,11 +13,13 @@ extension LoopCore {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
             case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
-            case .accept: for number in listeners.numbers { acceptConnections(listener: number) }
             case .stop: stop()
             }
         }
         if mailbox.takeCall() { wasCalled = true }
+        if mailbox.takeArrivals() {
+            for number in listeners.numbers { acceptConnections(listener: number) }
+        }
     }
 
     private mutating func take(_ table: Routing) {

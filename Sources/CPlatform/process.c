@@ -1,8 +1,10 @@
 #define _GNU_SOURCE
 #include "supd_process.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -18,9 +20,21 @@
 
 void supd_close_from(int first) {
     if (syscall(SYS_close_range, first, ~0U, 0) == 0) return;
+    // The limit may be a billion: only what is open is closed, until nothing is found any more.
+    for (int found = 1; found;) {
+        DIR *directory = opendir("/proc/self/fd");
+        if (!directory) break;
+        found = 0;
+        for (struct dirent *entry; (entry = readdir(directory));) {
+            int number = atoi(entry->d_name);
+            if (number >= first && number != dirfd(directory) && close(number) == 0) found = 1;
+        }
+        closedir(directory);
+        if (!found) return;
+    }
     struct rlimit limit = {.rlim_cur = 1024};
     getrlimit(RLIMIT_NOFILE, &limit);
-    for (int number = first; (rlim_t)number < limit.rlim_cur; number++) close(number);
+    for (int number = first; (rlim_t)number < limit.rlim_cur && number < 65536; number++) close(number);
 }
 
 int supd_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

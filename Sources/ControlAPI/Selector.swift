@@ -35,13 +35,8 @@ package enum Selector {
         }
     }
 
-    /// The instances that the selectors name, each once, in the order of `instances`, which are ids like `api/2`.
-    /// Throws if any selector matches none, naming all of those. No selectors match nothing.
-    package static func resolve(_ selectors: [String], among instances: [String]) throws(NoSuchName) -> [String] {
-        try choose(selectors, among: instances, servicesWithout: []).instances
-    }
-
-    /// The same where there are services without an instance: they have a name, too.
+    /// What the selectors name, among instance ids like `api/2`, in their order, and the services that have none.
+    /// Throws if any selector matches nothing, naming all of those. No selectors name nothing.
     package static func choose(
         _ selectors: [String], among instances: [String], servicesWithout: [String]
     ) throws(NoSuchName) -> Choice {

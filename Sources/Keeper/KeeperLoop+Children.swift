@@ -214,7 +214,11 @@ extension KeeperLoop {
             knownProcesses.insert(pid)
             orphans[pid] = OrphanResources(process: process, token: token)
             let inherited = parent.flatMap { core.children[$0]?.mark }
-            let mark = ProcessTable.environmentValue(ProcessScope.variable, of: pid) ?? inherited
+            // That of another supd, which a service runs, says nothing here.
+            let own = ProcessTable.environmentValue(ProcessScope.variable, of: pid).flatMap {
+                $0.hasPrefix(configuration.scope + "#") ? $0 : nil
+            }
+            let mark = own ?? inherited
             events.append(.orphanFound(pid: pid, scope: mark))
         }
     }

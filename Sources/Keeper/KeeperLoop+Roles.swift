@@ -33,6 +33,8 @@ extension KeeperLoop {
             spawn.credentials = Spawn.Credentials(user: credentials.user, group: credentials.group)
             spawn.deniesNewPrivileges = true
         }
+        // It has nothing to bring to an end, and whoever comes next wants its addresses.
+        spawn.diesWithParent = role == .balancer
         spawn.avoidsNewCalls = configuration.usesOldKernelPaths
         do {
             let (ours, theirs) = try LinkConnection.pair()

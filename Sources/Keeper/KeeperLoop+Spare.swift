@@ -50,7 +50,10 @@ extension KeeperLoop {
 
     /// Lets the spare process become a child, if there is one and it can; answers its pid.
     func useSpare(for plan: SpawnPlan, _ spawn: Spawn) -> Int32? {
-        guard plan.capturesOutput, let spare, spare.process.take(spawn) else { return nil }
+        // One that somebody has killed meanwhile starts nothing.
+        guard plan.capturesOutput, let spare, (try? spare.process.forked.process.exit(keepsZombie: true)) == .some(nil),
+            spare.process.take(spawn)
+        else { return nil }
         giveOutput(spare.output, to: plan.credentials)
         spare.process.go()
         self.spare = nil

@@ -93,9 +93,9 @@ struct HostWarnings {
         return nil
     }
 
-    /// Returns the PATH of the service's processes.
-    private mutating func warnOfFiles(_ service: NamedDraft, _ reader: inout FieldReader) -> String? {
-        var path = service.draft.inheritEnvironment.contains("PATH") ? environment["PATH"] : nil
+    /// Returns the PATH of the service's processes; `.some(nil)` if they have none, nil if it cannot be told.
+    private mutating func warnOfFiles(_ service: NamedDraft, _ reader: inout FieldReader) -> String?? {
+        var path: String?? = .some(service.draft.inheritEnvironment.contains("PATH") ? environment["PATH"] : nil)
         for file in service.draft.environmentFiles {
             switch lookup.entry(file.value) {
             case .missing:
@@ -108,9 +108,12 @@ struct HostWarnings {
                     file.location, "\(quoted(file.value)) is no regular file: a start would fail; name another", &reader
                 )
             case .file, nil:
-                guard let text = lookup.contents(file.value) else { continue }
+                guard let text = lookup.contents(file.value) else {
+                    path = nil
+                    continue
+                }
                 do throws(EnvironmentFileError) {
-                    path = try parseEnvironmentFile(text).last { $0.name == "PATH" }?.value ?? path
+                    if let own = try parseEnvironmentFile(text).last(where: { $0.name == "PATH" }) { path = own.value }
                 } catch {
                     add(
                         file.location, "\(quoted(file.value)), \(error): a start would fail; correct the file", &reader)
@@ -120,17 +123,19 @@ struct HostWarnings {
         guard let own = service.draft.environment?.value.variables.first(where: { $0.name == "PATH" }) else {
             return path
         }
-        return expanded(own.value, of: service.name)
+        return expanded(own.value, of: service.name).map { .some($0) }
     }
 
     // MARK: The program
 
     private mutating func warnOfProgram(
-        _ service: NamedDraft, in directory: String, path: String?, _ reader: inout FieldReader
+        _ service: NamedDraft, in directory: String, path: String??, _ reader: inout FieldReader
     ) {
         guard let command = service.draft.command, let first = command.value.first,
             let program = expanded(first, of: service.name)
         else { return }
+        // A name with a slash needs none.
+        guard let path = program.contains("/") ? .some(nil) : path else { return }
         let candidates = programCandidates(program, path: path, directory: directory)
         var present: (path: String, entry: HostLookup.Entry)?
         for candidate in candidates {

@@ -13,18 +13,22 @@ extension Application {
         }
     }
 
-    /// What to say of instances that were started then and have ended since, without having been asked to: nil if there
-    /// are none. One that has completed, as its policy allows, has done what it was for.
-    package func endedAtOnce(_ started: [InstanceID], since began: Instant) -> String? {
+    /// What to say of instances that were started then, have ended since without having been asked to, and are not up
+    /// again: nil if there are none. One that has completed, as its policy allows, has done what it was for.
+    package func endedAndNotUp(_ started: [InstanceID], since began: Instant) -> String? {
         let ended = started.compactMap { id -> String? in
             guard let place = layout.places[id], instances.indices.contains(place),
                 let exit = instances[place].lastExit, exit.at >= began, instances[place].goal == .up
             else { return nil }
             if case .failed(let reason) = instances[place].state { return "\(id) has failed: \(reason)" }
             guard instances[place].failures > 0 else { return nil }
-            return "\(id) ended at once: \(exit.reason); supd goes on trying"
+            switch instances[place].state {
+            // Up again: whether it stays, its next end tells.
+            case .starting, .running: return nil
+            default: return "\(id) has ended: \(exit.reason); supd goes on trying"
+            }
         }
         guard !ended.isEmpty else { return nil }
-        return ended.prefix(3).joined(separator: "\n") + (ended.count > 3 ? "\nand \(ended.count - 3) more" : "")
+        return ended.prefix(3).joined(separator: ", ") + (ended.count > 3 ? ", and \(ended.count - 3) more" : "")
     }
 }

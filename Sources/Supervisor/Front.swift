@@ -1,15 +1,19 @@
 import Manifest
 import Platform
 
-/// Why a front could not be opened; a complete sentence.
-struct FrontFailure: Error {
-    var text: String
-    /// The errno value.
-    var code: Int32
-}
-
 /// One entry of a service's `listen`, opened: its listening sockets, which the keeper holds beyond this process.
 struct Front {
+    /// Why a front could not be opened.
+    struct Failure: Error {
+        var endpoint: ListenEndpoint
+        var error: SystemError
+
+        /// The errno value.
+        var code: Int32 { error.code }
+        /// A complete sentence. It says who has the address, for which all processes are looked at.
+        var text: String { "cannot listen on \(endpoint): \(error.reason)\(advice(endpoint, error))" }
+    }
+
     /// A listening socket.
     struct Socket {
         /// Its id at the balancer, which tells the address: `tcp 127.0.0.1:8080`.
@@ -30,15 +34,15 @@ struct Front {
     /// Opens the sockets of an address, or takes those that the keeper holds.
     static func open(
         _ settings: ListenSettings, held: [String: Descriptor], namePrefix: String
-    ) throws(FrontFailure) -> Front {
-        func open(_ endpoint: ListenEndpoint) throws(FrontFailure) -> Socket {
+    ) throws(Failure) -> Front {
+        func open(_ endpoint: ListenEndpoint) throws(Failure) -> Socket {
             try socket(endpoint, backlog: Int32(clamping: settings.backlog), held, namePrefix)
         }
         var sockets: [Socket]
         switch settings.address {
         case .loopback(let port):
             sockets = [try open(.ipv4("127.0.0.1", port: port))]
-            do throws(FrontFailure) {
+            do throws(Failure) {
                 sockets.append(try open(.ipv6("::1", port: port)))
             } catch {
                 // A machine without IPv6 has no ::1; a port taken there alone is as bad as one taken on 127.0.0.1.
@@ -53,14 +57,13 @@ struct Front {
 
     private static func socket(
         _ endpoint: ListenEndpoint, backlog: Int32, _ held: [String: Descriptor], _ prefix: String
-    ) throws(FrontFailure) -> Socket {
+    ) throws(Failure) -> Socket {
         let id = endpoint.description
         if let descriptor = held[prefix + id] { return Socket(id: id, descriptor: descriptor, isNew: false) }
         do throws(SystemError) {
             return Socket(id: id, descriptor: try listen(on: endpoint, backlog: backlog), isNew: true)
         } catch {
-            throw FrontFailure(
-                text: "cannot listen on \(id): \(error.reason)\(advice(endpoint, error))", code: error.code)
+            throw Failure(endpoint: endpoint, error: error)
         }
     }
 

@@ -71,12 +71,15 @@ struct LimitChange: Sendable {
                 let result = finder.setLimit(change.resource, of: instance) { _ in change.limit }
                 changed.formUnion(result.changed)
                 outcome.processes = changed.count
+                if let failure = result.failures.first {
+                    let others = result.changed.count
+                    let count = Amount.text(others, "other process", "other processes")
+                    let note = others == 0 ? "" : "; \(count) of it took it"
+                    outcome.failure = .failed(change.text(of: failure, instance.id) + note)
+                    return outcome
+                }
                 if let (old, new) = result.first {
                     outcome.settings.append(Setting(instance: instance.id, name: change.name, old: old, new: new))
-                }
-                if let failure = result.failures.first {
-                    outcome.failure = .failed(change.text(of: failure, instance.id))
-                    return outcome
                 }
             }
         }

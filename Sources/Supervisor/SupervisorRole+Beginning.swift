@@ -47,11 +47,14 @@ extension SupervisorRole {
 
     /// So long a first start waits for what a killed keeper's roles have not closed yet.
     private static let leftoverPatience: Int64 = 3_000_000_000
+    /// And so long if nothing was found: a process that is just ending has no mark any more, but still its sockets.
+    private static let endingPatience: Int64 = 500_000_000
 
     private func endLeftovers() {
         guard let scope = ProcessScope(scope) else { return }
         let outcome = Leftovers.end(scope: scope, keeper: configuration.keeper)
-        if !outcome.ended.isEmpty { addressesInUseUntil = monotonicNanoseconds() + Self.leftoverPatience }
+        addressesInUseUntil =
+            monotonicNanoseconds() + (outcome.ended.isEmpty ? Self.endingPatience : Self.leftoverPatience)
         for process in outcome.ended { log.write(.warning, "ended \(process), left behind by a supd that was killed") }
         for process in outcome.remaining {
             log.write(.error, "cannot end \(process), left behind by a supd that was killed; end it by hand")
@@ -128,8 +131,8 @@ extension SupervisorRole {
         var problems: [String] = []
         for service in manifest.services {
             for settings in service.listen {
-                do throws(FrontFailure) {
-                    let front = try waitingForLeftovers(\.code) { () throws(FrontFailure) in
+                do throws(Front.Failure) {
+                    let front = try waitingForLeftovers(\.code) { () throws(Front.Failure) in
                         try Front.open(settings, held: inventory.held, namePrefix: Held.listenerPrefix)
                     }
                     for socket in front.sockets where socket.isNew {

@@ -43,7 +43,7 @@ extension SupervisorRole {
     func lookAtHeldStarts() {
         guard !heldStarts.isEmpty, let application else { return }
         for (command, start) in heldStarts where start.isDone {
-            guard let text = application.endedAtOnce(start.instances, since: start.began) else { continue }
+            guard let text = application.endedAndNotUp(start.instances, since: start.began) else { continue }
             heldStarts[command] = nil
             commands.finish(command, .failed(text))
         }

@@ -79,6 +79,8 @@ enum Supd {
                 "cannot create the directory \(error.subject): \(error.reason); name others by --runtime-directory, "
                     + "--state-directory and --log-directory", code: 1)
         }
+        // Before anything is opened that could become one of them.
+        openStandardDescriptors()
         closeInheritedDescriptors()
         let lock = takeLock(directories)
         let logLock = takeLogLock(directories)

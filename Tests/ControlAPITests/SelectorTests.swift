@@ -23,7 +23,7 @@ struct SelectorTests {
             ([], []),
         ])
     func matching(selectors: [String], expected: [String]) throws {
-        #expect(try Selector.resolve(selectors, among: Self.instances) == expected)
+        #expect(try Selector.choose(selectors, among: Self.instances, servicesWithout: []).instances == expected)
     }
 
     @Test(
@@ -39,20 +39,24 @@ struct SelectorTests {
         ])
     func missing(selector: String, message: String) {
         #expect(
-            performing: { try Selector.resolve([selector, "db"], among: Self.instances) },
+            performing: {
+                try Selector.choose([selector, "db"], among: Self.instances, servicesWithout: []).instances
+            },
             throws: { "\($0)" == message })
     }
 
     @Test("All names that match nothing are told at once")
     func allMissing() {
         #expect(
-            performing: { try Selector.resolve(["x", "api", "y/1"], among: Self.instances) },
+            performing: {
+                try Selector.choose(["x", "api", "y/1"], among: Self.instances, servicesWithout: []).instances
+            },
             throws: { ($0 as? Selector.NoSuchName)?.names == ["x", "y/1"] })
     }
 
     @Test("All of nothing is nothing, and no error")
     func allOfNothing() throws {
-        #expect(try Selector.resolve(["all"], among: []) == [])
+        #expect(try Selector.choose(["all"], among: [], servicesWithout: []).instances == [])
     }
 
     @Test("A glob made to be slow is not")

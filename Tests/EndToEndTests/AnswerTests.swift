@@ -63,7 +63,7 @@ struct AnswerTests {
         let result = try daemon.ctl("start", "x")
         #expect(result.code == 1)
         #expect(
-            result.output.contains("x: cannot start: x/1 ended at once: exited with code 3; supd goes on trying"),
+            result.output.contains("x: cannot start: x/1 has ended: exited with code 3; supd goes on trying"),
             "\(result.output)")
     }
 

@@ -172,15 +172,16 @@ import Testing
     func adoptsOrphans(options: [String]) throws {
         let keeper = try RealKeeper(options)
         let (supervisor, _) = try keeper.supervisor()
-        _ = try supervisor.start(shell(1, "setsid sleep 1000 & exit 0", scope: "the scope"))
+        let mark = "\(keeper.scope)#api/1#1"
+        _ = try supervisor.start(shell(1, "setsid sleep 1000 & exit 0", scope: mark))
         // It is told before the exit that has made it an orphan.
         let adopted = try supervisor.next().notice
         guard case .adopted(let orphan, let scope) = adopted else { throw TestFailure("\(adopted)") }
-        #expect(scope == "the scope")
+        #expect(scope == mark)
         _ = try supervisor.exit(of: 1)
         supervisor.kill()
         let (next, inventory) = try keeper.supervisor()
-        #expect(inventory.contains { $0.notice == .adopted(pid: orphan, scope: "the scope") })
+        #expect(inventory.contains { $0.notice == .adopted(pid: orphan, scope: mark) })
         try next.send(.signalOrphan(pid: orphan, number: SIGKILL))
         let gone = try next.next().notice
         #expect(gone == .orphanExited(pid: orphan))

@@ -176,19 +176,25 @@ import Testing
         #expect(story.app.unproven(among: all) == [instance("a")])
         let began = story.now
         // What it ended with before is not this start's.
-        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+        #expect(story.app.endedAndNotUp([instance("a")], since: began) == nil)
         story.command(2, .start, instance("a"))
         story.spawned(4)
         #expect(story.app.unproven(among: all) == [])
-        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+        #expect(story.app.endedAndNotUp([instance("a")], since: began) == nil)
         story.exited(4, .code(3))
         #expect(
-            story.app.endedAtOnce([instance("a"), instance("x")], since: began)
-                == "a/1 ended at once: exited with code 3; supd goes on trying")
-        #expect(story.app.endedAtOnce([instance("b")], since: began) == nil)
+            story.app.endedAndNotUp([instance("a"), instance("x")], since: began)
+                == "a/1 has ended: exited with code 3; supd goes on trying")
+        #expect(story.app.endedAndNotUp([instance("b")], since: began) == nil)
+        // It is up again when somebody asks, because he has waited for something else meanwhile.
+        story.pass(.seconds(5))
+        story.spawned(5)
+        #expect(story.app.endedAndNotUp([instance("a")], since: began) == nil)
+        story.exited(5, .code(3))
+        #expect(story.app.endedAndNotUp([instance("a")], since: began) != nil)
         // A user has stopped it meanwhile.
         story.command(3, .stop, instance("a"))
-        #expect(story.app.endedAtOnce([instance("a")], since: began) == nil)
+        #expect(story.app.endedAndNotUp([instance("a")], since: began) == nil)
     }
 
     @Test func `what has completed has started, and what has failed for good has not`() throws {
@@ -198,7 +204,7 @@ import Testing
             let began = story.now
             story.spawned(1)
             story.exited(1, .code(code))
-            let found = story.app.endedAtOnce([instance("a")], since: began)
+            let found = story.app.endedAndNotUp([instance("a")], since: began)
             #expect(found.map { $0.hasPrefix(text ?? "-") } == text.map { _ in true }, "\(found ?? "nil")")
         }
     }
