@@ -73,8 +73,8 @@ struct BadInputTests {
                 "@file@:1:11: supd.web: found the unknown key \"web\", expected one of portRange, balancer"),
             Unusable(
                 "too few ports",
-                "{ supd: { portRange: '23451-23453' }, services: { a: { command: 'x', replicas: 3 }, b: { command: 'x', port: 23452 } } }",
-                "@file@:1:22: supd.portRange: found 2 free ports in \"23451-23453\", expected at least 3"),
+                "{ supd: { portRange: '23451-23453' }, services: { a: { command: 'x', replicas: 4 } } }",
+                "@file@:1:22: supd.portRange: found 3 free ports in \"23451-23453\", expected at least 4"),
             Unusable(
                 "eighty errors",
                 "{ services: {\n" + (1...80).map { "a\($0): { replica: 2, command: 'sleep 1' },\n" }.joined() + "} }",

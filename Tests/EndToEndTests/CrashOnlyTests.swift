@@ -55,8 +55,8 @@ struct CrashOnlyTests {
             let resumed = daemon.keeper.output.components(separatedBy: "resumed with").count - 1
             guard resumed > seen else { return nil }
             seen = resumed
-            let roles = ProcessTable.children(of: daemon.keeper.pid)?.compactMap { ProcessTable.entry(of: $0) } ?? []
-            if let role = roles.first(where: { $0.name == "supd: superviso" && !$0.hasEnded }) { kill(role.pid, SIGKILL) }
+            let roles = (ProcessTable.children(of: daemon.keeper.pid) ?? []).compactMap(ProcessTable.entry)
+            for role in roles where role.name == "supd: superviso" && !role.hasEnded { kill(role.pid, SIGKILL) }
             return nil
         }
         #expect(daemon.keeper.output.contains("crashes within 30 s: beginning without the snapshot"))
