@@ -8,7 +8,7 @@ extension KeeperCore {
         self[role].heard()
         switch (role, request) {
         case (_, .hello):
-            self[role].greeted()
+            self[role].greeted(beginsAt: role == .supervisor && !wasReady ? now : nil)
             if role == .supervisor { supervisorArrived(at: now) }
         case (_, .pong): break
         // Whoever takes over the balancer must not become us: it can say hello and pong, nothing else.
@@ -39,6 +39,7 @@ extension KeeperCore {
         case (.supervisor, .ready):
             if !wasReady { act(.notify("READY=1")) }
             wasReady = true
+            supervisor.began()
         case (.supervisor, .status(let text)):
             act(.notify("STATUS=" + String(text.prefix(500).map { $0.isNewline ? " " : $0 })))
         case (.supervisor, .stopping(let microseconds)):

@@ -42,7 +42,7 @@ extension KeeperLoop {
         spawn.resetsOOMScore = resetsOOMScore
         spawn.avoidsNewCalls = configuration.usesOldKernelPaths
         spawn.limits =
-            [formerFileLimit].compactMap(\.self)
+            [formerFileLimit, processReserve?.former].compactMap(\.self)
             + plan.limits.map { Spawn.Limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }
         spawn.credentials = plan.credentials.map {
             Spawn.Credentials(user: $0.user, group: $0.group, supplementary: $0.supplementary)

@@ -54,7 +54,7 @@ extension KeeperLoop {
 
     /// Keeps the descriptor that came beside the message being handled.
     func hold(_ name: String) {
-        guard let descriptor = received.first, descriptor.raw < descriptorReserve else {
+        guard let descriptor = received.first, descriptor.raw < holdingLimit else {
             held[name] = nil
             DaemonLog.error("cannot hold \(name): too many open files; raise the limit of open files of supd")
             return

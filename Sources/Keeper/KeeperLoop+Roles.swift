@@ -45,7 +45,7 @@ extension KeeperLoop {
                 spawn.descriptors.append(balancers.descriptor)
                 supervisorEnd = supervisors.descriptor
             }
-            let forked = try spawn.start()
+            let forked = try startSpendingReserve(spawn)
             do throws(SystemError) {
                 let exitToken = try watch(forked.process.descriptor, .roleExit(role))
                 let statusToken = try watch(forked.status, .roleStatus(role))
@@ -67,6 +67,11 @@ extension KeeperLoop {
         } catch {
             throw SpawnError(stage: .prepare, code: ErrorCode.tryAgain)
         }
+    }
+
+    private func startSpendingReserve(_ spawn: Spawn) throws(SpawnError) -> Spawn.Forked {
+        guard let processReserve else { return try spawn.start() }
+        return try processReserve.spending { () throws(SpawnError) in try spawn.start() }
     }
 
     /// A process that cannot be watched is killed and reaped as an orphan would be.

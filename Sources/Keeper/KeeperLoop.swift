@@ -42,6 +42,11 @@ final class KeeperLoop {
     /// Numbers of descriptors from here on are kept for the roles: without them no supervisor could be started to
     /// release what uses up all others.
     let descriptorReserve: Int32
+    /// Numbers of descriptors below this one may be held for the roles. It is above the reserve, because children fill all
+    /// that is below: a snapshot that is not held would cost what users have asked for.
+    let holdingLimit: Int32
+    /// Processes that are kept for the roles and their threads; nil: there is no limit.
+    let processReserve: ProcessReserve?
     let resetsOOMScore: Bool
     let standardOutput: Descriptor?
     let standardError: Descriptor?
@@ -71,6 +76,9 @@ final class KeeperLoop {
     var hasMissedOrphans = false
     var exitCode: Int32?
 
+    /// So many processes and threads are left to the roles: what the two have, and again while they are replaced.
+    private static let processesForRoles: UInt64 = 32
+
     init(_ configuration: KeeperConfiguration) throws(SystemError) {
         self.configuration = configuration
         poll = try PollSet()
@@ -84,6 +92,8 @@ final class KeeperLoop {
         // The supervisor, under the same limit, needs some for itself besides what it has of every child: it is the
         // keeper that refuses first, with words, before the supervisor loses what it is sent.
         descriptorReserve = Int32(clamping: max(fileLimit.now - 256, fileLimit.now / 2))
+        holdingLimit = descriptorReserve + Int32(clamping: (fileLimit.now - Int(descriptorReserve)) / 2)
+        processReserve = ProcessReserve(of: Self.processesForRoles)
         resetsOOMScore =
             (try? readSmallFile("/proc/self/oom_score_adj", limit: 16)).map { $0 != Array("0\n".utf8) } ?? false
         standardOutput = try? Descriptor.duplicate(of: 1)

@@ -4,6 +4,9 @@ struct RoleState: Equatable {
     private static let second: Int64 = 1_000_000_000
     /// How long a new role has for its hello; generous, for machines that are slow or swapping at boot.
     static let helloTime = 20 * second
+    /// How long the first supervisor has to begin: it reads the manifest, which may be long and on a slow disk, and
+    /// answers nothing meanwhile. There is nothing yet that a supervisor which hangs could harm.
+    static let firstStartTime = 60 * second
     /// How long a role has to answer a ping, or to say anything else.
     static let answerTime = 3 * second
     /// A role that ends sooner than this has crashed quickly, which makes a next start wait.
@@ -21,6 +24,8 @@ struct RoleState: Equatable {
         var since: Int64
         /// Whether it said hello.
         var isGreeted = false
+        /// Whether it is the first supervisor, which has not said yet that it is ready.
+        var isBeginning = false
         /// When it is taken for hung, unless it says something before; nil: nothing is expected of it.
         var deadline: Int64?
         /// Whether it was told to die, or to end.
@@ -121,17 +126,26 @@ struct RoleState: Equatable {
         phase = .running(process)
     }
 
-    /// It said hello.
-    mutating func greeted() {
+    /// It said hello. `beginsAt`: it is the first supervisor, and has its time until it is ready.
+    mutating func greeted(beginsAt now: Int64? = nil) {
         change { process in
             process.isGreeted = true
+            process.isBeginning = now != nil
+            process.deadline = now.map { $0 + Self.firstStartTime }
+        }
+    }
+
+    /// It is ready.
+    mutating func began() {
+        change { process in
+            process.isBeginning = false
             process.deadline = nil
         }
     }
 
     /// It said anything at all: it lives.
     mutating func heard() {
-        change { if $0.isGreeted { $0.deadline = nil } }
+        change { if $0.isGreeted, !$0.isBeginning { $0.deadline = nil } }
     }
 
     /// Whether to ping it now; if so, an answer is awaited from now on.
@@ -161,7 +175,9 @@ struct RoleState: Equatable {
     mutating func forgive(at now: Int64) {
         change { process in
             guard process.deadline != nil else { return }
-            process.deadline = now + (process.isGreeted ? Self.answerTime : Self.helloTime)
+            let patience =
+                process.isBeginning ? Self.firstStartTime : process.isGreeted ? Self.answerTime : Self.helloTime
+            process.deadline = now + patience
         }
     }
 }

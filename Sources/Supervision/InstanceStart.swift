@@ -25,7 +25,7 @@ extension Instance {
 
     /// There is no port to start on; one may become free.
     private mutating func portsExhausted(_ service: Service, _ turn: inout Turn) {
-        let reason = "no port of the port range is free"
+        let reason = "no port of supd.portRange is free: widen it"
         lastExit = Application.LastExit(status: nil, reason: reason, at: turn.now)
         failures = min(failures + 1, 1_000_000)
         let pause = max(.seconds(1), backoff(afterFailures: failures, service.restart, jitter: turn.jitter))
@@ -87,7 +87,8 @@ extension Instance {
         _ process: Process, by holder: String, next: UInt16?, _ service: Service, _ surroundings: Surroundings,
         _ turn: inout Turn
     ) {
-        let text = "port \(process.port) is in use by \(holder)"
+        var text = "port \(process.port) is in use by \(holder)"
+        if service.port == nil, next == nil { text += ", and no other port of supd.portRange is free: widen it" }
         guard goal == .up, let next else { return startFailed(process, text, service, surroundings, &turn) }
         // Which ports were passed over, whoever looked says once for all instances: `SkippedPorts`.
         turn.effects.append(.release(process.generation))

@@ -70,10 +70,11 @@ struct Front {
     private static func advice(_ endpoint: ListenEndpoint, _ error: SystemError) -> String {
         switch error.code {
         case ErrorCode.addressInUse:
-            endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" }
-                ?? "; another program listens there"
+            (endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" }
+                ?? "; another program listens there") + ": end it, or let the service listen elsewhere"
         case ErrorCode.accessDenied where endpoint.port != nil:
-            "; ports below \(LoopbackPort.unprivilegedStart()) need root or CAP_NET_BIND_SERVICE"
+            "; ports below \(LoopbackPort.unprivilegedStart()) need root or CAP_NET_BIND_SERVICE: "
+                + "run supd as root, or let the service listen on a higher one"
         case ErrorCode.addressNotAvailable: "; no interface of this machine has that address"
         default: ""
         }

@@ -109,7 +109,8 @@ enum Supd {
                 fail(
                     "supd runs already in \(directories.runtime): \(who); stop it, or name another --runtime-directory",
                     code: 1)
-            case .system(let error): fail("cannot lock \(error.subject): \(error.reason)", code: 1)
+            case .system(let error):
+                fail("cannot lock \(error.subject): \(error.reason); name another --runtime-directory", code: 1)
             }
         }
     }

@@ -67,6 +67,32 @@ struct AnswerTests {
             "\(result.output)")
     }
 
+    @Test("The control socket speaks HTTP to whoever can: the status is JSON")
+    func rawHTTP() throws {
+        let daemon = try Daemon("{ services: { x: { command: ['/bin/sleep', '1000'] } } }")
+        let stream = try BlockingStream.connect(to: "unix:\(daemon.socket)")
+        try stream.write(Array("GET /v1/status HTTP/1.1\r\nHost: supd\r\nConnection: close\r\n\r\n".utf8))
+        var answer: [UInt8] = []
+        while case let more = try stream.read(upTo: 65536), !more.isEmpty { answer += more }
+        let text = String(decoding: answer, as: UTF8.self)
+        let end = try #require(text.range(of: "\r\n\r\n"))
+        let head = text[..<end.lowerBound].lowercased()
+        #expect(head.hasPrefix("http/1.1 200 ok\r\n") && head.contains("\r\ncontent-type: application/json"), "\(head)")
+        var bodies = [String(text[end.upperBound...])]
+        // As the documentation has it, where the program is installed.
+        if FileManager.default.isExecutableFile(atPath: "/usr/bin/curl") {
+            let result = try Program.run(
+                "/usr/bin/curl", ["-sS", "--unix-socket", daemon.socket, "http://supd/v1/status"])
+            #expect(result.code == 0)
+            bodies.append(result.output)
+        }
+        let pid = try daemon.pids()["x/1"]
+        for body in bodies {
+            let report = try JSONDecoder().decode(StatusReport.self, from: Data(body.utf8))
+            #expect(report.services.first?.instances.first?.pid == pid)
+        }
+    }
+
     @Test("A limit is told with old and new value, and by whom it was changed")
     func limit() throws {
         let daemon = try Daemon(

@@ -38,6 +38,39 @@ struct CrashOnlyTests {
         #expect(try daemon.pids()["lone/1"] != before["lone/1"])
     }
 
+    @Test("After three quick crashes the supervisor begins without its snapshot, says so, and keeps every process")
+    func threeCrashes() throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        #expect(try daemon.ctl("stop", "lone").code == 0)
+        let before = try daemon.pids()
+        // One crash lets the next supervisor come with the snapshot, in which a user's word is.
+        kill(try daemon.role("supervisor"), SIGKILL)
+        try daemon.keeper.waitForOutput("resumed with 3 processes")
+        #expect(try daemon.status("lone").services.first?.state == "down")
+        // The next ones are killed as soon as they have taken over, which is soon after their start.
+        var seen = 0
+        try eventually("three quick crashes") {
+            if daemon.keeper.output.contains("beginning without the snapshot") { return true }
+            let resumed = daemon.keeper.output.components(separatedBy: "resumed with").count - 1
+            guard resumed > seen else { return nil }
+            seen = resumed
+            let roles = (ProcessTable.children(of: daemon.keeper.pid) ?? []).compactMap(ProcessTable.entry)
+            for role in roles where role.name == "supd: superviso" && !role.hasEnded { kill(role.pid, SIGKILL) }
+            return nil
+        }
+        #expect(daemon.keeper.output.contains("crashes within 30 s: beginning without the snapshot"))
+        // Whose process is whose is told by the labels that the keeper holds; the rest begins as the manifest has it.
+        try eventually("the services that were stopped, too") {
+            let services = try? daemon.status().services
+            return services?.map(\.state) == ["running", "running"] ? true : nil
+        }
+        let after = try daemon.pids()
+        for instance in ["api/1", "api/2", "api/3"] { #expect(after[instance] == before[instance], "\(instance)") }
+        #expect(try Set((0..<3).map { _ in try HTTP.get(port: front.port, "/").body }).count == 3)
+        #expect(try daemon.ctl("restart", "api/2").code == 0)
+    }
+
     @Test("SIGKILL of the balancer refuses no new connection and touches no service")
     func balancerIsKilled() throws {
         let front = try freePort()

@@ -1,12 +1,37 @@
 import ControlAPI
 import Foundation
+import Glibc
 import Platform
 import TestSupport
+
+/// A program that changes something of its own process and then executes what its arguments name.
+struct Launcher {
+    var path: String
+    var arguments: [String]
+
+    /// Whether this test may become somebody else: it is root, and util-linux is installed.
+    static let canChangeUser =
+        geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0 && access("/usr/bin/prlimit", X_OK) == 0
+
+    /// Without rights: with a uid and a gid that nobody has, of no other group, below a limit of processes if need be.
+    static func user(_ id: Int, processes: Int? = nil) -> Launcher {
+        let user = ["--reuid", "\(id)", "--regid", "\(id)", "--clear-groups", "--"]
+        guard let processes else { return Launcher(path: "/usr/bin/setpriv", arguments: user) }
+        return Launcher(
+            path: "/usr/bin/prlimit", arguments: ["--nproc=\(processes)", "--", "/usr/bin/setpriv"] + user)
+    }
+
+    /// Below a limit of open files.
+    static func openFiles(_ count: Int) -> Launcher {
+        Launcher(path: "/bin/sh", arguments: ["-c", "ulimit -n \(count) && exec \"$@\"", "sh"])
+    }
+}
 
 /// A real supd in a directory of its own. Killed with all its services when the test lets go of it.
 final class Daemon {
     let directory: TemporaryDirectory
     private(set) var keeper: Program
+    private let program: String
     private let arguments: [String]
 
     /// The folder of the programs under test: beside the test runner itself.
@@ -19,16 +44,40 @@ final class Daemon {
     static let demoService = "\(binaries)/demo-service"
 
     /// Starts supd with a manifest's text; `@demo@` in it stands for the demo service's path.
-    init(_ manifest: String, in directory: TemporaryDirectory? = nil, waitUntilUp: Bool = true) throws {
-        self.directory = try directory ?? TemporaryDirectory()
+    convenience init(
+        _ manifest: String, in directory: TemporaryDirectory? = nil, under launcher: Launcher? = nil,
+        waitUntilUp: Bool = true
+    ) throws {
+        let directory = try directory ?? TemporaryDirectory()
         let text = manifest.replacingOccurrences(of: "@demo@", with: Self.demoService)
-        let path = try self.directory.write("supd.json5", text)
-        arguments = [
-            path, "--runtime-directory", self.directory.file("run"), "--state-directory", self.directory.file("state"),
-            "--log-directory", self.directory.file("log"),
-        ]
-        keeper = try Program(Self.supd, arguments)
+        let path = try directory.write("supd.json5", text)
+        try self.init(manifestAt: path, in: directory, under: launcher, waitUntilUp: waitUntilUp)
+    }
+
+    /// Starts supd with a manifest that is there.
+    init(
+        manifestAt path: String, in directory: TemporaryDirectory, under launcher: Launcher? = nil,
+        waitUntilUp: Bool = true
+    ) throws {
+        self.directory = directory
+        let arguments = [path] + Self.directoryOptions(in: directory)
+        if let launcher {
+            program = launcher.path
+            self.arguments = launcher.arguments + [Self.supd] + arguments
+        } else {
+            program = Self.supd
+            self.arguments = arguments
+        }
+        keeper = try Program(program, self.arguments)
         if waitUntilUp { try keeper.waitForOutput("everything is up") }
+    }
+
+    /// The options that put all directories of a supd into one.
+    static func directoryOptions(in directory: TemporaryDirectory) -> [String] {
+        [
+            "--runtime-directory", directory.file("run"), "--state-directory", directory.file("state"),
+            "--log-directory", directory.file("log"),
+        ]
     }
 
     deinit {
@@ -39,7 +88,7 @@ final class Daemon {
     var socket: String { directory.file("run/control.sock") }
 
     /// Starts another supd with the same directories.
-    func startAgain() throws { keeper = try Program(Self.supd, arguments) }
+    func startAgain() throws { keeper = try Program(program, arguments) }
 
     /// Runs supctl to its end.
     @discardableResult

@@ -3,15 +3,15 @@ import Glibc
 import TestSupport
 
 /// The processes of services that carry a runtime directory's mark in their environment, zombies not among them.
-func ProcessesOf(runtimeDirectory: String) -> Set<Int32> {
+/// Supervisor and balancer have marks, too: they count if asked for.
+func ProcessesOf(runtimeDirectory: String, andRoles: Bool = false) -> Set<Int32> {
     var found: Set<Int32> = []
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
         guard let pid = Int32(name), let data = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else {
             continue
         }
         let mark = data.split(separator: 0).first { $0.starts(with: Array("SUPD_SCOPE=\(runtimeDirectory)#".utf8)) }
-        // Roles have marks, too.
-        if let mark, !String(decoding: mark, as: UTF8.self).hasSuffix("#supd#0") { found.insert(pid) }
+        if let mark, andRoles || !String(decoding: mark, as: UTF8.self).hasSuffix("#supd#0") { found.insert(pid) }
     }
     return found
 }

@@ -13,12 +13,13 @@ struct World {
 
     init(watchdog: Int64? = nil) { core = KeeperCore(scope: "scope", watchdog: watchdog) }
 
-    /// A world whose supervisor (pid 100) has said hello.
-    static func greeted(watchdog: Int64? = nil) -> World {
+    /// A world whose supervisor (pid 100) has said hello, and that it is ready.
+    static func greeted(watchdog: Int64? = nil, isReady: Bool = true) -> World {
         var world = World(watchdog: watchdog)
         world.handle(.started)
         world.handle(.roleSpawned(.supervisor, pid: 100))
         world.handle(.received(.supervisor, .hello(version: linkVersion), descriptors: 0))
+        if isReady { world.handle(.received(.supervisor, .ready, descriptors: 0)) }
         return world
     }
 
@@ -161,6 +162,30 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         world.handle(.roleSpawned(.supervisor, pid: 100))
         for _ in 0..<2 { #expect(world.pass(9) == []) }
         #expect(world.untilDeadline == 2)
+        #expect(world.pass().contains(.killRole(.supervisor)))
+    }
+
+    @Test("gives the first supervisor a minute to begin, in which it need not answer; a later one has no such time")
+    func begins() {
+        var world = World.greeted(isReady: false)
+        world.pass(8)
+        // What it says meanwhile is no promise to answer.
+        world.ask(.hold(name: "manifest"), descriptors: 1)
+        var pings = 0
+        for _ in 0..<5 { pings += world.pass(10).count { if case .send(_, .ping, _) = $0 { true } else { false } } }
+        #expect(pings == 0)
+        #expect(world.core.supervisor.process?.isCondemned == false)
+        #expect(world.untilDeadline == 2)
+        #expect(world.pass().contains(.killRole(.supervisor)))
+
+        world = .greeted(isReady: false)
+        world.pass(50)
+        world.ask(.ready)
+        #expect(world.pass() == [.send(.supervisor, .ping, [])])
+        world.handle(.roleExited(.supervisor, .signal(9, coreDumped: false)))
+        world.handle(.roleSpawned(.supervisor, pid: 101))
+        world.ask(.hello(version: linkVersion))
+        #expect(world.pass() == [.send(.supervisor, .ping, [])])
         #expect(world.pass().contains(.killRole(.supervisor)))
     }
 
@@ -450,7 +475,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
 
     @Test("tells systemd one line of status, and that it is ready once")
     func systemd() {
-        var world = World.greeted()
+        var world = World.greeted(isReady: false)
         #expect(world.ask(.ready) == [.notify("READY=1")])
         #expect(world.ask(.ready) == [])
         #expect(world.ask(.status("a\nREADY=0\r\nb")) == [.notify("STATUS=a READY=0 b")])

@@ -294,9 +294,20 @@ import Testing
         }
         #expect(failure == SpawnFailure(stage: .prepare, code: EMFILE))
         #expect(id > 5)
+        // What a role wants to be held has its place beside the children, again and again.
+        for content in 1...3 {
+            let file = try MemoryFile(name: "snapshot")
+            try file.write([UInt8(content)], at: 0)
+            try first.send(.hold(name: "snapshot"), [file.descriptor])
+        }
+        try first.send(.queryGroup(id: 1))
+        _ = try first.next { if case .group = $0.notice { true } else { nil } }
         first.kill()
         let (second, inventory) = try keeper.supervisor()
-        #expect(inventory.count == Int(id) + 1)
+        #expect(inventory.count == Int(id) + 2)
+        let held = inventory.first { if case .held(name: "snapshot") = $0.notice { true } else { false } }
+        let snapshot = try MemoryFile(received: try #require(held?.descriptors.first))
+        #expect(try snapshot.read(limit: 10) == [3])
         try second.send(.signal(id: 1, number: SIGKILL, group: true))
         _ = try second.exit(of: 1)
         try second.send(.release(id: 1))

@@ -23,7 +23,7 @@ import Testing
         #expect(story.spawns.count == 2)
         let view = try story.view(instance("a", 3))
         #expect(view.state == "backoff")
-        #expect(view.lastExit?.reason == "no port of the port range is free")
+        #expect(view.lastExit?.reason == "no port of supd.portRange is free: widen it")
         story.pass(.seconds(5))
         #expect(story.spawns.isEmpty)
     }
@@ -51,7 +51,9 @@ import Testing
         story.tell(.portTaken(Generation(generation), holder: "pid 7 (x)"))
         #expect(story.acts == [.release(Generation(generation))])
         #expect(try story.view(instance("a")).state == "backoff")
-        #expect(try story.view(instance("a")).lastExit?.reason == "port 20002 is in use by pid 7 (x)")
+        #expect(
+            try story.view(instance("a")).lastExit?.reason
+                == "port 20002 is in use by pid 7 (x), and no other port of supd.portRange is free: widen it")
         story.pass(.seconds(1))
         #expect(story.spawns == [generation + 1])
     }
