@@ -17,11 +17,13 @@ struct ShortageTests {
         )
     }
 
-    /// Waits until each has had its try, and answers who runs.
-    private func settled(_ daemon: Daemon, _ service: String, of count: Int, reason: String) throws -> [String] {
+    /// Waits until each has had its try and at least so many are up, and answers who runs. Others may follow.
+    private func settled(
+        _ daemon: Daemon, _ service: String, of count: Int, atLeast least: Int, reason: String
+    ) throws -> [String] {
         let running = try eventually("some up, and all others to wait") { () -> [String]? in
             guard let places = try? places(daemon, service), !places.waiting.isEmpty,
-                places.running.count + places.waiting.count == count
+                places.running.count + places.waiting.count == count, places.running.count >= least
             else { return nil }
             return places.running
         }
@@ -63,13 +65,12 @@ struct ShortageTests {
                                  restart: { initialDelay: '100ms', maxDelay: '1s' } } } }
             """, under: .openFiles(128), waitUntilUp: false)
         let running = try settled(
-            daemon, "api", of: 60,
+            daemon, "api", of: 60, atLeast: 8,
             reason: "cannot start a process: Too many open files; raise supd's own limit on open files")
-        #expect(running.count > 5)
         let roles = try daemon.status().daemon.roles
         let pids = try daemon.pids().filter { running.contains($0.key) }
         try eventually("an answer of each that is up") {
-            let bodies = try Set(running.map { _ in try HTTP.get(port: front.port, "/").body })
+            let bodies = try Set((0..<60).map { _ in try HTTP.get(port: front.port, "/").body })
             return pids.values.allSatisfy { pid in bodies.contains { $0.contains("\"pid\":\(pid),") } } ? true : nil
         }
         // Who waits is tried again and again, and no role has died of it.
@@ -96,9 +97,8 @@ struct ShortageTests {
                           idle: { command: ['/bin/sleep', '1000'], replicas: 80, dependsOn: ['api'] } } }
             """, in: directory, under: .user(61_238, processes: 100), waitUntilUp: false)
         let running = try settled(
-            daemon, "idle", of: 80,
+            daemon, "idle", of: 80, atLeast: 35,
             reason: "cannot start a process: Resource temporarily unavailable; a limit on processes is reached")
-        #expect(running.count > 30)
         let roles = try daemon.status().daemon.roles
         let pids = try daemon.pids().filter { running.contains($0.key) }
         for _ in 0..<5 { #expect(try HTTP.get(port: front.port, "/").status == 200) }
