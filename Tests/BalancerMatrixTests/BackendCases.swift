@@ -85,7 +85,9 @@ extension BalancerMatrix {
                             let client = try stage.connect()
                             let end = try client.receiveToEnd()
                             // A client must learn that it is worth another try, which is its own to decide.
-                            if stage.kind == .supd { try #require(end == Wire.Whole("", .reset)) }
+                            let expected = Stage.rightly(
+                                supd: Wire.End.reset, haproxy: .orderly, because: "it ends what it cannot serve by a FIN")
+                            try #require(end == Wire.Whole("", expected))
                         }
                     }
                 }

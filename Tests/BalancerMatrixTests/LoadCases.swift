@@ -115,7 +115,7 @@ extension BalancerMatrix {
                 // Of fewer connections the balancer's own would be too large a part.
                 let memory = try stage.view.memory() - before - (count < 4000 ? Self.memoryOfItsOwn : 0)
                 let limit = Stage.rightly(
-                    supd: 600, haproxy: 64 << 10, because: "it keeps some kilobytes for every connection")
+                    supd: 600, haproxy: 8 << 10, because: "it keeps some kilobytes for every connection")
                 print("\(memory / count) bytes of memory for each of \(count) idle connections")
                 #expect(memory / count <= limit, "bytes of memory for each idle connection")
                 pairs = []
@@ -166,7 +166,7 @@ extension BalancerMatrix {
                 }
                 let port = stage.proxy.port
                 let answered = Lock(0)
-                let others = Lock<[String]>([])
+                let others = Lock<[Wire.Whole]>([])
                 let clients = try (0..<300).map { number in
                     try Worker {
                         let client = try Wire.connect(port)
@@ -175,7 +175,7 @@ extension BalancerMatrix {
                         if whole == Wire.Whole("answer to question \(number % 10)", .orderly) {
                             answered.withLock { $0 += 1 }
                         } else {
-                            others.withLock { $0.append("\(whole)") }
+                            others.withLock { $0.append(whole) }
                         }
                     }
                 }
@@ -193,13 +193,16 @@ extension BalancerMatrix {
                     for wire in served { try Backends.answer(wire) }
                     for client in clients { try client.join() }
                 }
+                let first = served.count
                 served = []
                 let least = Stage.rightly(
-                    supd: clients.count, haproxy: fromTheStart ? clients.count : 0,
+                    supd: clients.count, haproxy: fromTheStart ? clients.count : first,
                     because:
                         "it plans by the limit that it finds at its start; without a socket for the server it ends a client"
                 )
                 #expect(answered.withLock { $0 } >= least)
+                // Whoever was not served knows it, and has not got a part.
+                #expect(others.withLock { $0 }.allSatisfy { $0.text.isEmpty })
                 try stage.servers[0].serving(by: Backends.answer) { try Backends.exchange(port, 0) }
             }
         }
