@@ -86,7 +86,8 @@ extension BalancerMatrix {
                             let end = try client.receiveToEnd()
                             // A client must learn that it is worth another try, which is its own to decide.
                             let expected = Stage.rightly(
-                                supd: Wire.End.reset, haproxy: .orderly, because: "it ends what it cannot serve by a FIN")
+                                supd: Wire.End.reset, haproxy: .orderly,
+                                because: "it ends what it cannot serve by a FIN")
                             try #require(end == Wire.Whole("", expected))
                         }
                     }

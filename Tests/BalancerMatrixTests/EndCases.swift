@@ -212,7 +212,8 @@ extension BalancerMatrix {
                 try sender.join()
                 let mayBeLost = Stage.rightly(
                     supd: false, haproxy: true,
-                    because: "it gives up both ways at once when the server takes no more, and may not have read the answer")
+                    because:
+                        "it gives both ways up when the server takes no more, and may not have read its answer")
                 // All of it or nothing, and never a part.
                 #expect(whole.text == "413 too large" || mayBeLost && whole.text.isEmpty)
             }
