@@ -13,6 +13,13 @@ let common: [SwiftSetting] = [
 /// Every target but the two that speak to the kernel's raw memory.
 let safe: [SwiftSetting] = common + [.strictMemorySafety()]
 
+/// What the Swift runtime counts references by: AllocationCounter stands before it.
+let counted = [
+    "retain", "retain_n", "release", "release_n", "tryRetain", "bridgeObjectRetain", "bridgeObjectRetain_n",
+    "bridgeObjectRelease", "bridgeObjectRelease_n", "weakLoadStrong", "unownedRetain", "unownedRelease",
+    "unownedRetainStrong",
+]
+
 let package = Package(
     name: "supd",
     products: [
@@ -58,11 +65,12 @@ let package = Package(
         .executableTarget(
             name: "KeeperHarness", dependencies: ["Keeper", "Platform"], path: "Tests/KeeperHarness",
             swiftSettings: common),
-        // A balancer whose allocations are counted, in a process of its own.
+        // A balancer whose allocations and references are counted, in a process of its own.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .executableTarget(
             name: "AllocationHarness", dependencies: ["AllocationCounter", "Balancer", "Links", "Platform"],
-            path: "Tests/AllocationHarness", swiftSettings: common),
+            path: "Tests/AllocationHarness", swiftSettings: common,
+            linkerSettings: [.unsafeFlags(counted.flatMap { ["-Xlinker", "--wrap=swift_\($0)"] })]),
         .testTarget(
             name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),

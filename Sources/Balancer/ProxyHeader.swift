@@ -31,10 +31,9 @@ enum ProxyHeader {
     /// The longest header that is written.
     static let longestWritten = longestLine
 
-    private static let signature: [UInt8] = [
-        0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a,
-    ]
-    private static let opening = Array("PROXY ".utf8)
+    // Static: arrays and strings would be counted references for every connection.
+    private static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
+    private static let opening: StaticString = "PROXY "
     private static let carriageReturn = UInt8(ascii: "\r")
     private static let lineFeed = UInt8(ascii: "\n")
     private static let space = UInt8(ascii: " ")
@@ -44,11 +43,16 @@ enum ProxyHeader {
     /// Looks at the first bytes of a connection; more than the header may be there.
     static func read(_ bytes: UnsafeRawBufferPointer) -> Reading {
         guard let first = bytes.first else { return .incomplete }
-        return first == signature[0] ? readBinary(bytes) : readLine(bytes)
+        return first == carriageReturn ? readBinary(bytes) : readLine(bytes)
+    }
+
+    /// Whether bytes begin with a text, as far as they go.
+    private static func agree(_ bytes: some Collection<UInt8>, with text: StaticString) -> Bool {
+        zip(bytes, UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)).allSatisfy { $0 == $1 }
     }
 
     private static func readBinary(_ bytes: UnsafeRawBufferPointer) -> Reading {
-        guard bytes.starts(with: signature.prefix(bytes.count)) else { return .invalid }
+        guard agree(bytes, with: signature) else { return .invalid }
         if bytes.count > 12 {
             guard bytes[12] == 0x20 || bytes[12] == 0x21 else { return .invalid }
         }
@@ -81,25 +85,46 @@ enum ProxyHeader {
     }
 
     private static func readLine(_ bytes: UnsafeRawBufferPointer) -> Reading {
-        guard bytes.starts(with: opening.prefix(bytes.count)) else { return .invalid }
+        guard agree(bytes, with: opening) else { return .invalid }
         guard let end = bytes.prefix(longestLine - 1).firstIndex(of: carriageReturn) else {
             return bytes.count < longestLine - 1 ? .incomplete : .invalid
         }
         guard end + 1 < bytes.count else { return .incomplete }
         guard bytes[end + 1] == lineFeed else { return .invalid }
+        var fields = Fields(bytes: bytes, position: opening.utf8CodeUnitCount, end: end)
+        guard let family = fields.next() else { return .invalid }
         // Beyond the word UNKNOWN anything may follow.
-        let fields = bytes[opening.count..<end].split(separator: space, omittingEmptySubsequences: false)
-        guard let family = fields.first else { return .invalid }
-        if family.elementsEqual("UNKNOWN".utf8) {
+        if family.count == 7, agree(family, with: "UNKNOWN") {
             return .header(length: end + 2, source: .none, destination: .none)
         }
-        let isIPv6 = family.elementsEqual("TCP6".utf8)
-        guard isIPv6 || family.elementsEqual("TCP4".utf8), fields.count == 5,
-            let sourcePort = port(fields[3]), let destinationPort = port(fields[4]),
-            let source = address(fields[1], isIPv6: isIPv6, port: sourcePort),
-            let destination = address(fields[2], isIPv6: isIPv6, port: destinationPort)
+        let isIPv6 = family.count == 4 && agree(family, with: "TCP6")
+        guard isIPv6 || family.count == 4 && agree(family, with: "TCP4"),
+            let sourceText = fields.next(), let destinationText = fields.next(),
+            let sourcePort = fields.next().flatMap(port), let destinationPort = fields.next().flatMap(port),
+            fields.isOver,
+            let source = address(sourceText, isIPv6: isIPv6, port: sourcePort),
+            let destination = address(destinationText, isIPv6: isIPv6, port: destinationPort)
         else { return .invalid }
         return .header(length: end + 2, source: source, destination: destination)
+    }
+
+    /// The fields of a line, with one space between them.
+    private struct Fields {
+        let bytes: UnsafeRawBufferPointer
+        /// Where the next one begins; beyond `end`: there is none.
+        var position: Int
+        let end: Int
+
+        var isOver: Bool { position > end }
+
+        /// The next one, which may be empty.
+        mutating func next() -> Slice<UnsafeRawBufferPointer>? {
+            guard position <= end else { return nil }
+            let begin = position
+            while position < end, bytes[position] != ProxyHeader.space { position += 1 }
+            defer { position += 1 }
+            return bytes[begin..<position]
+        }
     }
 
     private static func port(_ digits: Slice<UnsafeRawBufferPointer>) -> UInt16? {
@@ -156,7 +181,7 @@ enum ProxyHeader {
             }
             text.append("\r\n")
         case .v2:
-            for byte in signature { text.append(byte: byte) }
+            text.append(signature)
             text.append(byte: hasAddresses ? 0x21 : 0x20)
             text.append(byte: hasAddresses ? isIPv6 ? 0x21 : 0x11 : 0)
             text.append(byte: 0)

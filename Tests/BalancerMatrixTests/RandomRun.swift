@@ -24,10 +24,13 @@ extension BalancerMatrix {
             print("randomised run of \(seconds) s: again by SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds)")
             // One that refuses all the time, so that connects are tried again.
             let servers = [try Server(), try Server(listens: false), try Server()]
+            // Another one, whose backlog is full whenever it is in the table.
+            let full = try Server(backlog: 0)
+            let filling = try full.fillBacklog()
             do {
-                try Stage.run(with: servers) { stage in
+                try Stage.run(Wish(connectTimeout: 1), with: servers) { stage in
                     let deadline = monotonicNanoseconds() + Int64(seconds) * 1_000_000_000
-                    let door = Door(stage)
+                    let door = Door(stage, full: full)
                     let players = try (0..<4).map { number in
                         try Worker {
                             var player = Player(number, seed: seed, door)
@@ -38,6 +41,7 @@ extension BalancerMatrix {
                     for result in results { try result.get() }
                     print("randomised run: \(door.count) connections")
                 }
+                withExtendedLifetime(filling) {}
             } catch {
                 throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error)")
             }
@@ -51,9 +55,12 @@ final class Door: @unchecked Sendable {
     private let pid: Int32
     private let proxy: any Proxy
     private let servers: [Server]
+    /// A server that takes nothing.
+    private let full: Server
     private let lock = Lock(0)
 
-    init(_ stage: Stage) {
+    init(_ stage: Stage, full: Server) {
+        self.full = full
         port = stage.proxy.port
         pid = stage.proxy.pid
         proxy = stage.proxy
@@ -111,21 +118,92 @@ final class Door: @unchecked Sendable {
     func burst(_ clients: Int) throws {
         try lock.withLock { count throws in
             count += clients
-            let wires = try (0..<clients).map { number in
-                let wire = try Wire.connect(port)
-                try wire.send("\(100 + number)")
-                return wire
-            }
-            for _ in wires {
-                let wire = try Server.accept(servers)
-                try wire.send("answer to \(try wire.receiveText(3))")
-                wire.close()
-            }
-            for (number, wire) in wires.enumerated() {
-                let answer = try wire.receiveToEnd()
-                guard answer == Wire.Whole("answer to \(100 + number)", .orderly) else {
-                    throw TestFailure("client \(number) of a burst got \(answer)")
+            try exchange(try callers(clients), with: servers)
+        }
+    }
+
+    /// Clients that have asked, and wait for an answer.
+    private func callers(_ count: Int) throws -> [Wire] {
+        try (0..<count).map { number in
+            let wire = try Wire.connect(port)
+            try wire.send("\(100 + number)")
+            return wire
+        }
+    }
+
+    /// Answers so many clients at some servers.
+    private func exchange(_ wires: [Wire], with servers: [Server]) throws {
+        for _ in wires {
+            let wire = try Server.accept(servers)
+            try wire.send("answer to \(try wire.receiveText(3))")
+            wire.close()
+        }
+        for (number, wire) in wires.enumerated() { try hearAnswer(number, wire) }
+    }
+
+    private func hearAnswer(_ number: Int, _ wire: Wire) throws {
+        let answer = try wire.receiveToEnd()
+        guard answer == Wire.Whole("answer to \(100 + number)", .orderly) else {
+            throw TestFailure("client \(number) of a burst got \(answer)")
+        }
+        wire.close()
+    }
+
+    /// Puts a table in force, and the one before when the body is done.
+    private func withTable(_ servers: [Server], _ change: (SupdProxy) -> Void, _ body: (SupdProxy) throws -> Void)
+        throws
+    {
+        guard let proxy = proxy as? SupdProxy else { return }
+        change(proxy)
+        try proxy.serve(servers)
+        try body(proxy)
+        (proxy.connectionsPerServer, proxy.parked) = (nil, [])
+        try proxy.serve(self.servers)
+    }
+
+    /// More clients than the servers may have: some wait in the queue, until those before them have ended.
+    func crowd(_ more: Int) throws {
+        try lock.withLock { count throws in
+            // A place at each server beside those that are taken. They only become fewer meanwhile.
+            let limit = (try proxy.counts()?.charged ?? 0) + 1
+            let clients = 2 * limit + more
+            count += clients
+            try withTable(servers, { $0.connectionsPerServer = limit }) { proxy in
+                var wires = try callers(clients)
+                try eventually("\(more) clients wait for a place") {
+                    try proxy.counts()?.waiting ?? 0 >= more ? true : nil
                 }
+                for _ in 0..<clients {
+                    let server = try Server.accept(servers)
+                    let question = try server.receiveText(3)
+                    try server.send("answer to \(question)")
+                    server.close()
+                    guard let number = Int(question), wires.indices.contains(number - 100) else {
+                        throw TestFailure("a server was asked \(question)")
+                    }
+                    try hearAnswer(number - 100, wires[number - 100])
+                }
+                wires = []
+            }
+        }
+    }
+
+    /// A burst while one server takes nothing out of its full backlog: connects to it time out, and all are served.
+    func burstBesideFull(_ clients: Int) throws {
+        try lock.withLock { count throws in
+            count += clients
+            try withTable([full] + servers, { _ in }) { _ in try exchange(try callers(clients), with: servers) }
+        }
+    }
+
+    /// A burst while a server is drained: what is open there goes on, and nobody new comes.
+    func burstBesideDrained(_ clients: Int, _ drained: Int) throws {
+        try lock.withLock { count throws in
+            count += clients
+            try withTable(servers, { $0.parked = [servers[drained].port] }) { _ in
+                try exchange(
+                    try callers(clients), with: servers.enumerated().filter { $0.offset != drained }.map(\.element))
+                guard !servers[drained].hasWaiting() else { throw TestFailure("a drained server was connected to") }
             }
         }
     }
@@ -173,7 +251,12 @@ struct Player {
                 let algorithm = random.pick(RoutingTable.Pool.Algorithm.allCases)
                 try door.changeTable(isShort: random.oneOf(2), algorithm)
             case 3, 4: try freeze()
-            case 5..<40 where sessions.count < 10: try open()
+            case 5: try door.crowd(1 + random.next(20))
+            case 6: try door.burstBesideDrained(1 + random.next(20), random.pick([0, 2]))
+            // It takes a second.
+            case 7 where random.oneOf(5): try door.burstBesideFull(1 + random.next(20))
+            case 8: try meetSilence(leaves: random.oneOf(2))
+            case 9..<44 where sessions.count < 10: try open()
             default: try advance()
             }
         }
@@ -189,6 +272,27 @@ struct Player {
         let session = Session("\(name)/\(opened)", seed: random.next(), client: client, server: server)
         // Many are short, some are long, and stand still most of the time.
         sessions.append((session, random.pick([0, 1, 5, 20, 100])))
+    }
+
+    /// A server that accepts and is silent, while others play; the client leaves it, or hears it late.
+    private mutating func meetSilence(leaves: Bool) throws {
+        let (client, server) = try door.open(Wire.Manner(), isDown: false)
+        try client.send("question")
+        for _ in 0..<20 { try advance() }
+        guard case .nothing = client.receiveOnce(waits: false) else {
+            throw TestFailure("a client of a silent server heard something")
+        }
+        if leaves { client.finishWriting() }
+        guard try server.receiveText(8) == "question" else { throw TestFailure("the question is wrong") }
+        if leaves {
+            client.close()
+            let whole = try server.receiveToEnd()
+            guard whole == Wire.Whole("", .orderly) else { throw TestFailure("a silent server got \(whole)") }
+        } else {
+            try server.send("late")
+            guard try client.receiveText(4) == "late" else { throw TestFailure("the answer is wrong") }
+            client.close()
+        }
     }
 
     private mutating func advance() throws {

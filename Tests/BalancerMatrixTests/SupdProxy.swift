@@ -13,6 +13,10 @@ final class SupdProxy: Proxy {
     private var revision: UInt64 = 0
     /// How the next tables choose among the servers.
     var algorithm = RoutingTable.Pool.Algorithm.roundrobin
+    /// The most connections of a server by the next tables.
+    var connectionsPerServer: Int?
+    /// The ports of the servers that the next tables take out of the choice: what is open there goes on.
+    var parked: Set<UInt16> = []
     /// The log lines that it has sent.
     private(set) var log: [String] = []
 
@@ -21,6 +25,7 @@ final class SupdProxy: Proxy {
     /// Starts it and puts a table of these servers in force.
     init(_ wish: Wish, _ servers: [Server]) throws {
         self.wish = wish
+        connectionsPerServer = wish.connectionsPerServer
         let (keeper, keeperEnd) = try LinkConnection.pair()
         let (supervisor, supervisorEnd) = try LinkConnection.pair()
         self.keeper = keeper
@@ -63,7 +68,8 @@ final class SupdProxy: Proxy {
         let endpoints = servers.enumerated().map { number, server in
             // The port is the generation: a server keeps its identity from one table to the next.
             RoutingTable.Endpoint(
-                id: UInt64(server.port), instance: "api/\(number + 1)", port: server.port, state: .active)
+                id: UInt64(server.port), instance: "api/\(number + 1)", port: server.port,
+                state: parked.contains(server.port) ? .parked : .active)
         }
         let second: Int64 = 1_000_000_000
         var pool = RoutingTable.Pool(
@@ -71,7 +77,7 @@ final class SupdProxy: Proxy {
             endpoints: endpoints, emptiness: .hold, queueTimeout: Int64(wish.queueTimeout) * second,
             connectTimeout: Int64(wish.connectTimeout) * second, drainTimeout: 30 * second)
         pool.algorithm = algorithm
-        pool.maxConnections = wish.connectionsPerServer.map { UInt32($0) }
+        pool.maxConnections = connectionsPerServer.map { UInt32($0) }
         try tell(.table(RoutingTable(revision: revision, loops: wish.threads, pools: [pool])))
         _ = try find("applied \(revision)") { [revision] in $0 == .applied(revision: revision) ? true : nil }
     }

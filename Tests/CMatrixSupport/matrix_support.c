@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -48,4 +48,14 @@ int matrix_syn_carried_data(int socket) {
         return 0;
     }
     return (information.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
+}
+
+int matrix_segments_sent(int socket) {
+    struct tcp_info information;
+    socklen_t length = sizeof information;
+    memset(&information, 0, sizeof information);
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &information, &length) < 0) {
+        return -1;
+    }
+    return (int)information.tcpi_segs_out;
 }

@@ -16,4 +16,7 @@ long matrix_send_with_syn(int socket, uint16_t port, const void *bytes, size_t c
 /// What the client's SYN carried was acknowledged: tcpi_options of TCP_INFO has TCPI_OPT_SYN_DATA.
 int matrix_syn_carried_data(int socket);
 
+/// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
+int matrix_segments_sent(int socket);
+
 #endif
