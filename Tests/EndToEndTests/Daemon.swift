@@ -8,6 +8,7 @@ final class Daemon {
     let directory: TemporaryDirectory
     private(set) var keeper: Program
     private let arguments: [String]
+    private let environment: [String: String]?
 
     /// The folder of the programs under test: beside the test runner itself.
     static let binaries: String = {
@@ -19,7 +20,10 @@ final class Daemon {
     static let demoService = "\(binaries)/demo-service"
 
     /// Starts supd with a manifest's text; `@demo@` in it stands for the demo service's path.
-    init(_ manifest: String, in directory: TemporaryDirectory? = nil, waitUntilUp: Bool = true) throws {
+    init(
+        _ manifest: String, in directory: TemporaryDirectory? = nil, environment: [String: String]? = nil,
+        waitUntilUp: Bool = true
+    ) throws {
         self.directory = try directory ?? TemporaryDirectory()
         let text = manifest.replacingOccurrences(of: "@demo@", with: Self.demoService)
         let path = try self.directory.write("supd.json5", text)
@@ -27,7 +31,8 @@ final class Daemon {
             path, "--runtime-directory", self.directory.file("run"), "--state-directory", self.directory.file("state"),
             "--log-directory", self.directory.file("log"),
         ]
-        keeper = try Program(Self.supd, arguments)
+        self.environment = environment
+        keeper = try Program(Self.supd, arguments, environment: environment)
         if waitUntilUp { try keeper.waitForOutput("everything is up") }
     }
 
@@ -36,10 +41,13 @@ final class Daemon {
         keeper.kill()
     }
 
+    /// Waits until it answers, for one that may never be up.
+    func waitUntilAnswering() throws { try eventually("an answer") { (try? status()) != nil ? true : nil } }
+
     var socket: String { directory.file("run/control.sock") }
 
     /// Starts another supd with the same directories.
-    func startAgain() throws { keeper = try Program(Self.supd, arguments) }
+    func startAgain() throws { keeper = try Program(Self.supd, arguments, environment: environment) }
 
     /// Runs supctl to its end.
     @discardableResult
