@@ -26,6 +26,8 @@ let package = Package(
         .executable(name: "supd", targets: ["supd"]),
         .executable(name: "supctl", targets: ["supctl"]),
         .executable(name: "demo-service", targets: ["DemoService"]),
+        // For tests alone: a library that they preload into supd.
+        .library(name: "SteppedClock", type: .dynamic, targets: ["SteppedClock"]),
     ],
     targets: [
         // The edge of the kernel.
@@ -98,6 +100,8 @@ let package = Package(
         .testTarget(
             name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"],
             swiftSettings: common),
+        // A wall clock that tests set for the supd that it is preloaded into.
+        .target(name: "SteppedClock", path: "Tests/SteppedClock"),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],

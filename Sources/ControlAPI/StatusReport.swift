@@ -90,15 +90,15 @@ package struct FlowStatus: Codable, Sendable, Equatable {
     package var connectErrors: UInt64
     /// Connections that went on to another instance after a failed connect.
     package var retries: UInt64
-    /// Connections waiting for an instance now.
-    package var queued: UInt64
-    /// Connections closed or reset without having reached an instance.
-    package var turnedAway: UInt64
+    /// Connections waiting for an instance now; null for an instance, since the queue is the service's.
+    package var queued: UInt64?
+    /// Connections closed or reset without having reached an instance; null for an instance.
+    package var turnedAway: UInt64?
 
     /// Creates counters.
     package init(
         address: String?, connections: UInt64, connectionsTotal: UInt64, bytesIn: UInt64, bytesOut: UInt64,
-        connectErrors: UInt64, retries: UInt64, queued: UInt64, turnedAway: UInt64
+        connectErrors: UInt64, retries: UInt64, queued: UInt64? = nil, turnedAway: UInt64? = nil
     ) {
         self.address = address
         self.connections = connections

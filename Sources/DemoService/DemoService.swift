@@ -38,7 +38,7 @@ enum DemoService {
                 return runTask(options, identity)
             case .serve:
                 // Before any thread is started, so that all have them blocked.
-                let signals = try TerminationSignals()
+                let signals = try options.ignoresTermination ? TerminationSignals.ignored() : TerminationSignals()
                 try startDescendants(options)
                 return try serve(options, identity, environment, until: signals)
             }

@@ -24,7 +24,7 @@ package final class LogPump: Sendable {
     }
 
     /// Wakes the queue out of a pause when there is a command.
-    private let hurry = DispatchSemaphore(value: 0)
+    private let hurry = MonotonicSemaphore()
 
     /// The bytes after which commands get their turn; some ten milliseconds.
     private static let turnBudget = 4 << 20
@@ -120,7 +120,7 @@ package final class LogPump: Sendable {
 
     private func takeTurn() {
         let isTooSoon = state.withLock { $0.pace.isTooSoon(at: monotonicNanoseconds()) }
-        if isTooSoon { _ = hurry.wait(timeout: .now() + .milliseconds(1)) }
+        if isTooSoon { hurry.wait(atMost: .milliseconds(1)) }
         state.withLock { state in
             let taken = state.writer.takeTurn(budget: Self.turnBudget)
             state.pace.lastTurnWasSmall = taken < Pace.smallTurn

@@ -6,24 +6,35 @@ import Glibc
 package final class TerminationSignals: Sendable {
     /// Becomes readable when a signal has come, and stays so.
     package let descriptor: Descriptor
+    private let notices: Descriptor
+
+    /// Both signals do nothing, and the descriptor never becomes readable. (Ignoring them is not enough where they are waited
+    /// for: the kernel keeps a signal that is blocked, ignored or not, and sigwait(3) takes it.)
+    package static func ignored() throws(SystemError) -> TerminationSignals {
+        ignoreTerminationSignals()
+        return try TerminationSignals(waits: false)
+    }
 
     /// Blocks both signals in the calling thread and those it starts later, and takes them by sigwait(3) on a thread of
     /// their own; call it before any other thread is started.
-    package init() throws(SystemError) {
+    package convenience init() throws(SystemError) { try self.init(waits: true) }
+
+    private init(waits: Bool) throws(SystemError) {
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGTERM)
         sigaddset(&signals, SIGINT)
-        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        if waits { pthread_sigmask(SIG_BLOCK, &signals, nil) }
         var ends: [Int32] = [-1, -1]
         try systemCall("pipe") { pipe(&ends) }
         descriptor = Descriptor(owning: ends[0])
-        let notices = Descriptor(owning: ends[1])
+        notices = Descriptor(owning: ends[1])
         for end in [descriptor, notices] {
             try systemCall("fcntl") { fcntl(end.raw, F_SETFD, FD_CLOEXEC) }
             try systemCall("fcntl") { fcntl(end.raw, F_SETFL, O_NONBLOCK) }
         }
-        let awaited = signals
+        guard waits else { return }
+        let (awaited, notices) = (signals, notices)
         try startBlockingThread { () in
             var signals = awaited
             while true {

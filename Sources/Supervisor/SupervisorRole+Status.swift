@@ -58,14 +58,14 @@ extension SupervisorRole {
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
                 ready: view.ready, replicas: service.replicas, listen: fronts.map(\.address),
                 fronts: counters.map { counters in
-                    counters.fronts.filter { $0.service == view.name }.map { FlowStatus($0.address, $0.counts) }
+                    counters.fronts.filter { $0.service == view.name }.map { FlowStatus(of: $0) }
                 },
                 instances: view.instances.map { instance in
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
                         instance, now: now, usage: used, dropped: pump?.losses[instance.id.description],
                         limits: instance.generation.flatMap { limits[$0] },
-                        flow: flows?[instance.id.description].map { FlowStatus(nil, $0) })
+                        flow: flows?[instance.id.description].map { FlowStatus(ofInstance: $0) })
                 })
         }
         return StatusReport(services: services, daemon: daemonStatus)
@@ -98,12 +98,19 @@ struct StatusRequests {
 }
 
 extension FlowStatus {
-    /// The balancer's counters as the API shows them.
-    init(_ address: String?, _ counts: BalancerCounters.Counts) {
+    /// The balancer's counters of an instance as the API shows them. It has no queue: that is the service's.
+    init(ofInstance counts: BalancerCounters.Counts) {
         self.init(
-            address: address, connections: counts.current, connectionsTotal: counts.total, bytesIn: counts.bytesIn,
-            bytesOut: counts.bytesOut, connectErrors: counts.connectErrors, retries: counts.retries,
-            queued: counts.queued, turnedAway: counts.turnedAway)
+            address: nil, connections: counts.current, connectionsTotal: counts.total, bytesIn: counts.bytesIn,
+            bytesOut: counts.bytesOut, connectErrors: counts.connectErrors, retries: counts.retries)
+    }
+
+    /// The balancer's counters of a front as the API shows them.
+    init(of front: BalancerCounters.Front) {
+        self.init(ofInstance: front.counts)
+        address = front.address
+        queued = front.counts.queued
+        turnedAway = front.counts.turnedAway
     }
 }
 

@@ -103,10 +103,12 @@ enum StatusTable {
             "\(HumanText.count(flow.connections)) open", "\(HumanText.count(flow.connectionsTotal)) in all",
             "\(HumanText.bytes(flow.bytesIn)) in", "\(HumanText.bytes(flow.bytesOut)) out",
         ]
-        if flow.queued > 0 { parts.append("\(HumanText.count(flow.queued)) waiting") }
+        if let queued = flow.queued, queued > 0 { parts.append("\(HumanText.count(queued)) waiting") }
         if flow.connectErrors > 0 { parts.append(counted(flow.connectErrors, "connect error", "connect errors")) }
         if flow.retries > 0 { parts.append(counted(flow.retries, "retry", "retries")) }
-        if flow.turnedAway > 0 { parts.append("\(HumanText.count(flow.turnedAway)) turned away") }
+        if let turnedAway = flow.turnedAway, turnedAway > 0 {
+            parts.append("\(HumanText.count(turnedAway)) turned away")
+        }
         return parts.joined(separator: ", ")
     }
 

@@ -71,6 +71,21 @@ struct StatusReportTests {
         #expect(ControlJSON.decode(StatusReport.self, from: text) == report)
     }
 
+    @Test("An instance has no queue: what only a front counts is null, not nought")
+    func instanceFlow() throws {
+        let flow = FlowStatus(
+            address: nil, connections: 1, connectionsTotal: 2, bytesIn: 3, bytesOut: 4, connectErrors: 5, retries: 6)
+        let text = try #require(ControlJSON.encode(flow))
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(text)) as? [String: Any])
+        #expect(
+            Set(object.keys) == [
+                "address", "connections", "connectionsTotal", "bytesIn", "bytesOut", "connectErrors", "retries",
+                "queued", "turnedAway",
+            ])
+        for key in ["address", "queued", "turnedAway"] { #expect(object[key] is NSNull, "\(key)") }
+        #expect(ControlJSON.decode(FlowStatus.self, from: text) == flow)
+    }
+
     @Test("A figure that is none becomes null in place of spoiling the whole answer")
     func notFinite() throws {
         var report = Self.bare

@@ -139,6 +139,12 @@ struct AnswerTests {
         let listener = try listen(on: .ipv4("127.0.0.1", port: 0))
         let port = try #require(try SocketAddress.local(of: listener).port)
         let first = min(port, UInt16.max - 500)
+        // And some of those that would be next, each on another address that is in the way of 127.0.0.1.
+        var held: [UInt16: Descriptor] = [port: listener]
+        for (place, address) in [TestAddress.anyIPv4, .anyIPv6, .loopbackIPv4].enumerated() where port == first {
+            let number = port + 2 * UInt16(place) + 1
+            held[number] = try? testListener(address, port: number).socket
+        }
         let daemon = try Daemon(
             """
             { supd: { portRange: '\(port)-\(max(port, first + 500))' },
@@ -148,6 +154,19 @@ struct AnswerTests {
         #expect(lines.count == 1, "\(lines)")
         let line = try #require(lines.first)
         #expect(line.contains("port") && line.contains("\(port)") && line.hasSuffix(" in use; skipped"))
-        withExtendedLifetime(listener) {}
+        // Those that strangers hold are nobody's; the instances have the others, each its own.
+        func ports() throws -> [UInt16] { try daemon.status("x").services[0].instances.compactMap(\.port) }
+        let before = try ports()
+        #expect(Set(before).count == 3)
+        #expect(before.allSatisfy { held[$0] == nil && (port...max(port, first + 500)).contains($0) }, "\(before)")
+        #expect(before.allSatisfy { $0 < port + 100 }, "from the beginning of the range on: \(before)")
+        // A port that is taken when its instance starts again, too.
+        #expect(try daemon.ctl("stop", "x/2").code == 0)
+        let (_, late) = try testListener(.loopbackIPv4, port: before[1])
+        #expect(try daemon.ctl("start", "x/2").code == 0)
+        let after = try ports()
+        #expect(after[0] == before[0] && after[2] == before[2])
+        #expect(!before.contains(after[1]) && held[after[1]] == nil, "\(after)")
+        withExtendedLifetime((held, late)) {}
     }
 }

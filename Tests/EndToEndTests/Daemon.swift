@@ -33,6 +33,7 @@ final class Daemon {
     private(set) var keeper: Program
     private let program: String
     private let arguments: [String]
+    private let environment: [String: String]?
 
     /// The folder of the programs under test: beside the test runner itself.
     static let binaries: String = {
@@ -46,20 +47,22 @@ final class Daemon {
     /// Starts supd with a manifest's text; `@demo@` in it stands for the demo service's path.
     convenience init(
         _ manifest: String, in directory: TemporaryDirectory? = nil, under launcher: Launcher? = nil,
-        waitUntilUp: Bool = true
+        environment: [String: String]? = nil, waitUntilUp: Bool = true
     ) throws {
         let directory = try directory ?? TemporaryDirectory()
         let text = manifest.replacingOccurrences(of: "@demo@", with: Self.demoService)
         let path = try directory.write("supd.json5", text)
-        try self.init(manifestAt: path, in: directory, under: launcher, waitUntilUp: waitUntilUp)
+        try self.init(
+            manifestAt: path, in: directory, under: launcher, environment: environment, waitUntilUp: waitUntilUp)
     }
 
     /// Starts supd with a manifest that is there.
     init(
         manifestAt path: String, in directory: TemporaryDirectory, under launcher: Launcher? = nil,
-        waitUntilUp: Bool = true
+        environment: [String: String]? = nil, waitUntilUp: Bool = true
     ) throws {
         self.directory = directory
+        self.environment = environment
         let arguments = [path] + Self.directoryOptions(in: directory)
         if let launcher {
             program = launcher.path
@@ -68,7 +71,7 @@ final class Daemon {
             program = Self.supd
             self.arguments = arguments
         }
-        keeper = try Program(program, self.arguments)
+        keeper = try Program(program, self.arguments, environment: environment)
         if waitUntilUp { try keeper.waitForOutput("everything is up") }
     }
 
@@ -85,10 +88,13 @@ final class Daemon {
         keeper.kill()
     }
 
+    /// Waits until it answers, for one that may never be up.
+    func waitUntilAnswering() throws { try eventually("an answer") { (try? status()) != nil ? true : nil } }
+
     var socket: String { directory.file("run/control.sock") }
 
     /// Starts another supd with the same directories.
-    func startAgain() throws { keeper = try Program(program, arguments) }
+    func startAgain() throws { keeper = try Program(program, arguments, environment: environment) }
 
     /// Runs supctl to its end.
     @discardableResult

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Platform
 import TestSupport
 
 /// The processes of services that carry a runtime directory's mark in their environment, zombies not among them.
@@ -21,6 +22,25 @@ enum HTTP {
     struct Answer {
         var status: Int
         var body: String
+    }
+
+    /// What a connection still gets until it is closed; a reset is an end, too.
+    static func rest(of connection: LoopbackConnection, within seconds: Double = 30) throws -> String {
+        var bytes: [UInt8] = []
+        try eventually("the end of a connection", within: seconds) {
+            do throws(SystemError) {
+                switch try connection.receive() {
+                case .bytes(let more): bytes += more
+                case .end: return true
+                case .nothing: break
+                }
+            } catch {
+                if error.code == ECONNRESET { return true }
+                throw TestFailure("\(error)")
+            }
+            return nil
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// GET on 127.0.0.1. Throws unless a whole answer came.

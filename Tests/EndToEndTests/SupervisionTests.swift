@@ -117,6 +117,7 @@ struct SupervisionTests {
             ProcessesOf(runtimeDirectory: scope).count >= 3 ? true : nil
         }
         #expect(try daemon.ctl("stop", "x").code == 0)
+        #expect(try daemon.status("x").services.first?.instances.first?.lastExit?.signal == "SIGKILL")
         #expect(ProcessesOf(runtimeDirectory: scope).isEmpty)
         #expect(try daemon.status("x").services.first?.state == "down")
     }

@@ -24,6 +24,17 @@ struct CompletionTests {
         #expect(!script.contains(" __names)"))
     }
 
+    /// zsh and fish are asked by scripts/interop, which installs them.
+    @Test("bash finds nothing wrong in its script")
+    func syntax() throws {
+        let directory = try TemporaryDirectory()
+        let script = try directory.write("supctl.bash", runWithSocket("/nowhere", ["completion", "bash"]).output)
+        let result = try Program.run("/bin/bash", ["-n", script])
+        #expect(result.code == 0 && result.output.isEmpty, "\(result.output)")
+        let broken = try directory.write("broken.bash", "if true; then\n")
+        #expect(try Program.run("/bin/bash", ["-n", broken]).code != 0)
+    }
+
     @Test(
         "In bash, verbs, options, names, signals and shells are offered where they belong",
         arguments: [

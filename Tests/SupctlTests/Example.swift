@@ -35,7 +35,7 @@ enum Example {
     static func flow(address: String?) -> FlowStatus {
         FlowStatus(
             address: address, connections: 12, connectionsTotal: 3456, bytesIn: 1 << 20, bytesOut: 5_000_000,
-            connectErrors: 1, retries: 2, queued: 0, turnedAway: 0)
+            connectErrors: 1, retries: 2, queued: address == nil ? nil : 0, turnedAway: address == nil ? nil : 0)
     }
 }
 

@@ -2,6 +2,8 @@
 #ifndef SUPD_SYSTEM_H
 #define SUPD_SYSTEM_H
 
+#include <semaphore.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
@@ -13,5 +15,8 @@ int supd_set_name(const char *name);
 
 /// prctl(PR_SET_CHILD_SUBREAPER, 1).
 int supd_become_subreaper(void);
+
+/// sem_clockwait(3) until an instant of CLOCK_MONOTONIC in nanoseconds. Returns 0, or -1 with errno.
+int supd_sem_wait_until(sem_t *semaphore, int64_t nanoseconds);
 
 #endif

@@ -69,6 +69,8 @@ struct World {
 
     var children: [Generation: Child] = [:]
     var pendingSpawns: [Generation: InstanceID] = [:]
+    /// Those that could not be started, as long as the core has not been told.
+    var refused: Set<Generation> = []
     var highestGeneration = Generation(0)
     /// The keeper's standing orders.
     var orders: [Generation: Heir] = [:]
@@ -245,6 +247,7 @@ struct World {
         orders = [:]
         epoch += 1
         pendingSpawns = [:]
+        refused = []
         probing = []
         toldExit = []
         openCommands = [:]

@@ -12,7 +12,9 @@ extension World {
             let delay = random.pick(10_000...1_000_000)
             schedule(.spawnArrives(generation, instance, port, epoch: epoch), in: delay)
         case .signal(let generation, let name):
-            guard children[generation] != nil || pendingSpawns[generation] != nil || heirs.contains(generation) else {
+            // Of one that could not be started the core may not have heard yet.
+            let mayBeThere = pendingSpawns[generation] != nil || refused.contains(generation)
+            guard mayBeThere || children[generation] != nil || heirs.contains(generation) else {
                 throw Violation(text: "a signal to generation \(generation), which is not there")
             }
             // The withdrawal is on its way: an end before it arrives is still followed.
@@ -55,6 +57,8 @@ extension World {
     /// Notes what an event tells the core, before it is told.
     mutating func remember(_ event: Application.Event) {
         switch event {
+        case .spawnFailed(let generation, _), .portTaken(let generation, _):
+            refused.remove(generation)
         case .spawned(let generation, _):
             if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
         case .probed(let generation, true, _):
@@ -88,9 +92,13 @@ extension World {
     mutating func spawnArrives(
         _ generation: Generation, _ instance: InstanceID, _ port: UInt16
     ) throws(Violation) {
-        if strangers.contains(port) { return send(.portTaken(generation, holder: "pid 1 (nginx)")) }
+        if strangers.contains(port) {
+            refused.insert(generation)
+            return send(.portTaken(generation, holder: "pid 1 (nginx)"))
+        }
         highestGeneration = max(highestGeneration, generation)
         if !isCalm, random.oneIn(15) {
+            refused.insert(generation)
             return send(.spawnFailed(generation, StartFailure(text: "no such file")))
         }
         if let other = children.values.first(where: { $0.port == port && !$0.isGone }) {

@@ -1,0 +1,156 @@
+import ControlAPI
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// `supctl logs` as people use it, and what the manifest says of the files that it reads.
+@Suite("Logs", .timeLimit(.minutes(15)))
+struct FollowTests {
+    /// A service that writes what it is told by a fifo in its directory.
+    private static func manifest(_ log: String) -> String {
+        """
+        { services: { x: { command: ['/bin/sh', '-c', 'while :; do cat fifo; done'], log: \(log) },
+                      other: { command: ['/bin/sh', '-c', 'echo other; exec sleep 1000'] } } }
+        """
+    }
+
+    private static func start(_ log: String) throws -> Daemon {
+        let directory = try TemporaryDirectory()
+        guard mkfifo(directory.file("fifo"), 0o600) == 0 else { throw TestFailure("mkfifo: errno \(errno)") }
+        return try Daemon(manifest(log), in: directory)
+    }
+
+    /// Has the service write lines.
+    private func write(_ lines: [String], _ daemon: Daemon) throws {
+        let fifo = try eventually("a reader") {
+            let fifo = open(daemon.directory.file("fifo"), O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+            return fifo >= 0 ? Descriptor(owning: fifo) : nil
+        }
+        _ = fcntl(fifo.raw, F_SETFL, 0)
+        let bytes = Array(lines.map { $0 + "\n" }.joined().utf8)
+        let count = Glibc.write(fifo.raw, bytes, bytes.count)
+        guard count == bytes.count else { throw TestFailure("wrote \(count) of \(bytes.count) bytes: errno \(errno)") }
+    }
+
+    /// What supctl has shown, without time and name.
+    private func shown(_ output: String) -> [String] {
+        output.split(separator: "\n").map { line in
+            line.firstRange(of: " x/1   ").map { String(line[$0.upperBound...]) } ?? "?? \(line)"
+        }
+    }
+
+    private func waitFor(_ lines: [String], _ follower: Program) throws {
+        do {
+            try eventually("\(lines.last ?? "")") {
+                let shown = shown(follower.output)
+                return shown.count >= lines.count && follower.output.hasSuffix("\n") ? true : nil
+            }
+        } catch {
+            throw TestFailure("\(error); the output was:\n\(follower.output)")
+        }
+        #expect(shown(follower.output) == lines)
+    }
+
+    @Test("logs -f shows the last lines and all that come, through rotations and restarts of the instance, of supd too")
+    func follow() throws {
+        let daemon = try Self.start("{ maxSize: '4K', keep: 100 }")
+        func numbered(_ range: Range<Int>) -> [String] {
+            range.map { "line \($0) " + String(repeating: "x", count: 80) }
+        }
+        try write(numbered(0..<10), daemon)
+        try eventually("the first lines") { daemon.logLines("x").count == 10 ? true : nil }
+        let follower = try Program(
+            Daemon.supctl, ["--socket", daemon.socket, "logs", "-f", "-n", "3", "x"])
+        var expected = numbered(7..<10)
+        try waitFor(expected, follower)
+        // Each over several files.
+        for round in 1...4 {
+            let lines = numbered(round * 100..<round * 100 + 100)
+            try write(lines, daemon)
+            expected += lines
+            try waitFor(expected, follower)
+            if round == 1 { #expect(try daemon.ctl("restart", "x").code == 0) }
+            if round == 2 {
+                let before = try #require(daemon.pids()["x/1"])
+                kill(before, SIGKILL)
+                try eventually("the next process") {
+                    let pid = try daemon.pids()["x/1"]
+                    return pid != nil && pid != before ? true : nil
+                }
+            }
+            if round == 3 {
+                let before = try daemon.role("supervisor")
+                kill(before, SIGKILL)
+                try eventually("the next supervisor") {
+                    let pid = try? daemon.role("supervisor")
+                    return pid != nil && pid != before ? true : nil
+                }
+            }
+        }
+        #expect(FileManager.default.fileExists(atPath: daemon.directory.file("log/x/1.log.5")), "it was rotated")
+        // And through a supd that is stopped and started.
+        daemon.keeper.send(SIGTERM)
+        #expect(try daemon.keeper.wait().code == 0)
+        try daemon.startAgain()
+        try daemon.keeper.waitForOutput("everything is up")
+        try write(["the last"], daemon)
+        expected.append("the last")
+        try waitFor(expected, follower)
+        #expect(!follower.ended())
+        follower.send(SIGINT)
+        // Nothing was caught: the shell's 128 and the signal's number.
+        #expect(try follower.wait().code == 128 + SIGINT)
+        #expect(shown(follower.output) == expected)
+    }
+
+    @Test("Without -n, logs -f begins with ten lines, and with -n 0 with what comes")
+    func beginnings() throws {
+        let daemon = try Self.start("{}")
+        try write((0..<30).map { "line \($0)" }, daemon)
+        try eventually("the lines") { daemon.logLines("x").count == 30 ? true : nil }
+        let ten = try Program(Daemon.supctl, ["--socket", daemon.socket, "logs", "--follow", "x/1"])
+        let none = try Program(Daemon.supctl, ["--socket", daemon.socket, "logs", "-f", "-n", "0", "x"])
+        try waitFor((20..<30).map { "line \($0)" }, ten)
+        // Only once it follows; what it shows first tells when that is.
+        var count = 0
+        try eventually("a line of what comes") {
+            count += 1
+            try write(["more \(count)"], daemon)
+            return none.output.contains("more") ? true : nil
+        }
+        try write(["end"], daemon)
+        try none.waitForOutput("end\n")
+        try ten.waitForOutput("end\n")
+        #expect(!none.output.contains("line "))
+        #expect(shown(ten.output) == (20..<30).map { "line \($0)" } + (1...count).map { "more \($0)" } + ["end"])
+        #expect(try shown(daemon.ctl("logs", "-n", "2", "x").output) == ["more \(count)", "end"])
+        #expect(try shown(daemon.ctl("logs", "x").output).count == 31 + count)
+        #expect(try daemon.ctl("logs").output.contains(" other/1   other\n"))
+        #expect(try daemon.ctl("logs", "-n", "x", "x").code == 2)
+        #expect(try daemon.ctl("logs", "-f", "nobody").code == 4)
+        for follower in [ten, none] {
+            follower.send(SIGTERM)
+            #expect(try follower.wait().code == 128 + SIGTERM)
+        }
+    }
+
+    @Test("log.maxSize and log.keep of the manifest are the sizes and the number of the files")
+    func rotation() throws {
+        let daemon = try Self.start("{ maxSize: '8K', keep: 2 }")
+        let lines = (0..<600).map { "line \($0) " + String(repeating: "y", count: 50) }
+        for start in stride(from: 0, to: lines.count, by: 50) { try write(Array(lines[start..<start + 50]), daemon) }
+        try eventually("the last line") { daemon.logLines("x").last?.contains("line 599 ") == true ? true : nil }
+        let folder = daemon.directory.file("log/x")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+        #expect(names == ["1.log", "1.log.1", "1.log.2"])
+        for name in ["1.log.1", "1.log.2"] {
+            let size = try #require(FileManager.default.contents(atPath: "\(folder)/\(name)")).count
+            #expect((8192 - 200...8192).contains(size), "\(name): \(size)")
+        }
+        let kept = try shown(daemon.ctl("logs", "x").output)
+        #expect(kept == lines.suffix(kept.count))
+        #expect(kept.count > 140 && kept.count < 240, "\(kept.count)")
+    }
+}
