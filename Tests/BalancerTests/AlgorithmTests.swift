@@ -341,7 +341,7 @@ struct AlgorithmTests {
         "the share of a new instance grows while the engine runs, and is all of it in the end",
         arguments: [RoutingTable.Pool.Algorithm.roundrobin, .leastconn, .random2])
     func rampMoves(algorithm: RoutingTable.Pool.Algorithm) throws {
-        let counts = algorithm == .roundrobin ? [300, 300, 300] : [100, 100, 160]
+        let counts = algorithm == .roundrobin ? [300, 300, 300] : [100, 100, 220]
         for _ in 0..<5 {
             guard let parts = try ramp(algorithm, sessions: counts) else { continue }
             let (early, middle, end) = (parts[0].taken, parts[1].taken, parts[2].taken)

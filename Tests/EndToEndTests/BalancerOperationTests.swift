@@ -83,12 +83,14 @@ struct BalancerOperationTests {
     @Test("an instance that refuses is set aside, which is counted and shown")
     func setAside() throws {
         let front = try freePort()
-        // The second one never listens, and counts as ready all the same.
+        let ports = try Self.twoPorts()
+        // The second one never listens, and counts as ready all the same. Its port is the test's own: on one of supd's
+        // range another test's service could listen.
         let daemon = try Daemon(
             """
             { services: { api: {
                 command: ["sh", "-c", "[ ${INSTANCE} = 2 ] && exec sleep 1000; exec @demo@ --quiet"],
-                replicas: 2, listen: \(front.port), ready: "started"
+                replicas: 2, port: \(ports.first), listen: \(front.port), ready: "started"
             } } }
             """)
         var requests: UInt64 = 0
@@ -118,6 +120,16 @@ struct BalancerOperationTests {
             return lines.first { $0.hasPrefix("api/2") && $0.contains(" aside ") }
         }
         #expect(shown.contains(/^api\/2 +aside [0-9.]+(ms|s)/))
+        withExtendedLifetime(ports.reservations) {}
+    }
+
+    /// Two ports in a row that nobody else gets as long as their reservations live.
+    private static func twoPorts() throws -> (first: UInt16, reservations: [Descriptor]) {
+        try eventually("two free ports in a row") {
+            let (port, reservation) = try freePort()
+            guard port < .max, let next = try? testListener(port: port + 1, listens: false) else { return nil }
+            return (port, [reservation, next.socket])
+        }
     }
 
     @Test("balancer --watch shows one picture after the other until SIGINT")
