@@ -247,6 +247,14 @@ package actor BalancerEngine {
             engine.loops[loop].mailbox.send(.failAccepts(count: count, code: code))
         }
     }
+
+    /// For tests: so many times a loop cannot watch a client that waits, or has yet to say who it is.
+    package nonisolated func failWatches(loop: Int, count: Int) {
+        perform { engine in
+            guard engine.loops.indices.contains(loop) else { return }
+            engine.loops[loop].mailbox.send(.failWatches(count: count))
+        }
+    }
 }
 
 /// RLIMIT_NOFILE, after the soft limit was raised to the hard one.

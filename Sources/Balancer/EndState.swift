@@ -10,7 +10,6 @@
 /// | `P` | the balancer by a rule: a list, a limit, or a service that is stopped |
 /// | `R` | the balancer for want of descriptors or memory |
 /// | `D` | the balancer, because the endpoint's time to drain was over |
-/// | `K` | the balancer, because it ends |
 ///
 /// | second | how far it was |
 /// |---|---|
@@ -22,8 +21,10 @@
 /// | `L` | open, and the endpoint had ended: the last data, and what the client still had to say |
 ///
 /// Usual ones: `CQ` and `CC` a client without patience; `sQ` no endpoint within `queueTimeout`; `SD` an instance that
-/// crashed; `PQ` beyond `maxQueue`, or a service that is stopped; `cD` `idleTimeout`; `sD` after the client, and `cL` after the endpoint had ended: `finTimeout`; `PG` not in
-/// `allow`, beyond `maxConnectionsPerAddress` or without a valid PROXY header; `cG` without any.
+/// crashed; `PQ` beyond `maxQueue`, or a service that is stopped; `cD` `idleTimeout`; `sD` after the client, and `cL`
+/// after the endpoint had ended: `finTimeout`; `PG` not in `allow`, beyond `maxConnectionsPerAddress` or without a valid
+/// PROXY header; `cG` without any. Sessions that are open when the balancer ends have no state: its counters and its
+/// lines end with it.
 ///
 /// An endpoint counts how the connections assigned to it have ended there, those too that went on to another one: `SC`
 /// refused, `sC` not answered in time. When it has ended in order, and its client is still heard out, that is `--` for
@@ -31,7 +32,7 @@
 struct EndState: Equatable {
     /// Who or what has ended it.
     enum Cause: UInt8, CaseIterable {
-        case normal, client, endpoint, clientTimeout, endpointTimeout, refused, shortage, drained, stopped
+        case normal, client, endpoint, clientTimeout, endpointTimeout, refused, shortage, drained
 
         /// The first letter.
         var letter: UInt8 {
@@ -44,7 +45,6 @@ struct EndState: Equatable {
             case .refused: UInt8(ascii: "P")
             case .shortage: UInt8(ascii: "R")
             case .drained: UInt8(ascii: "D")
-            case .stopped: UInt8(ascii: "K")
             }
         }
     }
@@ -87,7 +87,7 @@ struct EndState: Equatable {
 
     private static var stages: Int { 6 }
     /// How many there are.
-    static var count: Int { 9 * stages }
+    static var count: Int { 8 * stages }
     /// A number below `count`.
     @inline(__always) var index: Int { Int(cause.rawValue) * Self.stages + Int(stage.rawValue) }
 

@@ -33,6 +33,8 @@ enum LoopCommand: Sendable {
     case sessionLog(service: String, Descriptor)
     /// For tests: so many accepts fail with this errno.
     case failAccepts(count: Int, code: Int32)
+    /// For tests: so many clients cannot be watched.
+    case failWatches(count: Int)
     case stop
 }
 

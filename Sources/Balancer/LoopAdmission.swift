@@ -59,7 +59,11 @@ extension LoopCore {
     // MARK: The header of the PROXY protocol
 
     private mutating func awaitGreeting(_ connection: ConnectionReference) {
-        guard watchClient(connection) else { return close(connection, reset: true, .shortage) }
+        guard watchClient(connection) else {
+            // It is in no list yet, and so in no phase that would say so.
+            note(EndState(.shortage, .greeting), connection)
+            return close(connection, reset: true, .shortage)
+        }
         connection.head.pointee.phase = .greeting
         connection.head.pointee.since = now
         details(connection)?.pointee.introduced = -1

@@ -98,6 +98,8 @@ struct LoopCore {
     /// For tests: that many accepts fail with this errno.
     var forcedAcceptFailures = 0
     var forcedAcceptError: Int32 = 0
+    /// For tests: that many clients cannot be watched.
+    var forcedWatchFailures = 0
 
     init(
         number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailboxes: [LoopMailbox],

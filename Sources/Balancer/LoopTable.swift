@@ -12,6 +12,7 @@ extension LoopCore {
             switch command {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
+            case .failWatches(let count): forcedWatchFailures = count
             case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
             case .stop: stop()
             }
@@ -251,7 +252,7 @@ extension LoopCore {
             listeners[number].pointee.isWatched = false
         }
         for index in 0..<connections.highWater where reference(index).head.pointee.generation != 0 {
-            close(reference(index), reset: true, .stopped)
+            close(reference(index), reset: true, .refused)
         }
         writeSessionLines()
         for number in pools.numbers { pools[number].pointee.active.deallocate() }

@@ -34,9 +34,13 @@ extension LoopCore {
     }
 
     /// Watches for a client that goes away.
-    func watchClient(_ connection: ConnectionReference) -> Bool {
+    mutating func watchClient(_ connection: ConnectionReference) -> Bool {
         let head = connection.head
         if head.pointee.isWatched { return true }
+        if forcedWatchFailures > 0 {
+            forcedWatchFailures -= 1
+            return false
+        }
         let word = EventWord(connection: connection.index, generation: head.pointee.generation, side: .client)
         guard
             set.add(connection.side(.client).pointee.socket, .connection, edge: true, word: word.bits) == 0

@@ -9,13 +9,14 @@ extension FieldTable {
         ) { $1.balance.algorithm = $0 },
         Field(
             "slowStart", .duration(from: .zero), default: "0s",
-            "For how long the share of an instance that has become ready ramps up from a tenth. Off: most services are as "
-                + "fast as they get once they are ready; for caches and compilers of code that warm up."
+            "For how long the share of an instance that has become ready ramps up from a tenth of what an older one gets. "
+                + "Only beside an older one, and not with \"source\". Off: most services are as fast as they get once they "
+                + "are ready; for caches and compilers of code that warm up."
         ) { $1.balance.slowStart = $0 },
         Field(
             "maxConnections", .integer(1...1_000_000, "a count"),
-            "The most connections of one instance; more wait in the queue. Without it no limit: what an instance can bear "
-                + "only its author knows."
+            "The most connections of one instance; more wait in the queue, first come, first served within each event loop, "
+                + "and the loops in turn. Without it no limit: what an instance can bear only its author knows."
         ) { $1.balance.maxConnections = $0 },
         Field(
             "maxQueue", .integer(0...1_000_000, "a count"),
@@ -45,7 +46,8 @@ extension FieldTable {
         Field(
             "drainTimeout", .duration(from: .zero), default: "30s",
             "How long open connections may go on when their instance is to stop. Enough for requests under way; "
-                + "a connection that never ends must not hold up a restart for ever."
+                + "a connection that never ends must not hold up a restart for ever. When supd itself stops they get five "
+                + "seconds at most."
         ) { $1.balance.drainTimeout = $0 },
         Field(
             "proxyProtocol", Format<BalanceSettings.ProxyProtocol>.word,
@@ -62,8 +64,9 @@ extension FieldTable {
         },
         Field(
             "log", .flag, default: false,
-            "Write a line for every connection that ends into NAME/balancer.log (\"supctl logs --sessions\"), rotated as "
-                + "the section log says. Off, because a line a connection is much on a busy front."
+            "Write a line for every connection that ends into NAME/balancer.log (\"supctl logs --sessions\"; \"supctl help "
+                + "logs\" explains its fields), rotated as the section log says. Off, because a line a connection is much on "
+                + "a busy front."
         ) { $1.balance.log = $0 },
     ])
 }

@@ -28,13 +28,23 @@ extension SupervisorRole {
     private func report(
         _ application: Application, _ counters: BalancerCounters, _ choice: Selector.Choice
     ) -> BalancerReport {
-        let selected = Set(choice.instances)
-        let without = Set(choice.servicesWithout)
+        BalancerReport(
+            counters, Array(zip(application.views(at: now), application.manifest.services)),
+            selected: Set(choice.instances), without: Set(choice.servicesWithout))
+    }
+}
+
+extension BalancerReport {
+    /// The balancer's counters beside what is known of services and instances. `selected`: the instances asked for;
+    /// `without`: the services asked for that have none.
+    init(
+        _ counters: BalancerCounters, _ services: [(view: Application.ServiceView, service: Service)],
+        selected: Set<String>, without: Set<String>
+    ) {
         let endpoints = Dictionary(
             counters.endpoints.map { ($0.instance, $0) }, uniquingKeysWith: { first, _ in first })
         let fronts = Dictionary(grouping: counters.fronts, by: \.service)
-        let services = zip(application.views(at: now), application.manifest.services).compactMap {
-            view, service -> BalancedService? in
+        let services = services.compactMap { view, service -> BalancedService? in
             let instances = view.instances.filter { selected.contains($0.id.description) }
             guard !service.listen.isEmpty, !instances.isEmpty || without.contains(view.name) else { return nil }
             return BalancedService(
@@ -50,7 +60,7 @@ extension SupervisorRole {
                         counters: SessionCounters(endpoint?.counts ?? BalancerCounters.Counts()))
                 })
         }
-        return BalancerReport(services: services, acceptPauses: counters.acceptPauses)
+        self.init(services: services, acceptPauses: counters.acceptPauses)
     }
 }
 

@@ -11,7 +11,8 @@ let balancerVerb = Verb(
           CUR, MAX, TOTAL     connections: open now, most at a time, ever (of an instance: connects to it)
           RATE, RMAX          new connections a second: in the last second, most in one
           QUEUE, QMAX         connections that wait for an instance: now, most at a time
-                              (MAX and QMAX add up what each loop has seen: with several loops they are upper bounds)
+                              (MAX and QMAX add up the most that each loop has seen, at whatever times: with several
+                              loops the true most at a time may be less)
           IN, OUT             bytes from clients, bytes to them; with --watch also IN/S and OUT/S
           AWAY                connections that ended without having reached an instance
           DENIED              of these: not in allow, or without a valid PROXY header
@@ -20,6 +21,8 @@ let balancerVerb = Verb(
           RETRIES, REDISP     connects tried again after that; of these, at another instance
           ASIDE               how often an instance was set aside for connects that failed
           CONNECT, SLOWEST    time of a connect to an instance: on average, longest
+                              (by a clock that ticks every few milliseconds: the average evens that out, one time may
+                              be a tick or two off, so that SLOWEST says little below some 10 ms)
           STATE               as in "supctl status"; drained; aside: gets none for so long, since connects failed
 
         End states, first letter: who ended it        second letter: when
@@ -28,12 +31,12 @@ let balancerVerb = Verb(
           S  the instance reset or refused              Q  waiting for an instance
           c  timeout on the client's side               C  connecting to an instance
           s  timeout on the instance's side             D  while data went both ways
-          P  a rule or limit refused it                 L  one side had ended, the other not yet
+          P  a rule or limit refused it                 L  the instance had ended, the client not yet
           R  supd was short of something (descriptors)
           D  cut at the end of drainTimeout
-          K  cut because supd stopped
 
         So -- is a session without trouble, CD a client that went away in the middle, SC an instance that refused.
+        What is open when supd ends has no end state: the counters end with it.
         """,
     options: [
         Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),

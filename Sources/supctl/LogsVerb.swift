@@ -8,7 +8,22 @@ let logsVerb = Verb(
         Reads the log files themselves, so that it works while supd is down: the lines of all services, or of those
         named, in the order of their times, rotated files included. Lines written to standard error are marked with !.
         With --sessions the lines that the balancer has written instead, one for each connection that ended, for services
-        with balance.log: true; "supctl help balancer" explains their end states.
+        with balance.log: true. Its fields are always these, in this order; - is said of what there was not:
+
+          client      the client's address and port ([IPv6]:port); of a front with acceptProxyProtocol the address in the
+                      header; "unix" for a client of a Unix socket
+          front       the front, as in listen
+          instance    the instance that the connection has reached, or tried last
+          header      seconds from the accept until the PROXY header had come, or to the end; - if the front takes none
+          queue       seconds from then (without a header: from the accept) to the last connect, or to the end
+          connect     seconds that connect took
+          total       seconds from the accept to the end
+          in, out     bytes from the client, and to it; without PROXY headers
+          retries     connects after the first one
+          end         two letters: who has ended it, and when; "supctl help balancer" explains them
+          dropped     only if there is something to say: so many lines before this one are lost, for nobody took them
+
+        Times are true to a few milliseconds. Connections that were open before balance.log was set have no line.
         """,
     options: [
         Verb.Option("--follow", short: "-f", "go on with what comes, through restarts of services and of supd"),

@@ -69,12 +69,11 @@ struct AdmissionTests {
         }
     }
 
-    @Test("an IPv6 front knows its peers too")
+    @Test("an IPv6 front knows its peers too", .enabled(if: hasIPv6, "needs IPv6 on the loopback interface"))
     func allowIPv6() throws {
         try Rig.run { rig in
             let backend = try Backend()
-            let socket: Descriptor
-            do { socket = try listen(on: .ipv6("::1", port: 0)) } catch { return }
+            let socket = try listen(on: .ipv6("::1", port: 0))
             let port = try #require(try SocketAddress.local(of: socket).port)
             rig.engine.receive(.listener(id: "six"), [socket])
             let loopback = [UInt8](repeating: 0, count: 15) + [1]
@@ -122,6 +121,65 @@ struct AdmissionTests {
             #expect(counts.turnedAway == 5)
             #expect(counts.denied == 0)
             withExtendedLifetime((clients, servers, other, otherServer, again)) {}
+        }
+    }
+
+    @Test(
+        "an IPv6 address is counted by itself, beside those of IPv4, over all loops",
+        .enabled(if: hasIPv6, "needs IPv6 on the loopback interface"), arguments: [1, 2])
+    func perAddressIPv6(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            let backend = try Backend()
+            let socket = try listen(on: .ipv6("::1", port: 0))
+            let port = try #require(try SocketAddress.local(of: socket).port)
+            rig.engine.receive(.listener(id: "six"), [socket])
+            var pool = Rig.pool([backend.endpoint(1)], listeners: ["front", "six"])
+            pool.fronts[0].maxConnectionsPerAddress = 2
+            try rig.apply([pool])
+            var clients = try (0..<2).map { _ in try Peer.connect6(port: port) }
+            var servers = try (0..<2).map { _ in try backend.accept() }
+            #expect(try Peer.connect6(port: port).receiveToEndOrError().code == ECONNRESET)
+            // Of the same front, but another address.
+            clients.append(try rig.connect())
+            servers.append(try backend.accept())
+            clients[0].reset()
+            _ = try eventually("the place is free") { try rig.front.current == 2 ? true : nil }
+            clients[0] = try Peer.connect6(port: port)
+            servers.append(try backend.accept())
+            #expect(try Peer.connect6(port: port).receiveToEndOrError().code == ECONNRESET)
+            let counts = try eventually("all ends are counted") {
+                let counts = try rig.front
+                return counts.ends["PG"] == 2 ? counts : nil
+            }
+            #expect(counts.limited == 2)
+            #expect(counts.turnedAway == 2)
+            #expect(!backend.waits())
+            withExtendedLifetime((clients, servers)) {}
+        }
+    }
+
+    @Test("IPv6 clients that a PROXY header names are told apart by all of their address")
+    func perAddressInHeader() throws {
+        try Rig.run { rig in
+            let backend = try Backend()
+            try rig.apply([
+                Self.pool(backend) { ($0.acceptsProxyProtocol, $0.maxConnectionsPerAddress) = (true, 1) }
+            ])
+            var kept: [Peer] = []
+            // They differ in the first, and in the last bits only.
+            for address in ["2001:db8::1", "2001:db8::2", "3001:db8::1"] {
+                for isFirst in [true, false] {
+                    let client = try rig.connect()
+                    try client.send("PROXY TCP6 \(address) ::1 9 10\r\n")
+                    if isFirst {
+                        kept += [client, try backend.accept()]
+                    } else {
+                        #expect(client.receiveToEndOrError().code == ECONNRESET)
+                    }
+                }
+            }
+            #expect(try rig.front.limited == 3)
+            withExtendedLifetime(kept) {}
         }
     }
 

@@ -92,6 +92,36 @@ struct AlgorithmTests {
         }
     }
 
+    @Test("random2 draws two, and takes the lesser: of four unequal ones each has its part", arguments: [1, 2])
+    func distributionOfTwo(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            let backends = try (0..<4).map { _ in try Backend() }
+            var standing: [Session] = []
+            // Further apart than what comes at a time, so that their order stays.
+            for (index, backend) in backends.enumerated() where index > 0 {
+                try rig.apply([pool([backend], .random2, first: UInt64(index) + 1)])
+                standing += try (0..<15 * index).map { _ in try Session(rig, [backend]) }
+            }
+            try rig.apply([pool(backends, .random2)])
+            var taken = [0, 0, 0, 0]
+            for _ in 0..<24 {
+                let sessions = try (0..<10).map { _ in try Session(rig, backends) }
+                for session in sessions {
+                    taken[session.index] += 1
+                    session.end()
+                }
+                _ = try eventually("they have ended") { try rig.front.current == UInt64(standing.count) ? true : nil }
+            }
+            // Of the six pairs the least loaded is in three, and wins them all; the next one wins two, the third one
+            // wins one. 240 draws: 120, 80 and 40, with five deviations to each side.
+            #expect((81...159).contains(taken[0]), "\(taken)")
+            #expect((43...117).contains(taken[1]), "\(taken)")
+            #expect((11...69).contains(taken[2]), "\(taken)")
+            #expect(taken[3] == 0)
+            withExtendedLifetime(standing) {}
+        }
+    }
+
     /// Where rendezvous hashing sends a client of 127.0.0.x, best first.
     private func order(_ host: UInt8, _ instances: Int) throws -> [Int] {
         let client = try #require(ClientAddress.ipv4(127, 0, 0, host)).hash
@@ -257,6 +287,76 @@ struct AlgorithmTests {
             case .source: for host in 1...40 { #expect(sessions[host - 1].index == (try order(UInt8(host), 2)[0])) }
             }
         }
+    }
+
+    /// A part of a ramp: how many sessions of it went to the new instance, and how far the ramp was at its end.
+    private struct RampPart {
+        var taken = 0
+        var end = 0.0
+    }
+
+    /// The ramp of a new instance beside a warm one, in three parts: early, in the middle, and when it is over. Nil if
+    /// this machine was too slow for a part to be within its time.
+    private func ramp(_ algorithm: RoutingTable.Pool.Algorithm, sessions counts: [Int]) throws -> [RampPart]? {
+        let duration: Int64 = 8_000_000_000
+        return try Rig.run(returning: {
+            $0.firstTableAge = Self.hour
+        }) { rig in
+            let backends = try (0..<2).map { _ in try Backend() }
+            try rig.apply([pool([backends[0]], algorithm) { $0.slowStart = duration }])
+            // By load it is the open ones that count; in turn they are only many.
+            let staysOpen = algorithm != .roundrobin
+            var open = try (0..<(staysOpen ? 40 : 0)).map { _ in try Session(rig, backends) }
+            let start = monotonicNanoseconds()
+            func progress() -> Double { Double(monotonicNanoseconds() - start) / Double(duration) }
+            try rig.apply([pool(backends, algorithm) { $0.slowStart = duration }])
+            var load = [open.count, 0]
+            var parts: [RampPart] = []
+            for (count, window) in zip(counts, [0...0.15, 0.45...0.65, 1.01...Double.infinity]) {
+                _ = try eventually("the ramp is so far") { progress() >= window.lowerBound ? true : nil }
+                var part = RampPart()
+                for _ in 0..<count {
+                    let session = try Session(rig, backends)
+                    load[session.index] += 1
+                    part.taken += session.index
+                    part.end = progress()
+                    if !staysOpen {
+                        session.end()
+                        continue
+                    }
+                    open.append(session)
+                    // It gets no more while it has its share of what the other one has, in whole connections.
+                    let share = min(1, max(0.101, part.end))
+                    if session.index == 1 { #expect(Double(load[1] - 1) < share * Double(load[0] + 1)) }
+                }
+                guard part.end <= window.upperBound else { return nil }
+                parts.append(part)
+            }
+            if staysOpen { #expect(abs(load[0] - load[1]) <= 1, "\(load)") }
+            return parts
+        }
+    }
+
+    @Test(
+        "the share of a new instance grows while the engine runs, and is all of it in the end",
+        arguments: [RoutingTable.Pool.Algorithm.roundrobin, .leastconn, .random2])
+    func rampMoves(algorithm: RoutingTable.Pool.Algorithm) throws {
+        let counts = algorithm == .roundrobin ? [300, 300, 300] : [100, 100, 220]
+        for _ in 0..<5 {
+            guard let parts = try ramp(algorithm, sessions: counts) else { continue }
+            let (early, middle, end) = (parts[0].taken, parts[1].taken, parts[2].taken)
+            #expect(early > 0 && early < middle, "\(parts)")
+            if algorithm == .roundrobin {
+                // Of a share s beside a whole one it takes s / (1 + s): 27 to 39, then 93 to 118, then each its turn.
+                #expect((7...70).contains(early) && (55...160).contains(middle), "\(parts)")
+                #expect(end == 150)
+            } else {
+                // All until it has as many as the other one.
+                #expect(end > 80, "\(parts)")
+            }
+            return
+        }
+        throw TestFailure("the machine is too slow for a ramp of 8 s")
     }
 
     @Test("slow start holds no client of its address back from its instance")

@@ -25,6 +25,7 @@ struct EndStateTests {
     enum Way: String, CaseIterable, Sendable {
         case bothEnd, clientResets, endpointResets, endpointRefuses, nobodyComes
         case clientLeavesQueue, serviceIsStopped, drained, clientResetsAfterTheAnswer, earlyReply, bytesAfterTheAnswer
+        case backlogFull, drainedAfterTheAnswer, requestUnreadAfterTheAnswer, watchFails, watchFailsInGreeting
 
         var states: (front: String, endpoint: String?) {
             switch self {
@@ -39,6 +40,11 @@ struct EndStateTests {
             case .clientResetsAfterTheAnswer: ("CL", "CL")
             case .earlyReply: ("SD", "SD")
             case .bytesAfterTheAnswer: ("--", "--")
+            case .backlogFull: ("sQ", "sC")
+            case .drainedAfterTheAnswer: ("DL", "DL")
+            case .requestUnreadAfterTheAnswer: ("sL", "sL")
+            case .watchFails: ("RQ", nil)
+            case .watchFailsInGreeting: ("RG", nil)
             }
         }
     }
@@ -46,9 +52,23 @@ struct EndStateTests {
     @Test("the state is that of what has happened, at the front and at the endpoint", arguments: Way.allCases)
     func ends(way: Way) throws {
         try Rig.run { rig in
-            let backend = try Backend()
-            let active = Rig.pool([backend.endpoint(1)], queueTimeout: 0.3, drainTimeout: 0.1)
+            let backend = try Backend(backlog: way == .backlogFull ? 0 : 4096)
+            let fillers = try (0..<(way == .backlogFull ? 2 : 0)).map { _ in try backend.fill() }
+            var active = Rig.pool([backend.endpoint(1)], queueTimeout: 0.3, drainTimeout: 0.1)
             switch way {
+            case .backlogFull:
+                active.connectTimeout = 100_000_000
+                try rig.apply([active])
+            case .requestUnreadAfterTheAnswer:
+                active.finTimeout = 400_000_000
+                try rig.apply([active])
+            case .watchFails, .watchFailsInGreeting:
+                active.endpoints = []
+                active.fronts[0].acceptsProxyProtocol = way == .watchFailsInGreeting
+                try rig.apply([active])
+                rig.engine.failWatches(loop: 0, count: 1)
+                // Behind it in the loop's mailbox.
+                try rig.apply([active])
             case .nobodyComes, .clientLeavesQueue, .serviceIsStopped:
                 try rig.apply([Rig.pool([], queueTimeout: way == .nobodyComes ? 0.3 : 30)])
             case .endpointRefuses:
@@ -58,7 +78,7 @@ struct EndStateTests {
             }
             let client = try rig.connect()
             var server: Peer?
-            if way.states.endpoint != nil, way != .endpointRefuses {
+            if way.states.endpoint != nil, way != .endpointRefuses, way != .backlogFull {
                 server = try backend.accept()
                 try client.send("request")
                 #expect(try server?.receiveText(7) == "request")
@@ -75,7 +95,8 @@ struct EndStateTests {
             case .endpointResets:
                 server?.reset()
                 #expect(client.receiveToEndOrError().code == ECONNRESET)
-            case .endpointRefuses, .nobodyComes: #expect(client.receiveToEndOrError().code == ECONNRESET)
+            case .endpointRefuses, .nobodyComes, .backlogFull, .watchFails, .watchFailsInGreeting:
+                #expect(client.receiveToEndOrError().code == ECONNRESET)
             case .clientLeavesQueue:
                 _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
                 client.reset()
@@ -102,7 +123,18 @@ struct EndStateTests {
                 #expect(try client.receiveToEnd() == [])
                 try client.send([UInt8](repeating: 1, count: 100_000))
                 client.finishWriting()
+            case .drainedAfterTheAnswer:
+                server?.finishWriting()
+                #expect(try client.receiveToEnd() == [])
+                try rig.apply([Rig.pool([backend.endpoint(1, .draining)], drainTimeout: 0.1)])
+                #expect(server?.receiveToEndOrError().code == ECONNRESET)
+            case .requestUnreadAfterTheAnswer:
+                server?.finishWriting()
+                #expect(try client.receiveToEnd() == [])
+                // Until nothing goes any more: the server does not read, and is the one that is waited for.
+                while (try? client.send([UInt8](repeating: 1, count: 1 << 20))) != nil {}
             }
+            withExtendedLifetime(fillers) {}
             let counts = try AdmissionTests.settled(rig, ended: 1)
             #expect(counts.ends == [way.states.front: 1])
             if let expected = way.states.endpoint {

@@ -28,6 +28,20 @@ struct ReconfigurationTests {
         vary { $0.connectTimeout = 20_000_000_000 }
         vary { $0.queueTimeout = 20_000_000_000 }
         vary { $0.emptiness = .refuse }
+        vary { $0.idleTimeout = 600_000_000_000 }
+        vary { $0.finTimeout = 60_000_000_000 }
+        for version in RoutingTable.Pool.ProxyProtocol.allCases { vary { $0.proxyProtocol = version } }
+        vary { $0.logsSessions = true }
+        vary { $0.fronts[0].acceptsProxyProtocol.toggle() }
+        // Whoever has come in is in.
+        vary { $0.fronts[0].allow = [] }
+        vary { $0.fronts[0].maxConnectionsPerAddress = 1 }
+        vary {
+            $0.fronts[0].options.keepAliveSeconds = nil
+            $0.fronts[0].options.userTimeoutMilliseconds = 60_000
+            $0.fronts[0].options.backlog = 17
+            $0.fronts[0].options.deferAcceptSeconds = 5
+        }
         vary { $0.fronts.append(RoutingTable.Front(address: "127.0.0.1:81", listeners: ["another"])) }
         vary { $0.endpoints.append(other.endpoint(77, .parked)) }
         vary { $0.endpoints.insert(other.endpoint(78, .draining), at: 0) }
@@ -54,7 +68,8 @@ struct ReconfigurationTests {
                 rig.engine.receive(.listener(id: "another"), [try listen(on: .ipv4("127.0.0.1", port: 0))])
                 var pool = pool
                 if pool.maxConnections == base.maxConnections { pool.maxConnections = 3 }
-                try rig.apply([pool])
+                // How many loops there are is said once: another number changes nothing.
+                try rig.apply([pool], loops: number % 2 == 0 ? loops : loops + 1)
                 for session in sessions {
                     try session.client.send("\(number % 10)")
                     #expect(try session.server.receiveText(1) == "\(number % 10)")
@@ -96,6 +111,78 @@ struct ReconfigurationTests {
             #expect(try rig.instance("api/1").connectErrors == 0)
             _ = try full.acceptBehind(&fillers, "c")
             #expect(!other.waits())
+        }
+    }
+
+    @Test("those that have yet to say who they are", arguments: [1, 2])
+    func greeting(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            let backend = try Backend()
+            let other = try Backend()
+            var base = Rig.pool([backend.endpoint(1)])
+            base.fronts[0].acceptsProxyProtocol = true
+            try rig.apply([base])
+            // With nothing, and with a part of its header.
+            let clients = try ["", "PROXY TC"].map { text in
+                let client = try rig.connect()
+                try client.send(text)
+                return client
+            }
+            _ = try eventually("they are accepted") { try rig.front.current == 2 ? true : nil }
+            let began = monotonicNanoseconds()
+            for pool in variations(base, other) {
+                rig.engine.receive(.listener(id: "another"), [try listen(on: .ipv4("127.0.0.1", port: 0))])
+                // These two are about who comes in, and so about them.
+                var pool = pool
+                (pool.fronts[0].maxConnectionsPerAddress, pool.emptiness) = (nil, .hold)
+                try rig.apply([pool])
+                // Far less than the three seconds that they have, unless this machine is slow.
+                if monotonicNanoseconds() - began > 1_500_000_000 { break }
+            }
+            try rig.apply([base])
+            try clients[0].send("PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n0")
+            try clients[1].send("P4 1.2.3.4 5.6.7.8 9 10\r\n1")
+            let servers = try clients.map { _ in try backend.accept() }
+            #expect(Set(try servers.map { try $0.receiveText(1) }) == ["0", "1"])
+            #expect(try rig.front.turnedAway == 0)
+            #expect(!other.waits())
+        }
+    }
+
+    @Test("those of a front that is removed stay open or waiting, and it takes nobody any more", arguments: [1, 2])
+    func frontRemoved(loops: Int) throws {
+        try Rig.run(loops: loops) { rig in
+            let backend = try Backend()
+            let another = try listen(on: .ipv4("127.0.0.1", port: 0))
+            let port = try #require(try SocketAddress.local(of: another).port)
+            rig.engine.receive(.listener(id: "another"), [another])
+            var both = Rig.pool([backend.endpoint(1)])
+            both.maxConnections = 2
+            both.fronts.append(RoutingTable.Front(address: "127.0.0.1:81", listeners: ["another"]))
+            try rig.apply([both])
+            let sessions = try (0..<2).map { _ in try Session(rig, [backend]) }
+            let waiting = try rig.connect()
+            try waiting.send("w")
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            var one = both
+            one.fronts.removeFirst()
+            try rig.apply([one])
+            for session in sessions {
+                try session.client.send("c")
+                #expect(try session.server.receiveText(1) == "c")
+                try session.server.send("s")
+                #expect(try session.client.receiveText(1) == "s")
+            }
+            #expect(!waiting.isReadable(within: 0))
+            // What comes now stays in the queue of the socket, which the test still has.
+            let late = try rig.connect()
+            try late.send("l")
+            let new = try Peer.connect(port: port)
+            try new.send("n")
+            for session in sessions { session.end() }
+            #expect(Set(try (0..<2).map { _ in try backend.accept().receiveText(1) }) == ["w", "n"])
+            #expect(!backend.waits(milliseconds: 50))
+            withExtendedLifetime((waiting, late, new)) {}
         }
     }
 }

@@ -81,9 +81,16 @@ final class Rig: Sendable {
         loops: Int = 1, _ adjust: (inout BalancerEngine.Configuration) -> Void = { _ in },
         _ body: (Rig) throws -> Void
     ) throws {
+        try run(loops: loops, returning: adjust, body)
+    }
+
+    /// The same for a body that returns something.
+    static func run<Value>(
+        loops: Int = 1, returning adjust: (inout BalancerEngine.Configuration) -> Void, _ body: (Rig) throws -> Value
+    ) throws -> Value {
         let rig = try Rig(loops: loops, adjust)
         defer { rig.stop() }
-        try body(rig)
+        return try body(rig)
     }
 
     private func stop() {
@@ -104,16 +111,16 @@ final class Rig: Sendable {
             connectTimeout: Int64(connectTimeout * 1e9), drainTimeout: Int64(drainTimeout * 1e9))
     }
 
-    /// Puts a table in force, and waits until it is.
+    /// Puts a table in force, and waits until it is. `loops`: what the table says of them, if not what is the case.
     @discardableResult
-    func apply(_ pools: [RoutingTable.Pool], revision: UInt64? = nil) throws -> UInt64 {
+    func apply(_ pools: [RoutingTable.Pool], revision: UInt64? = nil, loops: Int? = nil) throws -> UInt64 {
         let revision =
             revision
             ?? numbers.withLock { numbers in
                 numbers.revision += 1
                 return numbers.revision
             }
-        engine.receive(.table(RoutingTable(revision: revision, loops: loops, pools: pools)))
+        engine.receive(.table(RoutingTable(revision: revision, loops: loops ?? self.loops, pools: pools)))
         _ = try notices.wait("applied \(revision)") { all, _ in
             all.contains(.applied(revision: revision)) ? true : nil
         }

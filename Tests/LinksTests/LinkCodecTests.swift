@@ -44,6 +44,66 @@ import Testing
         #expect(try LinkCodec.decode(KeeperNotice.self, packet: encoded.packet, descriptors: []).message == notice)
     }
 
+    /// A routing table in which no field has the value that it has by itself, so that one that is left out is missed.
+    static let table: RoutingTable = {
+        var pool = RoutingTable.Pool(
+            service: "api", fronts: [], endpoints: [], emptiness: .refuse, queueTimeout: 1, holdUntil: 2,
+            connectTimeout: 3, drainTimeout: 4)
+        pool.idleTimeout = 5
+        pool.finTimeout = 6
+        pool.algorithm = .random2
+        pool.slowStart = 7
+        pool.maxConnections = 8
+        pool.maxQueue = 9
+        pool.proxyProtocol = .v2
+        pool.logsSessions = true
+        var front = RoutingTable.Front(address: "unix:/a", listeners: ["a", "b"])
+        front.maxConnections = 10
+        front.maxConnectionsPerAddress = 11
+        front.allow = [.init(bytes: [10, 0, 0, 0], prefix: 8), .init(bytes: Array(1...16), prefix: 128)]
+        front.acceptsProxyProtocol = true
+        front.options.keepAliveSeconds = 12
+        front.options.userTimeoutMilliseconds = 13
+        front.options.backlog = 14
+        front.options.deferAcceptSeconds = 15
+        var closed = RoutingTable.Front(address: "127.0.0.1:80", listeners: [])
+        closed.allow = []
+        closed.options.keepAliveSeconds = nil
+        pool.fronts = [front, closed]
+        pool.endpoints = [RoutingTable.Endpoint.State.active, .draining, .parked].enumerated().map {
+            .init(id: .max - UInt64($0), instance: "api/\($0)", port: .max - UInt16($0), state: $1)
+        }
+        return RoutingTable(revision: .max, loops: 16, pools: [pool, pool])
+    }()
+
+    @Test("gives back a routing table with all that it says, whatever is not set too")
+    func tableRoundTrip() throws {
+        var plain = Self.table
+        plain.pools = [
+            RoutingTable.Pool(
+                service: "api", fronts: [.init(address: "a", listeners: [])], endpoints: [], emptiness: .hold,
+                queueTimeout: 1, holdUntil: nil, connectTimeout: 3, drainTimeout: 4)
+        ]
+        // Else it would not show that a field is left out.
+        let (set, standard) = (Self.table.pools[0], plain.pools[0])
+        for (field, other) in zip(Mirror(reflecting: set).children, Mirror(reflecting: standard).children)
+        where !["service", "queueTimeout", "connectTimeout", "drainTimeout"].contains(field.label) {
+            #expect("\(field.value)" != "\(other.value)", "\(field.label ?? "")")
+        }
+        for (field, other) in [
+            (Mirror(reflecting: set.fronts[0]), Mirror(reflecting: standard.fronts[0])),
+            (Mirror(reflecting: set.fronts[0].options), Mirror(reflecting: standard.fronts[0].options)),
+        ].flatMap({ zip($0.children, $1.children) }) {
+            #expect("\(field.value)" != "\(other.value)", "\(field.label ?? "")")
+        }
+        for table in [Self.table, plain] {
+            let encoded = try LinkCodec.encode(BalancerRequest.table(table))
+            let decoded = try LinkCodec.decode(
+                BalancerRequest.self, packet: encoded.packet, descriptors: [encoded.file?.descriptor].compactMap { $0 })
+            #expect(decoded.message == .table(table))
+        }
+    }
+
     @Test("puts a long message into a file, the last descriptor")
     func longMessages() throws {
         let notice = KeeperNotice.held(name: String(repeating: "n", count: LinkCodec.inlineLimit))

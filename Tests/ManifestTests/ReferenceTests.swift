@@ -49,15 +49,44 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
         }
     }
 
-    @Test func referenceStatesTheDefaults() throws {
-        let text = String(decoding: try config("reference.json5"), as: UTF8.self)
+    @Test func referenceStatesTheDefaultsEachAtItsKey() throws {
+        let comments = comments(in: String(decoding: try config("reference.json5"), as: UTF8.self))
+        var count = 0
         for field in FieldTable.descriptions {
             guard let standard = field.standard, let name = field.path.last, standard != .array([]) else { continue }
             if case .array = standard, name == "inheritEnvironment" { continue }
+            let path = field.path.joined(separator: ".")
+            let found = comments[path] ?? []
             #expect(
-                text.contains("Default: \(standard.text())"),
-                "no field of the reference has the default of \(name): \(standard.text())")
+                found.contains { $0.contains("Default: \(standard.text())") },
+                "no comment at \(path) has its default, \(standard.text()): \(found)")
+            count += 1
         }
+        #expect(count > 20)
+    }
+
+    /// The comments at each key, by its path with `*` for the name of a service: the lines of comment right before it,
+    /// as one text, and the one behind it. Keys that are commented out are keys. The nesting is that of the indentation.
+    private func comments(in text: String) -> [String: [String]] {
+        var found: [String: [String]] = [:]
+        var open: [(indent: Int, key: String)] = []
+        var before: [Substring] = []
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            let indent = line.prefix { $0 == " " }.count
+            let content = line.dropFirst(indent)
+            guard let key = content.prefixMatch(of: #/(?:// )?([a-z][A-Za-z]*): /#)?.1 else {
+                if content.hasPrefix("// ") { before.append(content.dropFirst(3)) } else { before = [] }
+                continue
+            }
+            open.removeAll { $0.indent >= indent }
+            open.append((indent, String(key)))
+            var path = open.map(\.key)
+            if path.count > 1, path[0] == "services" { path[1] = "*" }
+            let behind = content.firstRange(of: "  // ").map { [content[$0.upperBound...]] } ?? []
+            found[path.joined(separator: "."), default: []].append((before + behind).joined(separator: " "))
+            before = []
+        }
+        return found
     }
 
     @Test func writingOutEveryDefaultChangesNothing() throws {

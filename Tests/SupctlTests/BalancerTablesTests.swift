@@ -30,7 +30,7 @@ struct BalancerTablesTests {
             $0.turnedAway = 9
             $0.denied = 4
             $0.limited = 3
-            $0.ends = ["CD": 20, "--": 3000, "SC": 20, "KD": 0]
+            $0.ends = ["CD": 20, "--": 3000, "SC": 20, "DD": 0]
         }
         let instance = counters {
             $0.setAside = 2
@@ -121,7 +121,7 @@ struct BalancerTablesTests {
                 #expect(text.contains(title), "\(title)")
             }
         }
-        for letter in ["-", "C", "S", "c", "s", "P", "R", "D", "K"] { #expect(text.contains("\n  \(letter)  ")) }
+        for letter in ["-", "C", "S", "c", "s", "P", "R", "D"] { #expect(text.contains("\n  \(letter)  ")) }
         for letter in ["-", "G", "Q", "C", "D", "L"] { #expect(text.contains("  \(letter)  ")) }
         let lines: [Substring] = text.split(separator: "\n")
         #expect(lines.dropFirst().allSatisfy { $0.count <= 120 })

@@ -71,3 +71,6 @@ package func inode(of socket: Descriptor) throws -> UInt64 {
     try systemCall("fstat") { fstat(socket.raw, &status) }
     return UInt64(status.st_ino)
 }
+
+/// Whether the loopback interface has its IPv6 address.
+package let hasIPv6: Bool = (try? testListener(.loopbackIPv6, listens: false)) != nil
