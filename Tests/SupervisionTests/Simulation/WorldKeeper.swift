@@ -57,8 +57,6 @@ extension World {
     /// Notes what an event tells the core, before it is told.
     mutating func remember(_ event: Application.Event) {
         switch event {
-        case .spawnFailed(let generation, _), .portTaken(let generation, _):
-            refused.remove(generation)
         case .spawned(let generation, _):
             if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
         case .probed(let generation, true, _):
@@ -74,8 +72,10 @@ extension World {
                 badEndOf[app.instances[place].id] = healthy ? nil : now
             }
         case .spawnFailed(let generation, _):
+            refused.remove(generation)
             if let place = app.owners[generation] { badEndOf[app.instances[place].id] = now }
         case .portTaken(let generation, _):
+            refused.remove(generation)
             if let place = app.owners[generation] { retriedPort = app.instances[place].id }
         case .commanded(_, let verb, let targets):
             if verb == .start || verb == .restart {
