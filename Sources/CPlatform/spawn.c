@@ -13,29 +13,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "child_side.h"
+
 #ifndef CLONE_CLEAR_SIGHAND
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
-#endif
-
-// The child makes raw system calls only. glibc's setresuid and its like would look for other threads, which do not
-// exist in the child of a raw clone; a sanitizer's interceptors might wait for a lock that another thread held.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CHILD_SIDE __attribute__((no_sanitize("thread")))
-#endif
-#endif
-#ifndef CHILD_SIDE
-#define CHILD_SIDE
 #endif
 
 // The kernel's signal sets are 64 bits wide on x86-64 and arm64.
 enum { KERNEL_SIGNAL_SET_SIZE = 8, KERNEL_SIGNAL_COUNT = 64 };
 
-CHILD_SIDE _Noreturn static void fail(int status, enum supd_spawn_stage stage, int code, int limit) {
-    struct supd_spawn_failure failure = {.stage = stage, .code = code, .limit = limit};
+CHILD_SIDE _Noreturn static void fail(int status, enum supd_spawn_stage stage, long error, int limit) {
+    struct supd_spawn_failure failure = {.stage = stage, .code = (int32_t)-error, .limit = limit};
     // Shorter than PIPE_BUF into an empty pipe: written whole, at once.
-    syscall(SYS_write, status, &failure, sizeof failure);
-    for (;;) syscall(SYS_exit_group, 127);
+    CHILD_CALL(SYS_write, status, &failure, sizeof failure);
+    for (;;) CHILD_CALL(SYS_exit_group, 127);
+}
+
+// Ends the child if a call has failed.
+CHILD_SIDE static void require(long result, int status, enum supd_spawn_stage stage) {
+    if (result < 0) fail(status, stage, result, 0);
 }
 
 // Puts the plan's descriptors at 0, 1, 2, …, the status pipe right above them, and closes all else. Returns the number
@@ -45,35 +41,34 @@ CHILD_SIDE static int place_descriptors(const struct supd_spawn_plan *plan) {
     // Out of the way first: whatever is at a number that is about to be taken.
     int status = plan->status;
     if (status <= count) {
-        status = (int)syscall(SYS_fcntl, status, F_DUPFD_CLOEXEC, count + 1);
-        if (status < 0) fail(plan->status, SUPD_STAGE_DESCRIPTORS, errno, 0);
+        long moved = CHILD_CALL(SYS_fcntl, status, F_DUPFD_CLOEXEC, count + 1);
+        require(moved, plan->status, SUPD_STAGE_DESCRIPTORS);
+        status = (int)moved;
     }
-    int null = -1;
-    int moved[count > 0 ? count : 1];
+    long null = -1;
+    long moved[count > 0 ? count : 1];
     for (int i = 0; i < count; i++) {
-        int source = plan->descriptors[i];
+        long source = plan->descriptors[i];
         if (source < 0) {
             if (null < 0) {
-                null = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
-                if (null < 0) fail(status, SUPD_STAGE_DESCRIPTORS, errno, 0);
+                null = CHILD_CALL(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
+                require(null, status, SUPD_STAGE_DESCRIPTORS);
             }
             source = null;
         }
-        moved[i] = source > count ? source : (int)syscall(SYS_fcntl, source, F_DUPFD_CLOEXEC, count + 1);
-        if (moved[i] < 0) fail(status, SUPD_STAGE_DESCRIPTORS, errno, 0);
+        moved[i] = source > count ? source : CHILD_CALL(SYS_fcntl, source, F_DUPFD_CLOEXEC, count + 1);
+        require(moved[i], status, SUPD_STAGE_DESCRIPTORS);
     }
-    for (int i = 0; i < count; i++) {
-        if (syscall(SYS_dup3, moved[i], i, 0) < 0) fail(status, SUPD_STAGE_DESCRIPTORS, errno, 0);
-    }
-    if (syscall(SYS_dup3, status, count, O_CLOEXEC) < 0) fail(status, SUPD_STAGE_DESCRIPTORS, errno, 0);
+    for (int i = 0; i < count; i++) require(CHILD_CALL(SYS_dup3, moved[i], i, 0), status, SUPD_STAGE_DESCRIPTORS);
+    require(CHILD_CALL(SYS_dup3, status, count, O_CLOEXEC), status, SUPD_STAGE_DESCRIPTORS);
     status = count;
 
-    long closed = plan->without_new_calls ? -1 : syscall(SYS_close_range, count + 1, ~0U, 0);
+    long closed = plan->without_new_calls ? -1 : CHILD_CALL(SYS_close_range, count + 1, ~0U, 0);
     if (closed != 0) {
         struct rlimit64 open_files = {.rlim_cur = 1024};
-        syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &open_files);
+        CHILD_CALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &open_files);
         for (uint64_t number = (uint64_t)count + 1; number < open_files.rlim_cur; number++) {
-            syscall(SYS_close, number);
+            CHILD_CALL(SYS_close, number);
         }
     }
     return status;
@@ -84,49 +79,42 @@ CHILD_SIDE static void reset_signals(int status) {
     uint64_t action[8] = {0};
     for (int number = 1; number <= KERNEL_SIGNAL_COUNT; number++) {
         if (number == SIGKILL || number == SIGSTOP) continue;
-        if (syscall(SYS_rt_sigaction, number, action, NULL, KERNEL_SIGNAL_SET_SIZE) != 0) {
-            fail(status, SUPD_STAGE_SIGNALS, errno, 0);
-        }
+        require(CHILD_CALL(SYS_rt_sigaction, number, action, 0, KERNEL_SIGNAL_SET_SIZE), status, SUPD_STAGE_SIGNALS);
     }
     uint64_t none = 0;
-    if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, KERNEL_SIGNAL_SET_SIZE) != 0) {
-        fail(status, SUPD_STAGE_SIGNALS, errno, 0);
-    }
+    require(CHILD_CALL(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, KERNEL_SIGNAL_SET_SIZE), status, SUPD_STAGE_SIGNALS);
 }
 
 CHILD_SIDE static void reset_oom_score(int status) {
-    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    long written = file < 0 ? -1 : syscall(SYS_write, file, "0", 1);
-    int code = errno;
-    if (file >= 0) syscall(SYS_close, file);
+    long file = CHILD_CALL(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    long written = file < 0 ? file : CHILD_CALL(SYS_write, file, "0", 1);
+    if (file >= 0) CHILD_CALL(SYS_close, file);
     // Lowering it needs a capability, and some containers have no writable /proc: not worth a failed start.
-    if (written < 0 && code != EACCES && code != EPERM && code != ENOENT && code != EROFS) {
-        fail(status, SUPD_STAGE_OOM_SCORE, code, 0);
-    }
+    if (written == -EACCES || written == -EPERM || written == -ENOENT || written == -EROFS) return;
+    require(written, status, SUPD_STAGE_OOM_SCORE);
 }
 
 CHILD_SIDE static void change_credentials(const struct supd_spawn_plan *plan, int status) {
-    if (syscall(SYS_setgroups, plan->group_count, plan->groups) != 0) fail(status, SUPD_STAGE_GROUPS, errno, 0);
-    if (syscall(SYS_setresgid, plan->group, plan->group, plan->group) != 0) fail(status, SUPD_STAGE_GROUP, errno, 0);
-    if (syscall(SYS_setresuid, plan->user, plan->user, plan->user) != 0) fail(status, SUPD_STAGE_USER, errno, 0);
+    require(CHILD_CALL(SYS_setgroups, plan->group_count, plan->groups), status, SUPD_STAGE_GROUPS);
+    require(CHILD_CALL(SYS_setresgid, plan->group, plan->group, plan->group), status, SUPD_STAGE_GROUP);
+    require(CHILD_CALL(SYS_setresuid, plan->user, plan->user, plan->user), status, SUPD_STAGE_USER);
 }
 
 CHILD_SIDE _Noreturn static void execute(const struct supd_spawn_plan *plan, int status) {
-    int code = ENOENT;
+    long error = -ENOENT;
     int is_denied = 0;
     for (const char *const *path = plan->candidates; *path; path++) {
-        syscall(SYS_execve, *path, plan->arguments, plan->environment);
-        code = errno;
-        if (code == EACCES) is_denied = 1;
-        if (code != EACCES && code != ENOENT && code != ENOTDIR) break;
+        error = CHILD_CALL(SYS_execve, *path, plan->arguments, plan->environment);
+        if (error == -EACCES) is_denied = 1;
+        if (error != -EACCES && error != -ENOENT && error != -ENOTDIR) break;
     }
-    if (is_denied && (code == ENOENT || code == ENOTDIR)) code = EACCES;
-    fail(status, SUPD_STAGE_EXECUTE, code, 0);
+    if (is_denied && (error == -ENOENT || error == -ENOTDIR)) error = -EACCES;
+    fail(status, SUPD_STAGE_EXECUTE, error, 0);
 }
 
 // What does not depend on the program. Returns the number of the status pipe.
 CHILD_SIDE static int prepare(const struct supd_spawn_plan *plan) {
-    if (syscall(SYS_setsid) < 0) fail(plan->status, SUPD_STAGE_SESSION, errno, 0);
+    require(CHILD_CALL(SYS_setsid), plan->status, SUPD_STAGE_SESSION);
     int status = place_descriptors(plan);
     reset_signals(status);
     if (plan->resets_oom_score) reset_oom_score(status);
@@ -135,40 +123,96 @@ CHILD_SIDE static int prepare(const struct supd_spawn_plan *plan) {
 
 CHILD_SIDE static void die_with(pid_t parent, int status) {
     // A parent that died before it was set sends nothing.
-    if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
-        fail(status, SUPD_STAGE_PARENT_DEATH, errno, 0);
-    }
-    if ((pid_t)syscall(SYS_getppid) != parent) fail(status, SUPD_STAGE_PARENT_DEATH, ESRCH, 0);
-}
-
-CHILD_SIDE static void await(struct supd_spawn_orders *orders) {
-    syscall(SYS_prctl, PR_SET_NAME, "supd: spare");
-    // Page faults now are none later.
-    const volatile unsigned char *memory = (const volatile unsigned char *)orders;
-    for (size_t offset = 0; offset < orders->size; offset += 4096) (void)memory[offset];
-    while (__atomic_load_n(&orders->goes, __ATOMIC_ACQUIRE) == 0) {
-        syscall(SYS_futex, &orders->goes, FUTEX_WAIT, 0, NULL, NULL, 0);
-    }
+    require(CHILD_CALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), status, SUPD_STAGE_PARENT_DEATH);
+    if (CHILD_CALL(SYS_getppid) != parent) fail(status, SUPD_STAGE_PARENT_DEATH, -ESRCH, 0);
 }
 
 CHILD_SIDE _Noreturn static void become(const struct supd_spawn_plan *plan, int status, pid_t parent) {
-    if (plan->mask >= 0) syscall(SYS_umask, plan->mask);
+    if (plan->mask >= 0) CHILD_CALL(SYS_umask, plan->mask);
     // Before the change of credentials: raising a hard limit is a privilege. After all that opens descriptors.
     for (size_t i = 0; i < plan->limit_count; i++) {
         struct rlimit64 limit = {.rlim_cur = plan->limits[i].soft, .rlim_max = plan->limits[i].hard};
-        if (syscall(SYS_prlimit64, 0, plan->limits[i].resource, &limit, NULL) != 0) {
-            fail(status, SUPD_STAGE_LIMIT, errno, plan->limits[i].resource);
-        }
+        long set = CHILD_CALL(SYS_prlimit64, 0, plan->limits[i].resource, &limit, 0);
+        if (set < 0) fail(status, SUPD_STAGE_LIMIT, set, plan->limits[i].resource);
     }
     if (plan->sets_credentials) change_credentials(plan, status);
-    if (plan->no_new_privileges && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-        fail(status, SUPD_STAGE_USER, errno, 0);
-    }
+    if (plan->no_new_privileges) require(CHILD_CALL(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), status, SUPD_STAGE_USER);
     // As the user who will run there, so that the user's permissions count.
-    if (plan->directory && syscall(SYS_chdir, plan->directory) != 0) fail(status, SUPD_STAGE_DIRECTORY, errno, 0);
+    if (plan->directory) require(CHILD_CALL(SYS_chdir, plan->directory), status, SUPD_STAGE_DIRECTORY);
     // Last, for a change of credentials clears it.
     if (plan->dies_with_parent) die_with(parent, status);
     execute(plan, status);
+}
+
+enum { MAPPING_LIMIT = 128 };
+
+struct mapping {
+    uintptr_t start;
+    uintptr_t end;
+};
+
+// Reads the address ranges of this process, of every line of /proc/self/maps the two first numbers; answers how many.
+CHILD_SIDE static size_t read_mappings(struct mapping *mappings) {
+    long file = CHILD_CALL(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    size_t count = 0;
+    uintptr_t number = 0;
+    enum { START, END, REST } field = START;
+    char text[1024];
+    long length;
+    while (count < MAPPING_LIMIT && (length = CHILD_CALL(SYS_read, file, text, sizeof text)) > 0) {
+        for (long i = 0; i < length && count < MAPPING_LIMIT; i++) {
+            char character = text[i];
+            if (character == '\n') {
+                field = START;
+                number = 0;
+            } else if (field == START && character == '-') {
+                mappings[count].start = number;
+                field = END;
+                number = 0;
+            } else if (field == END && character == ' ') {
+                mappings[count++].end = number;
+                field = REST;
+            } else if (field != REST) {
+                number = number << 4 | (uintptr_t)(character <= '9' ? character - '0' : character - 'a' + 10);
+            }
+        }
+    }
+    CHILD_CALL(SYS_close, file);
+    return count;
+}
+
+// Gives back all memory but what is used from here to exec, which then has less to do: libc is gone afterwards, and so
+// are all variables but the stack's and the orders.
+CHILD_SIDE static void shed_memory(const struct supd_spawn_orders *orders) {
+#ifndef CHILD_KEEPS_MEMORY
+    struct mapping mappings[MAPPING_LIMIT];
+    // The code, the stack, the orders, and what belongs to the thread (the canary of the stack).
+    const uintptr_t kept[] = {
+        (uintptr_t)become, (uintptr_t)mappings, (uintptr_t)orders, (uintptr_t)__errno_location()};
+    size_t count = read_mappings(mappings);
+    for (size_t i = 0; i < count; i++) {
+        int is_kept = 0;
+        for (size_t k = 0; k < sizeof kept / sizeof *kept; k++) {
+            is_kept |= kept[k] >= mappings[i].start && kept[k] < mappings[i].end;
+        }
+        // What is the kernel's own stays there.
+        if (!is_kept) CHILD_CALL(SYS_munmap, mappings[i].start, mappings[i].end - mappings[i].start);
+    }
+#endif
+}
+
+CHILD_SIDE static void await(struct supd_spawn_orders *orders) {
+    CHILD_CALL(SYS_prctl, PR_SET_NAME, "supd: spare");
+    shed_memory(orders);
+    // Page faults now are none later.
+    const volatile unsigned char *memory = (const volatile unsigned char *)orders;
+    for (size_t offset = 0; offset < orders->size; offset += 4096) (void)memory[offset];
+    (void)*(const volatile unsigned char *)(uintptr_t)become;
+    (void)*(const volatile unsigned char *)(uintptr_t)execute;
+    while (__atomic_load_n(&orders->goes, __ATOMIC_ACQUIRE) == 0) {
+        CHILD_CALL(SYS_futex, &orders->goes, FUTEX_WAIT, 0, 0);
+    }
 }
 
 int supd_spawn(
@@ -215,4 +259,6 @@ int supd_spawn(
 void supd_spawn_go(struct supd_spawn_orders *orders) {
     __atomic_store_n(&orders->goes, 1, __ATOMIC_RELEASE);
     syscall(SYS_futex, &orders->goes, FUTEX_WAKE, 1, NULL, NULL, 0);
+    // It may have been put on this processor, and what the caller does next can wait.
+    syscall(SYS_sched_yield);
 }

@@ -1,4 +1,5 @@
 import Links
+import Platform
 
 /// Starting, replacing and ending the roles.
 extension KeeperCore {
@@ -40,7 +41,8 @@ extension KeeperCore {
     }
 
     mutating func roleSpawnFailed(_ role: Role, _ failure: SpawnFailure, at now: Int64) {
-        act(.warn("cannot start the \(role.rawValue): \(failure.stage.rawValue): errno \(failure.code)"))
+        let reason = "\(failure.stage.rawValue): \(errorMessage(failure.code))"
+        act(.warn("cannot start the \(role.rawValue): \(reason); it is tried again"))
         self[role].spawnFailed(at: now)
         roleWasLost(role, at: now)
     }

@@ -6,11 +6,25 @@ package enum LoopbackPort {
     /// anything listens there or on the wildcard addresses; a port that the kernel refuses for another reason (below
     /// 1024 without the right) counts as free.
     package static func isFree(_ port: UInt16) throws(SystemError) -> Bool {
-        guard try canBind(port, AF_INET) else { return false }
-        return try canBind(port, AF_INET6)
+        // Mostly one trial tells: who could listen on all addresses of both families could on these two. If not, somebody
+        // may be listening on another address of this machine.
+        if try canBind(port, .all) { return true }
+        guard try canBind(port, .ipv4) else { return false }
+        return try canBind(port, .ipv6)
     }
 
-    private static func canBind(_ port: UInt16, _ family: Int32) throws(SystemError) -> Bool {
+    /// Addresses to try.
+    private enum Trial {
+        /// 127.0.0.1.
+        case ipv4
+        /// ::1.
+        case ipv6
+        /// ::, and 0.0.0.0 with it.
+        case all
+    }
+
+    private static func canBind(_ port: UInt16, _ addresses: Trial) throws(SystemError) -> Bool {
+        let family = addresses == .ipv4 ? AF_INET : AF_INET6
         let trial: Descriptor
         do {
             trial = Descriptor(
@@ -18,24 +32,28 @@ package enum LoopbackPort {
                     socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
                 })
         } catch  where error.code == EAFNOSUPPORT {
-            return true
+            return addresses != .all
         }
         // Connections of an earlier process in TIME_WAIT are no hindrance.
         try setOption(trial, SOL_SOCKET, SO_REUSEADDR, to: 1)
         do {
-            if family == AF_INET {
+            if addresses == .ipv4 {
                 var address = loopbackAddress(port)
                 try bind(trial, &address)
             } else {
                 var address = sockaddr_in6()
                 address.sin6_family = sa_family_t(AF_INET6)
                 address.sin6_port = port.bigEndian
-                address.sin6_addr = in6addr_loopback
+                if addresses == .all {
+                    try setOption(trial, Int32(IPPROTO_IPV6), IPV6_V6ONLY, to: 0)
+                } else {
+                    address.sin6_addr = in6addr_loopback
+                }
                 try bind(trial, &address)
             }
             return true
         } catch {
-            return error.code != EADDRINUSE
+            return addresses != .all && error.code != EADDRINUSE
         }
     }
 

@@ -8,10 +8,10 @@ import Testing
 /// `supctl logs` as people use it, and what the manifest says of the files that it reads.
 @Suite("Logs", .timeLimit(.minutes(15)))
 struct FollowTests {
-    /// A service that writes what it is told by a fifo in its directory.
+    /// A service that writes what it is told by a fifo in its directory. It holds both ends: the fifo never ends.
     private static func manifest(_ log: String) -> String {
         """
-        { services: { x: { command: ['/bin/sh', '-c', 'while :; do cat fifo; done'], log: \(log) },
+        { services: { x: { command: ['/bin/sh', '-c', 'exec cat 0<>fifo'], log: \(log) },
                       other: { command: ['/bin/sh', '-c', 'echo other; exec sleep 1000'] } } }
         """
     }
