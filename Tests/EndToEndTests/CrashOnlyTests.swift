@@ -23,6 +23,8 @@ struct CrashOnlyTests {
         let daemon = try Daemon(Self.manifest(port: front.port))
         let before = try daemon.pids()
         #expect(before.count == 4)
+        let open = try KeptConnection(port: front.port)
+        let served = try open.get("/")
         for _ in 0..<3 {
             let supervisor = try daemon.role("supervisor")
             kill(supervisor, SIGKILL)
@@ -32,6 +34,8 @@ struct CrashOnlyTests {
             }
             #expect(try daemon.pids() == before)
             #expect(try HTTP.get(port: front.port, "/").status == 200)
+            // Of the same process, on the same connection.
+            #expect(try open.get("/") == served)
         }
         // The new one can do all that the old one could.
         #expect(try daemon.ctl("restart", "lone").code == 0)
@@ -160,13 +164,51 @@ struct CrashOnlyTests {
         let daemon = try Daemon(Self.manifest(port: front.port))
         let before = try daemon.pids()
         let supervisor = try daemon.role("supervisor")
+        let open = try KeptConnection(port: front.port)
+        let served = try open.get("/")
         kill(supervisor, SIGSTOP)
         defer { kill(supervisor, SIGCONT) }
+        #expect(try open.get("/") == served)
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
         try eventually("another supervisor", within: 40) {
             let now = try? daemon.role("supervisor")
             return now != nil && now != supervisor ? true : nil
         }
         #expect(try daemon.pids() == before)
+        #expect(try open.get("/") == served)
+    }
+
+    @Test("A service that writes without end holds up no restart of another")
+    func flood() throws {
+        let daemon = try Daemon(
+            """
+            { services: {
+                flood: { command: ['/bin/sh', '-c', 'exec yes $$INSTANCE'], log: { maxSize: '1M', keep: 1 } },
+                quiet: { command: ['@demo@', '--quiet'], ready: { http: '/healthz' }, restart: { resetAfter: '10ms' } },
+            } }
+            """)
+        func floodedFile() -> UInt64? {
+            var status = stat()
+            return stat(daemon.directory.file("log/flood/1.log"), &status) == 0 ? UInt64(status.st_ino) : nil
+        }
+        for round in 1...10 {
+            let before = try daemon.pids()
+            let file = floodedFile()
+            // By turns an exit that a standing order may follow, and one that the supervisor deals with.
+            if round % 2 == 0 {
+                kill(try #require(before["quiet/1"]), SIGKILL)
+                try eventually("the next process") {
+                    let now = try daemon.status("quiet").services.first?.instances.first
+                    return now?.state == "running" && now?.pid != before["quiet/1"] ? true : nil
+                }
+            } else {
+                #expect(try daemon.ctl("restart", "quiet").code == 0)
+                #expect(try daemon.pids()["quiet/1"] != before["quiet/1"])
+            }
+            #expect(try daemon.pids()["flood/1"] == before["flood/1"])
+            // The flood has gone on, through file after file.
+            try eventually("the flood's next file") { floodedFile() != file ? true : nil }
+        }
     }
 
     @Test(

@@ -80,3 +80,31 @@ enum HTTP {
         return Answer(status: status, body: String(text[end.upperBound...]))
     }
 }
+
+/// A client that keeps its connection from request to request.
+struct KeptConnection {
+    private let stream: BlockingStream
+
+    init(port: UInt16) throws { stream = try BlockingStream.connect(to: "127.0.0.1:\(port)", timeoutSeconds: 30) }
+
+    /// The body of an answer; throws unless a whole one came.
+    func get(_ path: String) throws -> String {
+        try stream.write(Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8))
+        var text = ""
+        while true {
+            let more = try stream.read(upTo: 4096)
+            guard !more.isEmpty else { throw TestFailure("the connection ended after: \(text)") }
+            text += String(decoding: more, as: UTF8.self)
+            guard let end = text.firstRange(of: "\r\n\r\n"), let length = Self.length(text[..<end.lowerBound]) else {
+                continue
+            }
+            let body = text[end.upperBound...]
+            if body.utf8.count >= length { return String(body) }
+        }
+    }
+
+    private static func length(_ head: Substring) -> Int? {
+        let line = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
+        return line.flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) }
+    }
+}
