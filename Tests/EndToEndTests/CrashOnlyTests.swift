@@ -207,7 +207,7 @@ struct CrashOnlyTests {
             }
             #expect(try daemon.pids()["flood/1"] == before["flood/1"])
             // The flood has gone on, through file after file.
-            try eventually("the flood's next file") { floodedFile() != file ? true : nil }
+            try eventually("the flood's next file") { floodedFile().flatMap { $0 != file ? true : nil } }
         }
     }
 
