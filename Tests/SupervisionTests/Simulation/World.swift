@@ -40,6 +40,8 @@ struct World {
         case othersDie(Generation)
         case probe(Generation, epoch: Int)
         case connectionsEnd(Generation)
+        /// The shell looks at the balancer's counters, as it does while somebody waits for a drain.
+        case countConnections(epoch: Int)
         case chaos
         /// The trouble ends.
         case calm
@@ -90,6 +92,8 @@ struct World {
     var snapshot: (app: Application, time: Int64)
     var nextCommand: UInt64 = 1
     var openCommands: [CommandID: Verb] = [:]
+    /// Those of which the balancer has said that no connection is left. It says so once.
+    var emptied: Set<Generation> = []
     /// What users have drained, and not undrained.
     var parked: Set<InstanceID> = []
     var scheduledDeadline: Int64?
@@ -181,7 +185,14 @@ struct World {
             send(.probed(generation, passed: passed, detail: passed ? "" : "connection refused"))
             if !passed { schedule(.probe(generation, epoch: epoch), in: 200_000_000) }
         case .connectionsEnd(let generation):
+            emptied.insert(generation)
             send(.drained(generation))
+        case .countConnections(let epoch):
+            guard epoch == self.epoch, !app.drainsUnderWay.isEmpty else { return }
+            for (generation, _) in app.drainsUnderWay.flatMap(\.waiting) where emptied.contains(generation) {
+                send(.drained(generation))
+            }
+            schedule(.countConnections(epoch: epoch), in: 1_000_000_000)
         case .chaos:
             guard !isCalm else { return }
             try chaos()

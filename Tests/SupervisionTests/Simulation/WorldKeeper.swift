@@ -83,7 +83,10 @@ extension World {
                 startsOf = [:]
             }
             guard !isShuttingDown else { break }
-            if verb == .drain { parked.formUnion(targets) }
+            if verb == .drain {
+                parked.formUnion(targets)
+                schedule(.countConnections(epoch: epoch), in: 1_000_000_000)
+            }
             if verb == .undrain { parked.subtract(targets) }
         case .started, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
         }
@@ -196,6 +199,7 @@ extension World {
 
     mutating func publish() {
         let routes = app.routes
+        for endpoint in routes.flatMap(\.endpoints) where endpoint.state == .active { emptied.remove(endpoint.generation) }
         let before = Dictionary(uniqueKeysWithValues: published.flatMap(\.endpoints).map { ($0.generation, $0.state) })
         for endpoint in routes.flatMap(\.endpoints) where endpoint.state != .active {
             guard before[endpoint.generation] != endpoint.state else { continue }
