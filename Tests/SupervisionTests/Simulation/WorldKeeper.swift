@@ -199,7 +199,9 @@ extension World {
 
     mutating func publish() {
         let routes = app.routes
-        for endpoint in routes.flatMap(\.endpoints) where endpoint.state == .active { emptied.remove(endpoint.generation) }
+        for endpoint in routes.flatMap(\.endpoints) where endpoint.state == .active {
+            emptied.remove(endpoint.generation)
+        }
         let before = Dictionary(uniqueKeysWithValues: published.flatMap(\.endpoints).map { ($0.generation, $0.state) })
         for endpoint in routes.flatMap(\.endpoints) where endpoint.state != .active {
             guard before[endpoint.generation] != endpoint.state else { continue }
