@@ -30,7 +30,9 @@ extension Application {
         rebuild()
 
         for leftover in leftovers.indices { leftovers[leftover] = end(leftovers[leftover], &turn) }
-        // Dependencies first, and settled before their dependants: nothing may start because of what has vanished.
+        // Dependencies first, and settled before their dependants: nothing may start because of what has vanished. And
+        // what waits for several others goes on only when all of them have been looked at.
+        turn.isTakingUp = true
         let firstNew = nextGeneration
         for service in dependencies.order {
             for place in layout.instances[service] {
@@ -42,6 +44,7 @@ extension Application {
             }
             settle(&turn)
         }
+        turn.isTakingUp = false
         reconsiderAll(&turn)
         turn.touched.append(contentsOf: operations.flatMap(\.open))
         return finish(&turn)

@@ -79,7 +79,7 @@ extension Application {
             if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), !manifest.services[service].listen.isEmpty {
                 turn.routesChanged = true
             }
-            if mattersToDependants(service, old, new) { wakeDependants(of: service, &turn) }
+            if !turn.isTakingUp, mattersToDependants(service, old, new) { wakeDependants(of: service, &turn) }
             if new.isLeaving != old.isLeaving { updateBlockers(from: service, &turn) }
         }
     }

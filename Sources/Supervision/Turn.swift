@@ -15,6 +15,8 @@ struct Turn {
     private var settled = 0
     /// A process that is there already for the next start of the instance whose exit is being handled.
     var heir: Heir?
+    /// Whether those that wait for others are left alone, because not all others have been looked at yet.
+    var isTakingUp = false
     /// Whether the balancer must hear of it.
     var routesChanged = false
 

@@ -262,6 +262,8 @@ struct World {
         probing = []
         toldExit = []
         openCommands = [:]
+        // It must be said again; of somebody else's child, too, that has come by now.
+        isAllDown = false
         scheduledDeadline = nil
         badEndOf = [:]
         startsOf = [:]
