@@ -17,6 +17,8 @@ extension Application {
         // Whoever waited for a command is gone. A restart of many is carried on; goals are kept by the instances.
         operations.removeAll { $0.verb != .restart }
         for index in operations.indices { operations[index].command = nil }
+        // Whether the keeper has heard it nobody knows.
+        hasAnnouncedDown = false
 
         let known = Dictionary(children.map { ($0.generation, $0) }, uniquingKeysWith: { first, _ in first })
         leftovers.removeAll { known[$0.generation] == nil }
