@@ -165,7 +165,8 @@ import Testing
         let packet = try LinkCodec.encode(message).packet
         guard packet.first == UInt8(ascii: "{") else { return packet }
         let object = try JSONSerialization.jsonObject(with: Data(packet))
-        return Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes]))
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try JSONSerialization.data(withJSONObject: object, options: options))
     }
 
     @Test("survives random changes of messages, cuts and pieces of others")
