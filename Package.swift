@@ -104,7 +104,9 @@ let package = Package(
         .target(name: "SteppedClock", path: "Tests/SteppedClock"),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["supd", "supctl", "DemoService", "ControlAPI", "Platform", "TestSupport"],
+            dependencies: [
+                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Platform", "TestSupport",
+            ],
             swiftSettings: common),
     ]
 )

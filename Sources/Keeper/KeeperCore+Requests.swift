@@ -36,6 +36,8 @@ extension KeeperCore {
         case (.supervisor, .drop(let name)):
             if held.remove(name) != nil { act(.drop(name: name)) }
         case (.supervisor, .startBalancer(let credentials)): startBalancer(credentials, at: now)
+        case (.supervisor, .replaceBalancer(let pid)):
+            if balancer.process?.pid == pid { linkBroken(.balancer, "the supervisor does not understand it") }
         case (.supervisor, .ready):
             if !wasReady { act(.notify("READY=1")) }
             wasReady = true

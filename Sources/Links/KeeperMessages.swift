@@ -1,7 +1,7 @@
 import Platform
 
 /// The version of all links; a hello carries it. Raise it with every change of a message's meaning.
-package let linkVersion = 2
+package let linkVersion = 3
 
 /// What the supervisor (and, for hello and pong, any role) says to the keeper.
 package enum KeeperRequest: Codable, Sendable, Equatable {
@@ -31,6 +31,8 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
     case drop(name: String)
     /// Start the balancer with these credentials, or restart it if they differ; kept for respawns.
     case startBalancer(RoleCredentials?)
+    /// The balancer with this pid says what cannot be understood: end it and start another one. Ignored if it is gone.
+    case replaceBalancer(pid: Int32)
     /// The supervisor is up: READY=1 to systemd, once.
     case ready
     /// STATUS= to systemd, one line.

@@ -48,11 +48,22 @@ extension SupervisorRole {
             case .message(let notice, _): received(notice)
             case .wouldBlock: return
             case .closed: return link.close()
-            case .malformed(let reason):
-                log.write(.error, "the balancer sent what cannot be read (\(reason)): starting anew")
+            case .malformed(.system(let error)):
+                log.write(.error, "cannot hear the balancer (\(error)): starting anew")
                 exitProcess(1)
+            case .malformed(let reason): replaceBalancer(reason.description)
             }
         }
+    }
+
+    /// The balancer, which has no rights and reads what strangers send, says what it never should: the supervisor goes on
+    /// without it until the keeper has started the next one.
+    private func replaceBalancer(_ reason: String) {
+        log.write(.error, "the balancer is replaced: \(reason)")
+        balancer.link?.close()
+        balancer.link = nil
+        balancer.isReady = false
+        if let pid = balancer.pid { keeper?.send(.replaceBalancer(pid: pid)) }
     }
 
     private func received(_ notice: BalancerNotice) {
@@ -61,6 +72,9 @@ extension SupervisorRole {
             guard version == linkVersion else {
                 log.write(.error, "the balancer speaks version \(version), this supervisor \(linkVersion)")
                 return
+            }
+            guard revision <= BalancerClient.highestRevision else {
+                return replaceBalancer("it has a table of revision \(revision), which nobody ever sent")
             }
             balancer.revision = max(balancer.revision, revision)
             balancer.applied = revision

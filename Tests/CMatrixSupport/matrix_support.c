@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int matrix_enter_network(void) {
@@ -58,4 +59,14 @@ int matrix_segments_sent(int socket) {
         return -1;
     }
     return (int)information.tcpi_segs_out;
+}
+
+int matrix_descriptor_of(int pid, int descriptor) {
+    int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (process < 0) return -1;
+    int copy = (int)syscall(SYS_pidfd_getfd, process, descriptor, 0);
+    int code = errno;
+    close(process);
+    errno = code;
+    return copy;
 }

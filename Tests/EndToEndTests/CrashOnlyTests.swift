@@ -1,3 +1,4 @@
+import CMatrixSupport
 import ControlAPI
 import Foundation
 import Glibc
@@ -85,6 +86,34 @@ struct CrashOnlyTests {
         for _ in 0..<50 { #expect(try HTTP.get(port: front.port, "/").status == 200) }
         #expect(try daemon.role("balancer") != balancer)
         #expect(try daemon.pids() == before)
+    }
+
+    @Test(
+        "A balancer that says what it never should is replaced, and the supervisor goes on",
+        .enabled(if: geteuid() == 0, "only root may speak in the balancer's place"),
+        arguments: [
+            "x", #"{"hello":{"version":3,"listeners":[],"revision":18446744073709551615}}"#,
+            #"{"hello":{"version":3}}"#,
+        ])
+    func balancerTalksNonsense(packet: String) throws {
+        let front = try freePort()
+        let daemon = try Daemon(Self.manifest(port: front.port))
+        let before = try daemon.pids()
+        let supervisor = try daemon.role("supervisor")
+        let balancer = try daemon.role("balancer")
+        // Its link to the supervisor is its descriptor 4.
+        let copy = try systemCall("pidfd_getfd") { matrix_descriptor_of(balancer, 4) }
+        defer { close(copy) }
+        let bytes = Array(packet.utf8)
+        #expect(send(copy, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+        try eventually("another balancer") {
+            let now = try? daemon.role("balancer")
+            return now != nil && now != balancer ? true : nil
+        }
+        for _ in 0..<10 { #expect(try HTTP.get(port: front.port, "/").status == 200) }
+        #expect(try daemon.role("supervisor") == supervisor)
+        #expect(try daemon.pids() == before)
+        #expect(daemon.keeper.output.contains("the balancer is replaced"))
     }
 
     @Test("SIGKILL of the keeper leaves no process of any service, grandchildren and deserters included")

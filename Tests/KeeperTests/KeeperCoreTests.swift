@@ -222,12 +222,30 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(turns == 8)
     }
 
+    @Test("replaces the balancer that the supervisor does not understand, and no later one")
+    func replacesBalancer() {
+        var world = World.greeted()
+        #expect(world.ask(.replaceBalancer(pid: 200)) == [])
+        world.balancer()
+        #expect(world.ask(.replaceBalancer(pid: 199)) == [])
+        let actions = world.ask(.replaceBalancer(pid: 200))
+        #expect(actions.first == .closeLink(.balancer))
+        #expect(actions.last == .killRole(.balancer))
+        #expect(!world.ask(.replaceBalancer(pid: 200)).contains(.killRole(.balancer)))
+        let exit = ChildExit.signal(9, coreDumped: false)
+        let after = world.handle(.roleExited(.balancer, exit))
+        #expect(after.contains(told(.balancerExited(exit: exit))))
+        #expect(after.last == .spawnRole(.balancer, nil))
+    }
+
     @Test(
         "lets the balancer say hello and pong, and kills it for anything else",
         arguments: [
             KeeperRequest.spawn(SpawnPlan(id: 1, label: "", candidates: [], arguments: [], environment: [])),
             .signal(id: 1, number: 9, group: true), .signalOrphan(pid: 5, number: 9), .release(id: 1),
-            .queryGroup(id: 1), .hold(name: "x"), .drop(name: "x"), .startBalancer(nil), .ready, .status("x"),
+            .queryGroup(id: 1), .hold(name: "x"), .drop(name: "x"), .startBalancer(nil), .replaceBalancer(pid: 200),
+            .ready,
+            .status("x"),
             .stopping(microseconds: 1), .exit(code: 0),
         ])
     func balancerRights(request: KeeperRequest) {

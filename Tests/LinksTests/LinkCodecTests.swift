@@ -14,7 +14,8 @@ import Testing
         .hello(version: 1), .pong, .spawn(plan), .signal(id: .max, number: 9, group: true),
         .signalOrphan(pid: 5, number: 15), .queryGroup(id: 0), .release(id: 1),
         .standby(for: 3, port: 20000, plan), .standDown(id: 3), .hold(name: ""), .drop(name: "a/b"),
-        .startBalancer(nil), .startBalancer(RoleCredentials(user: 1, group: 2)), .ready, .status("text"),
+        .startBalancer(nil), .startBalancer(RoleCredentials(user: 1, group: 2)), .replaceBalancer(pid: 5), .ready,
+        .status("text"),
         .stopping(microseconds: .max), .exit(code: -1),
     ]
 

@@ -1,4 +1,4 @@
-// Calls of the balancer's matrix of tests that Swift's Glibc lacks.
+// Calls of tests of the balancer that Swift's Glibc lacks.
 #ifndef MATRIX_SUPPORT_H
 #define MATRIX_SUPPORT_H
 
@@ -18,5 +18,8 @@ int matrix_syn_carried_data(int socket);
 
 /// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
 int matrix_segments_sent(int socket);
+
+/// A copy of another process's descriptor: pidfd_open(2), pidfd_getfd(2). Returns it, or -1 with errno.
+int matrix_descriptor_of(int pid, int descriptor);
 
 #endif
