@@ -112,6 +112,7 @@ extension Application {
             pass(.probed(passed: passed, detail: detail), of: generation, &turn)
         case .drained(let generation): pass(.drained, of: generation, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
+        case .commandForgotten(let id): forget(id)
         case .shutdownRequested: shutDown(&turn)
         }
         return finish(&turn)

@@ -73,6 +73,12 @@ extension Application {
         operations.append(operation)
     }
 
+    /// Nobody waits for a command any more. What a drain does stands beside each instance's state, and it may take for ever:
+    /// without anybody to be told, nothing is kept of it. The others bring about what was asked, and supersede each other.
+    mutating func forget(_ id: CommandID) {
+        operations.removeAll { $0.verb == .drain && $0.command == id }
+    }
+
     /// Takes the commands further after something has happened to these instances.
     mutating func advanceOperations(_ touched: [Int], _ turn: inout Turn) {
         guard !operations.isEmpty, !touched.isEmpty else { return }

@@ -23,6 +23,8 @@ extension Application {
         case drained(Generation)
         /// A user's command; `targets` are existing instances.
         case commanded(CommandID, Verb, targets: [InstanceID])
+        /// Nobody waits for a command any more; what it has begun goes on.
+        case commandForgotten(CommandID)
         /// Stop everything in order.
         case shutdownRequested
     }

@@ -99,12 +99,21 @@ extension SupervisorRole {
         }
         commands.await(command, responder, summary: summary)
         responder.begin()
-        responder.onCancel { [weak self] in self?.assumeIsolated { $0.commands.forget(command) } }
+        responder.onCancel { [weak self] in self?.assumeIsolated { $0.forget(command) } }
         guard let timeout = options.timeout else { return }
         let nanoseconds = Int(clamping: timeout.wholeNanoseconds)
         queue.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
-            self?.assumeIsolated { $0.commands.timeOut(command, after: timeout) }
+            self?.assumeIsolated {
+                $0.commands.timeOut(command, after: timeout)
+                $0.forget(command)
+            }
         }
+    }
+
+    /// Nobody waits for a command any more.
+    private func forget(_ command: CommandID) {
+        commands.forget(command)
+        take(.commandForgotten(command))
     }
 
     // MARK: signal, limit

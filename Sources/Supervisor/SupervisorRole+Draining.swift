@@ -38,6 +38,7 @@ extension SupervisorRole {
         waitFor(
             command, options, responder, summary: note.map { "\(summary) (\($0))" } ?? summary, accepted: note)
         take(.commanded(command, verb == .drain ? .drain : .undrain, targets: served))
+        if !commands.isAwaited(command) { take(.commandForgotten(command)) }
         keepSnapshotNow()
         countConnections()
     }

@@ -38,6 +38,22 @@ import Testing
         #expect(try !story.view(instance("a", 1)).isDrained)
     }
 
+    @Test func `of drains that nobody waits for nothing is kept but what they did`() throws {
+        var story = Self.ready
+        for command in 1...1000 as ClosedRange<UInt64> {
+            story.command(command, .drain, instance("a", 2))
+            story.tell(.commandForgotten(CommandID(command)))
+        }
+        #expect(story.app.operations.isEmpty)
+        #expect(states(story) == [.active, .parked])
+        story.tell(.drained(Generation(2)))
+        #expect(try story.view(instance("a", 2)).isDrained)
+        // What others are to bring about goes on without anybody.
+        story.command(1001, .restart, instance("a", 1))
+        story.tell(.commandForgotten(CommandID(1001)))
+        #expect(story.app.operations.count == 1)
+    }
+
     @Test func `undrain gives it connections again at once`() {
         var story = Self.ready
         story.command(1, .drain, instance("a", 2))

@@ -88,7 +88,7 @@ extension World {
                 schedule(.countConnections(epoch: epoch), in: 1_000_000_000)
             }
             if verb == .undrain { parked.subtract(targets) }
-        case .started, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
+        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
         }
     }
 
