@@ -128,7 +128,7 @@ extension LoopCore {
         let client = connection.side(.client)
         let endpoint = connection.side(.endpoint)
         var count = ProxyHeader.write(
-            version, source: connection.head.pointee.client, destination: destination(of: connection), to: scratch)
+            version, source: clientAddress(connection), destination: destination(of: connection), to: scratch)
         let header = count
         var step = Step.moved
         if client.pointee.flags.contains(.readable), buffers.count < buffers.capacity {

@@ -423,12 +423,15 @@ extension LoopCore {
         Rendezvous.weight(client: client, instance: slot(position, pool).pointee.instanceHash)
     }
 
-    /// The hash of the client's address, which the accept has told unless the algorithm is new.
-    private func clientHash(_ connection: ConnectionReference) -> UInt64 {
+    /// The hash of the client's address.
+    private func clientHash(_ connection: ConnectionReference) -> UInt64 { clientAddress(connection).hash }
+
+    /// The client's address, which the accept has told unless the setting that needs it is new; none at a Unix front.
+    func clientAddress(_ connection: ConnectionReference) -> ClientAddress {
         let head = connection.head
-        if head.pointee.client.isNone {
+        if head.pointee.client.isNone, !head.pointee.isUnixFront {
             head.pointee.client = ClientAddress(peerOf: connection.side(.client).pointee.socket)
         }
-        return head.pointee.client.hash
+        return head.pointee.client
     }
 }

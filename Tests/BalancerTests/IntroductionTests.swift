@@ -141,6 +141,24 @@ struct IntroductionTests {
         }
     }
 
+    @Test(
+        "a client that came before the header was wanted is said to be who it is",
+        arguments: RoutingTable.Pool.ProxyProtocol.allCases)
+    func wantedLater(version: RoutingTable.Pool.ProxyProtocol) throws {
+        try Rig.run { rig in
+            let backend = try Backend()
+            try rig.apply([Rig.pool([])])
+            let client = try Peer.connect(port: rig.port, from: 7)
+            try client.send("x")
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            try rig.apply([Self.pool([backend.endpoint(1)], version)])
+            let server = try backend.accept()
+            let source = try Self.header(server).source
+            #expect(source == ClientAddress(ipv4: 0x7f00_0007, port: try Self.localPort(client)))
+            #expect(try server.receiveText(1) == "x")
+        }
+    }
+
     @Test("a client of a Unix front is nobody in particular", arguments: RoutingTable.Pool.ProxyProtocol.allCases)
     func unixFront(version: RoutingTable.Pool.ProxyProtocol) throws {
         try Rig.run { rig in
