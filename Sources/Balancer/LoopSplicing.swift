@@ -14,15 +14,21 @@ struct PipeStock {
     /// Pipes there are, here and in use.
     private var count = 0
 
-    /// The kernel gives this user only small ones, now.
-    private var isUseless = false
+    /// So many wishes are refused without asking once the kernel gives this user only small ones: others may give theirs
+    /// back.
+    private static let refusals = 1024
+    private var refusalsLeft = 0
 
     init() { empty.reserveCapacity(Self.kept) }
 
     /// Gives out an empty pipe; nil when there are `limit` or the kernel gives none.
     mutating func take(limit: Int) -> (out: Int32, in: Int32)? {
         if let pipe = empty.popLast() { return pipe }
-        guard count < limit, !isUseless else { return nil }
+        guard count < limit else { return nil }
+        guard refusalsLeft == 0 else {
+            refusalsLeft -= 1
+            return nil
+        }
         var ends: (Int32, Int32) = (-1, -1)
         let capacity = withUnsafeMutablePointer(to: &ends) {
             $0.withMemoryRebound(to: Int32.self, capacity: 2) { supd_splice_pipe($0, Self.wantedCapacity) }
@@ -31,7 +37,7 @@ struct PipeStock {
         guard capacity >= Self.usefulCapacity else {
             supd_close(ends.0)
             supd_close(ends.1)
-            isUseless = true
+            refusalsLeft = Self.refusals
             return nil
         }
         count += 1
@@ -57,7 +63,7 @@ struct PipeStock {
         }
         count -= empty.count
         empty.removeAll(keepingCapacity: true)
-        isUseless = false
+        refusalsLeft = 0
     }
 }
 

@@ -55,7 +55,7 @@ extension LoopCore {
                 }
             }
             // What expired may have put others elsewhere.
-            if expiring { earliest = min(earliest, retryAt) }
+            if expiring { earliest = min(earliest, retryAt, acceptsAgainAt) }
         }
         if drainingCount > 0 {
             for number in 0..<endpoints.end where endpoints.isUsed(number) && endpoints[number].pointee.current > 0 {
@@ -100,8 +100,10 @@ extension LoopCore {
 
     /// Cuts what is left at endpoints whose drain time is over.
     private mutating func cutDrained() {
-        for number in endpoints.numbers
-        where endpoints[number].pointee.cutAt <= now && endpoints[number].pointee.current > 0 {
+        for number in 0..<endpoints.end
+        where endpoints.isUsed(number) && endpoints[number].pointee.cutAt <= now
+            && endpoints[number].pointee.current > 0
+        {
             for index in 0..<connections.highWater {
                 let connection = reference(index)
                 guard connection.head.pointee.generation != 0, connection.head.pointee.endpoint == number + 1 else {
