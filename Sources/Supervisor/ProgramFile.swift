@@ -81,6 +81,8 @@ struct ProgramFile: Hashable {
                 else { continue }
                 let text = bytes[start...].prefix(min(length, 4096)).prefix { $0 != 0 }
                 loader = String(decoding: text, as: UTF8.self)
+                // There is one; a header may claim thousands at the same place.
+                break
             }
         }
         return .elf(machine: UInt16(machine), loader: loader)
