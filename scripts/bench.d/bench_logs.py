@@ -108,3 +108,5 @@ def run(workspace):
              sum(one[2] for one in found)] for label, found in results.items()]
     print(f"{lines} lines of {SIZE} bytes, each logger with time stamps and rotation at 64 MB; median (range)")
     bench_tools.table(["logger", "time", "its CPU time", "lost, doubled or out of order"], rows)
+    if any(one[2] for one in results["supd"]):
+        raise bench_tools.BenchError("supd has lost, doubled or disordered lines")
