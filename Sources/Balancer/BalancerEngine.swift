@@ -255,6 +255,14 @@ package actor BalancerEngine {
             engine.loops[loop].mailbox.send(.failWatches(count: count))
         }
     }
+
+    /// For tests: so many connects of a loop find no descriptor.
+    package nonisolated func failConnects(loop: Int, count: Int) {
+        perform { engine in
+            guard engine.loops.indices.contains(loop) else { return }
+            engine.loops[loop].mailbox.send(.failConnects(count: count))
+        }
+    }
 }
 
 /// RLIMIT_NOFILE, after the soft limit was raised to the hard one.

@@ -46,7 +46,7 @@ struct ConnectionHead {
     /// clock.
     var since: Int64 = 0
     var accepted: Int64 = 0
-    /// Grows with every accept of this loop: the order of the queue.
+    /// Grows with every accept for its service, in whichever loop: the order of the queue.
     var arrival: UInt64 = 0
     /// The front's counters.
     var front: UnsafeMutablePointer<CounterBlock>

@@ -35,6 +35,8 @@ enum LoopCommand: Sendable {
     case failAccepts(count: Int, code: Int32)
     /// For tests: so many clients cannot be watched.
     case failWatches(count: Int)
+    /// For tests: so many connects find no descriptor.
+    case failConnects(count: Int)
     case stop
 }
 

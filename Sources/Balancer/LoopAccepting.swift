@@ -80,8 +80,7 @@ extension LoopCore {
         head.pool = listener.pointee.pool
         head.isUnixFront = listener.pointee.isUnix
         head.accepted = now
-        arrivals += 1
-        head.arrival = arrivals
+        head.arrival = pool.pointee.arrivals.pointee.wrappingAdd(1, ordering: .relaxed).oldValue
         head.client = peer
         connection.initialize(head)
         let client = connection.side(.client)

@@ -36,9 +36,11 @@ extension LoopCore {
                 }
                 switch beginConnect(connection, to: number) {
                 case .begun:
+                    pools[head.pointee.pool].pointee.lacksMeans = false
                     if head.pointee.isQueued { releaseQueuePlace(connection) }
                     return
                 case .failed:
+                    pools[head.pointee.pool].pointee.lacksMeans = false
                     endpointFailed(number, began: now)
                     releasePlaceAfterFailure(number)
                     let counters = endpoints[number].pointee.counters
@@ -51,6 +53,7 @@ extension LoopCore {
                     return waitForMeans(connection, code)
                 }
             case .full:
+                pools[head.pointee.pool].pointee.lacksMeans = false
                 head.pointee.choice = .begins
                 if head.pointee.isQueued || failed != nil {
                     // What has just refused it may take it later.
@@ -65,6 +68,7 @@ extension LoopCore {
                 retry(at: saturatingSum(now, Self.retryPause))
                 return enqueue(connection)
             case .noneActive:
+                pools[head.pointee.pool].pointee.lacksMeans = false
                 if pools[head.pointee.pool].pointee.refuses {
                     return turnAway(connection)
                 } else {
@@ -79,6 +83,10 @@ extension LoopCore {
     private mutating func beginConnect(_ connection: ConnectionReference, to number: UInt32) -> ConnectResult {
         let endpoint = endpoints[number]
         let head = connection.head
+        if forcedConnectFailures > 0 {
+            forcedConnectFailures -= 1
+            return .short(EMFILE)
+        }
         let socket = supd_tcp_socket()
         guard socket >= 0 else { return .short(-socket) }
         if let failure = connect(socket, to: endpoint) {

@@ -43,8 +43,6 @@ struct LoopCore {
     var details: Slab
     var buffers: Slab
     var generation: UInt32 = 0
-    /// Counts accepts.
-    var arrivals: UInt64 = 0
     /// Counts waits.
     var round: UInt32 = 1
     var pipes = PipeStock()
@@ -100,6 +98,8 @@ struct LoopCore {
     var forcedAcceptError: Int32 = 0
     /// For tests: that many clients cannot be watched.
     var forcedWatchFailures = 0
+    /// For tests: that many connects find no descriptor.
+    var forcedConnectFailures = 0
 
     init(
         number: Int, limits: LoopLimits, ephemeralPorts: ClosedRange<Int>, mailboxes: [LoopMailbox],

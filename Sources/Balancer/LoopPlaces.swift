@@ -5,9 +5,10 @@ import Synchronization
 ///
 /// **Endpoints.** With a limit every connection holds a place of its endpoint, taken by compare-and-exchange on one count
 /// before the connect begins. Who finds none joins the queue of its own loop, which is in the order of arrival. A loop
-/// that sees others wait, in whichever loop, joins too: nobody overtakes them. A place that is freed calls one loop that
-/// has waiting connections: the loops in turn, for each of them knows only its own clients' order. That loop serves its
-/// first one, and while there is room calls the next in turn.
+/// that sees others wait, in whichever loop, joins too: nobody overtakes them. Every loop says who is first in its queue
+/// (`oldest`, a number that all loops draw from), and a place that is freed calls the loop whose first one is the oldest of
+/// all. That loop serves it, and while there is room calls the next. So the queue is in the order of arrival over all
+/// loops; only after a connect has failed a loop's own first one tries again, wherever older ones wait.
 ///
 /// **No call is lost.** To be shown: as long as there is both room and someone who waits, a call is under way. All of the
 /// counts below are changed and read in one order that every loop sees alike (sequential consistency).
@@ -117,12 +118,26 @@ extension LoopCore {
         if retriesAt > now { retry(at: retriesAt) } else { callNext(number) }
     }
 
-    /// Calls the loop whose turn it is among those with waiting connections.
-    mutating func callNext(_ number: UInt32) {
+    /// The loop with the oldest of those that wait; where a loop of `loops` has counted its own and not put it into its
+    /// queue yet, the next one in turn. nil if `loops` is empty.
+    private func loopToCall(_ pool: UnsafeMutablePointer<PoolSlot>, of loops: UInt64) -> Int? {
+        var left = loops
+        var (oldest, found) = (UInt64.max, Int?.none)
+        while left != 0 {
+            let loop = left.trailingZeroBitCount
+            left &= left - 1
+            let first = (pool.pointee.oldestWaiting + loop).pointee.load(ordering: .sequentiallyConsistent)
+            if first < oldest { (oldest, found) = (first, loop) }
+        }
+        return found ?? nextLoop(after: pool.pointee.line.pointee.turn.load(ordering: .relaxed), of: loops)
+    }
+
+    /// Calls the loop with the oldest of those that wait, of all loops or of the others.
+    mutating func callNext(_ number: UInt32, ofOthers: Bool = false) {
         let line = pools[number].pointee.line
         guard line.pointee.queued.load(ordering: .sequentiallyConsistent) > 0 else { return }
         let loops = line.pointee.loops.load(ordering: .sequentiallyConsistent)
-        guard let loop = nextLoop(after: line.pointee.turn.load(ordering: .relaxed), of: loops) else { return }
+        guard let loop = loopToCall(pools[number], of: ofOthers ? loops & ~ownBit : loops) else { return }
         line.pointee.turn.store(loop, ordering: .relaxed)
         if loop == self.number {
             serveSoon(number)
@@ -173,13 +188,18 @@ extension LoopCore {
         }
     }
 
-    /// Serves the queue of a pool with a limit: one here, one in the next loop, while there is room.
+    /// Serves the queue of a pool with a limit while there is room: those here until another loop has an older one.
     mutating func serveInTurn(_ number: UInt32) {
         let pool = pools[number]
         guard pool.pointee.limit > 0 else { return serveQueue(number) }
         while pool.pointee.activeCount > 0, hasRoom(pool) {
             let line = pool.pointee.line
             if pool.pointee.waiting.first > 0 {
+                let loops = line.pointee.loops.load(ordering: .sequentiallyConsistent)
+                guard loops & ~ownBit == 0 || loopToCall(pool, of: loops) == self.number else {
+                    callNext(number, ofOthers: true)
+                    break
+                }
                 let first = reference(pool.pointee.waiting.first - 1)
                 takeFirst(first)
                 // Refused or overtaken: a timer or a place that is freed will call.
@@ -190,14 +210,10 @@ extension LoopCore {
                     retry(at: pool.pointee.retriesAt)
                     break
                 }
-            } else if line.pointee.queued.load(ordering: .sequentiallyConsistent) == 0 {
+            } else {
+                callNext(number, ofOthers: true)
                 break
             }
-            if line.pointee.loops.load(ordering: .sequentiallyConsistent) & ~ownBit != 0 {
-                callNext(number)
-                break
-            }
-            if pool.pointee.waiting.first == 0 { break }
         }
         retryAfterTrial(pool)
     }

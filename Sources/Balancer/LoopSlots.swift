@@ -4,9 +4,7 @@ import Synchronization
 struct PoolSlot {
     /// What is shared with the other loops, kept alive by this slot; and its parts.
     var share: Unmanaged<PoolShare>
-    var cursor: UnsafeMutablePointer<Atomic<UInt64>>
-    var line: UnsafeMutablePointer<PoolShare.Line>
-    var aside: UnsafeMutablePointer<Atomic<Int>>
+    private var parts: PoolShare.Parts
     /// The slots of the endpoints that take new connections, in the order of the table.
     var active: UnsafeMutablePointer<UInt32>
     var activeCount: UInt32 = 0
@@ -43,6 +41,8 @@ struct PoolSlot {
     var retriesAt = Int64.min
     /// Those of this loop that are counted in `line`.
     var places = 0
+    /// The last one that tried an endpoint found a shortage of our own: those that wait, wait for that.
+    var lacksMeans = false
     /// Whether it is in the list of those to serve, and the next one there, as number + 1.
     var isToServe = false
     var nextToServe: UInt32 = 0
@@ -53,11 +53,21 @@ struct PoolSlot {
 
     init(_ share: PoolShare, active: UnsafeMutablePointer<UInt32>) {
         self.share = Unmanaged.passRetained(share)
-        cursor = share.ticket
-        line = share.line
-        aside = share.aside
+        parts = share.parts
         self.active = active
     }
+
+    /// Takes another share, in place of the one that the caller has released.
+    mutating func take(_ share: PoolShare) {
+        self.share = Unmanaged.passRetained(share)
+        parts = share.parts
+    }
+
+    var cursor: UnsafeMutablePointer<Atomic<UInt64>> { parts.ticket }
+    var line: UnsafeMutablePointer<PoolShare.Line> { parts.line }
+    var aside: UnsafeMutablePointer<Atomic<Int>> { parts.aside }
+    var arrivals: UnsafeMutablePointer<Atomic<UInt64>> { parts.arrivals }
+    var oldestWaiting: UnsafeMutablePointer<Atomic<UInt64>> { parts.oldest }
 
     /// When another connection may try an endpoint that is on trial, after the one before has not come back.
     static func trialTime(connectTimeout: Int64) -> Int64 { min(max(connectTimeout, 1_000_000_000), 60_000_000_000) }

@@ -13,6 +13,7 @@ extension LoopCore {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
             case .failWatches(let count): forcedWatchFailures = count
+            case .failConnects(let count): forcedConnectFailures = count
             case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
             case .stop: stop()
             }
@@ -144,12 +145,9 @@ extension LoopCore {
 
     /// Takes what is shared of a service; another one if it was forgotten meanwhile, and then nobody waits here.
     private func renew(_ slot: UnsafeMutablePointer<PoolSlot>, _ share: PoolShare) {
-        guard slot.pointee.cursor != share.ticket else { return }
+        guard slot.pointee.cursor != share.parts.ticket else { return }
         slot.pointee.share.release()
-        slot.pointee.share = Unmanaged.passRetained(share)
-        slot.pointee.cursor = share.ticket
-        slot.pointee.line = share.line
-        slot.pointee.aside = share.aside
+        slot.pointee.take(share)
     }
 
     /// Listeners are told apart by descriptor: the tables that name one keep it open.

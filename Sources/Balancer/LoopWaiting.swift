@@ -27,6 +27,7 @@ extension LoopCore {
             previous = reference(previous - 1).head.pointee.previous
         }
         pool.pointee.waiting.insert(connection, after: previous, in: connections)
+        if previous == 0 { publishOldest(pool) }
         waitingCount += 1
         head.pointee.front.pointee.countQueued()
         nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
@@ -49,10 +50,18 @@ extension LoopCore {
         return true
     }
 
+    /// Tells the other loops who is first here.
+    private func publishOldest(_ pool: UnsafeMutablePointer<PoolSlot>) {
+        let first = pool.pointee.waiting.first
+        (pool.pointee.oldestWaiting + number).pointee.store(
+            first > 0 ? reference(first - 1).head.pointee.arrival : .max, ordering: .sequentiallyConsistent)
+    }
+
     /// A shortage of our own: the connection waits until something of ours is free again.
     mutating func waitForMeans(_ connection: ConnectionReference, _ code: Int32) {
         reportShortage("cannot connect: \(errorMessage(code)); the connection waits")
         connection.head.pointee.choice = .begins
+        pools[connection.head.pointee.pool].pointee.lacksMeans = true
         isShort = true
         retry(at: saturatingSum(now, Self.retryPause))
         enqueue(connection)
@@ -63,7 +72,10 @@ extension LoopCore {
 
     /// Takes a connection out of its queue.
     mutating func leaveQueue(_ connection: ConnectionReference) {
-        pools[connection.head.pointee.pool].pointee.waiting.remove(connection, in: connections)
+        let pool = pools[connection.head.pointee.pool]
+        let wasFirst = pool.pointee.waiting.first == connection.index + 1
+        pool.pointee.waiting.remove(connection, in: connections)
+        if wasFirst { publishOldest(pool) }
         waitingCount -= 1
         connection.head.pointee.front.pointee.queued.drop()
     }
@@ -161,7 +173,7 @@ extension LoopCore {
             let connection = reference(pool.pointee.waiting.first - 1)
             let expiry = pool.pointee.expiry(acceptedAt: connection.head.pointee.accepted)
             if expiry > now { return expiry }
-            turnAway(connection, .endpointTimeout)
+            turnAway(connection, pool.pointee.lacksMeans ? .shortage : .endpointTimeout)
         }
         return .max
     }

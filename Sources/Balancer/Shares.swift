@@ -18,30 +18,49 @@ final class PoolShare: @unchecked Sendable {
         let turn = Atomic<Int>(0)
     }
 
-    /// Whose turn it is: one number for all loops and all tables, which makes round robin exact. Every loop writes here.
-    let ticket: UnsafeMutablePointer<Atomic<UInt64>>
-    let line: UnsafeMutablePointer<Line>
-    /// How many of the active endpoints are not in service. A hint: it is counted anew at every change, but a loop with
-    /// an older table may count others.
-    let aside: UnsafeMutablePointer<Atomic<Int>>
+    /// Where all of it is.
+    struct Parts {
+        /// Whose turn it is: one number for all loops and all tables, which makes round robin exact. Every loop writes here.
+        let ticket: UnsafeMutablePointer<Atomic<UInt64>>
+        /// How many connections were accepted for this service: each one's number says where in the queue it belongs. It lies
+        /// beside `ticket`, since who writes one writes the other.
+        let arrivals: UnsafeMutablePointer<Atomic<UInt64>>
+        /// For each loop the number of the first one in its queue; max: nobody waits there. Written by that loop alone.
+        let oldest: UnsafeMutablePointer<Atomic<UInt64>>
+        /// How many of the active endpoints are not in service. A hint: it is counted anew at every change, but a loop with
+        /// an older table may count others.
+        let aside: UnsafeMutablePointer<Atomic<Int>>
+        let line: UnsafeMutablePointer<Line>
+    }
+
+    let parts: Parts
+    /// The most loops that share a service: a bit each in `Line`.
+    static let mostLoops = 64
     /// Held while an endpoint is set aside or put back: never more than half are aside at once.
     let healthChange = Lock<Void>(())
 
     init() {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 3 * 128, alignment: 128)
-        ticket = memory.bindMemory(to: Atomic<UInt64>.self, capacity: 1)
-        ticket.initialize(to: Atomic(0))
-        line = (memory + 128).bindMemory(to: Line.self, capacity: 1)
-        line.initialize(to: Line())
-        aside = (memory + 256).bindMemory(to: Atomic<Int>.self, capacity: 1)
-        aside.initialize(to: Atomic(0))
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: 3 * 128 + Self.mostLoops * MemoryLayout<Atomic<UInt64>>.stride, alignment: 128)
+        parts = Parts(
+            ticket: memory.bindMemory(to: Atomic<UInt64>.self, capacity: 2),
+            arrivals: memory.assumingMemoryBound(to: Atomic<UInt64>.self) + 1,
+            oldest: (memory + 384).bindMemory(to: Atomic<UInt64>.self, capacity: Self.mostLoops),
+            aside: (memory + 256).bindMemory(to: Atomic<Int>.self, capacity: 1),
+            line: (memory + 128).bindMemory(to: Line.self, capacity: 1))
+        parts.ticket.initialize(to: Atomic(0))
+        parts.arrivals.initialize(to: Atomic(0))
+        for loop in 0..<Self.mostLoops { (parts.oldest + loop).initialize(to: Atomic(.max)) }
+        parts.line.initialize(to: Line())
+        parts.aside.initialize(to: Atomic(0))
     }
 
     deinit {
-        ticket.deinitialize(count: 1)
-        line.deinitialize(count: 1)
-        aside.deinitialize(count: 1)
-        UnsafeMutableRawPointer(ticket).deallocate()
+        parts.ticket.deinitialize(count: 2)
+        parts.oldest.deinitialize(count: Self.mostLoops)
+        parts.line.deinitialize(count: 1)
+        parts.aside.deinitialize(count: 1)
+        UnsafeMutableRawPointer(parts.ticket).deallocate()
     }
 }
 

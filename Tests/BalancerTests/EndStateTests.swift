@@ -26,6 +26,7 @@ struct EndStateTests {
         case bothEnd, clientResets, endpointResets, endpointRefuses, nobodyComes
         case clientLeavesQueue, serviceIsStopped, drained, clientResetsAfterTheAnswer, earlyReply, bytesAfterTheAnswer
         case backlogFull, drainedAfterTheAnswer, requestUnreadAfterTheAnswer, watchFails, watchFailsInGreeting
+        case connectsLackDescriptors
 
         var states: (front: String, endpoint: String?) {
             switch self {
@@ -43,7 +44,7 @@ struct EndStateTests {
             case .backlogFull: ("sQ", "sC")
             case .drainedAfterTheAnswer: ("DL", "DL")
             case .requestUnreadAfterTheAnswer: ("sL", "sL")
-            case .watchFails: ("RQ", nil)
+            case .watchFails, .connectsLackDescriptors: ("RQ", nil)
             case .watchFailsInGreeting: ("RG", nil)
             }
         }
@@ -67,6 +68,11 @@ struct EndStateTests {
                 active.fronts[0].acceptsProxyProtocol = way == .watchFailsInGreeting
                 try rig.apply([active])
                 rig.engine.failWatches(loop: 0, count: 1)
+                // Behind it in the loop's mailbox.
+                try rig.apply([active])
+            case .connectsLackDescriptors:
+                try rig.apply([active])
+                rig.engine.failConnects(loop: 0, count: .max)
                 // Behind it in the loop's mailbox.
                 try rig.apply([active])
             case .nobodyComes, .clientLeavesQueue, .serviceIsStopped:
@@ -95,7 +101,8 @@ struct EndStateTests {
             case .endpointResets:
                 server?.reset()
                 #expect(client.receiveToEndOrError().code == ECONNRESET)
-            case .endpointRefuses, .nobodyComes, .backlogFull, .watchFails, .watchFailsInGreeting:
+            case .endpointRefuses, .nobodyComes, .backlogFull, .watchFails, .watchFailsInGreeting,
+                .connectsLackDescriptors:
                 #expect(client.receiveToEndOrError().code == ECONNRESET)
             case .clientLeavesQueue:
                 _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
