@@ -92,6 +92,7 @@ struct CrashOnlyTests {
         let balancer = try daemon.role("balancer")
         let process = try ProcessDescriptor(pid: balancer)
         let clients = SteadyClients(3, port: front.port)
+        defer { clients.stop() }
         // Open ones: one that is kept and idle, one that waits for its answer, and one in the middle of it, where the test
         // serves on the port of a service that does not.
         let idle = try KeptConnection(port: front.port), asking = try KeptConnection(port: front.port)

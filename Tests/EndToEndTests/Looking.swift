@@ -202,9 +202,12 @@ final class SteadyClients: Sendable {
         try eventually("\(more) more requests") { state.withLock { $0.served } >= goal ? true : nil }
     }
 
+    /// Tells them to end after the request that is under way.
+    func stop() { state.withLock { $0.ends = true } }
+
     /// Ends them, and returns what failed.
     func end() throws -> [Failure] {
-        state.withLock { $0.ends = true }
+        stop()
         try eventually("the clients' end", within: 60) { state.withLock { $0.running } == 0 ? true : nil }
         return state.withLock { $0.failures }
     }

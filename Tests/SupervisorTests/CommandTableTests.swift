@@ -46,11 +46,13 @@ struct CommandTableTests {
     @Test("Of thousands of commands whose clients would have waited an hour nothing is left when they are over")
     func nothingIsLeft() {
         let table = table()
+        var left = 0
         for number in 0..<3000 {
             let id = wait(table, for: .seconds(3600))
             if number % 2 == 0 { table.finish(id, .done, at: Self.start) } else { table.forget(id, at: Self.start) }
-            #expect(!table.isAwaited(id) && table.nextDeadline == nil)
+            if table.isAwaited(id) || table.nextDeadline != nil { left += 1 }
         }
+        #expect(left == 0)
         for _ in 0..<10 { _ = wait(table, for: .seconds(3600)) }
         table.finishAll(.done, at: Self.start)
         #expect(table.nextDeadline == nil)
