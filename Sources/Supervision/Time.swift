@@ -18,7 +18,10 @@ extension Instant {
         return Instant(nanoseconds: overflow ? (nanoseconds < 0 ? .min : .max) : sum)
     }
 
-    static func + (instant: Instant, duration: Duration) -> Instant { instant.adding(duration.wholeNanoseconds) }
+    /// An instant later by a duration; beyond the end of time it is the last one.
+    package static func + (instant: Instant, duration: Duration) -> Instant {
+        instant.adding(duration.wholeNanoseconds)
+    }
 
     /// How many nanoseconds have passed since an earlier instant; 0 if it is later.
     func elapsed(since earlier: Instant) -> Int64 {

@@ -12,7 +12,8 @@ package final class ControlResponder {
     /// Whether the client has gone; nothing that is said reaches anybody.
     package private(set) var isCancelled = false
 
-    init(_ connection: ControlConnection) { self.connection = connection }
+    /// Creates one; without a connection, as if the client had gone.
+    init(_ connection: ControlConnection?) { self.connection = connection }
 
     deinit {
         guard !isFinished, !isCancelled else { return }

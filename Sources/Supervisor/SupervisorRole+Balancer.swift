@@ -56,8 +56,9 @@ extension SupervisorRole {
         }
     }
 
-    /// The balancer, which has no rights and reads what strangers send, says what it never should: the supervisor goes on
-    /// without it until the keeper has started the next one.
+    /// The balancer, which has no rights and reads what strangers send, says what it never should, or cannot be understood:
+    /// the supervisor goes on without it until the keeper has started the next one, which waits longer and longer if that
+    /// goes on.
     private func replaceBalancer(_ reason: String) {
         log.write(.error, "the balancer is replaced: \(reason)")
         balancer.link?.close()
@@ -69,9 +70,9 @@ extension SupervisorRole {
     private func received(_ notice: BalancerNotice) {
         switch notice {
         case .hello(let version, let listeners, let revision):
+            // Of another image, after an upgrade: the keeper starts the next one from its own, as it did this supervisor.
             guard version == linkVersion else {
-                log.write(.error, "the balancer speaks version \(version), this supervisor \(linkVersion)")
-                return
+                return replaceBalancer("it speaks version \(version), this supervisor \(linkVersion)")
             }
             guard revision <= BalancerClient.highestRevision else {
                 return replaceBalancer("it has a table of revision \(revision), which nobody ever sent")

@@ -97,22 +97,25 @@ extension SupervisorRole {
         guard options.wait else {
             return responder.finish(json: ProgressLine(result: "accepted", message: accepted))
         }
-        commands.await(command, responder, summary: summary)
+        commands.await(command, responder, summary: summary, for: options.timeout, at: now)
         responder.begin()
         responder.onCancel { [weak self] in self?.assumeIsolated { $0.forget(command) } }
-        guard let timeout = options.timeout else { return }
-        let nanoseconds = Int(clamping: timeout.wholeNanoseconds)
-        queue.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
-            self?.assumeIsolated {
-                $0.commands.timeOut(command, after: timeout)
-                $0.forget(command)
-            }
-        }
     }
 
     /// Nobody waits for a command any more.
     private func forget(_ command: CommandID) {
-        commands.forget(command)
+        commands.forget(command, at: now)
+        stopped(waitingFor: command)
+    }
+
+    /// Some have waited as long as they wanted to.
+    func commandsAreOverdue() {
+        for command in commands.timeOut(at: now) { stopped(waitingFor: command) }
+    }
+
+    /// Of a command whose outcome nobody will be told, nothing is kept.
+    private func stopped(waitingFor command: CommandID) {
+        heldStarts[command] = nil
         take(.commandForgotten(command))
     }
 

@@ -28,13 +28,13 @@ extension SupervisorRole {
     func finished(_ command: CommandID, _ outcome: Application.CommandOutcome) {
         guard outcome == .done, heldStarts[command] != nil, commands.isAwaited(command) else {
             heldStarts[command] = nil
-            return commands.finish(command, outcome)
+            return commands.finish(command, outcome, at: now)
         }
         heldStarts[command]?.isDone = true
         queue.asyncAfter(deadline: .now() + Self.startMoment) { [weak self] in
             self?.assumeIsolated { role in
                 guard role.heldStarts.removeValue(forKey: command) != nil else { return }
-                role.commands.finish(command, outcome)
+                role.commands.finish(command, outcome, at: role.now)
             }
         }
     }
@@ -45,7 +45,7 @@ extension SupervisorRole {
         for (command, start) in heldStarts where start.isDone {
             guard let text = application.endedAndNotUp(start.instances, since: start.began) else { continue }
             heldStarts[command] = nil
-            commands.finish(command, .failed(text))
+            commands.finish(command, .failed(text), at: now)
         }
     }
 }

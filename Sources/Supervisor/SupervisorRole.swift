@@ -49,7 +49,7 @@ actor SupervisorRole {
     /// Probe commands under way, by the keeper's id.
     let probeCommands = ProbeCommands()
     /// Users' commands under way.
-    let commands = CommandTable()
+    let commands: CommandTable
     var statusRequests = StatusRequests()
     /// What to say beside the progress of a drain.
     var drainNotes: [CommandID: String] = [:]
@@ -76,6 +76,7 @@ actor SupervisorRole {
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
+        commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
     }
 
@@ -84,6 +85,7 @@ actor SupervisorRole {
         deadlineTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.deadlineCame() } }
         deadlineTimer.activate()
         upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
+        commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -181,7 +183,7 @@ actor SupervisorRole {
     /// Everything is down: the last log lines are written before the keeper is told.
     private func everythingIsDown() {
         log.write(.info, "everything is stopped")
-        commands.finishAll(.done)
+        commands.finishAll(.done, at: now)
         guard let pump else { return exitAll(0) }
         pump.flush { [weak self] in
             guard let self else { return }

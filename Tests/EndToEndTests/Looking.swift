@@ -89,7 +89,17 @@ struct KeptConnection {
 
     /// The body of an answer; throws unless a whole one came.
     func get(_ path: String) throws -> String {
+        try ask(path)
+        return try answer()
+    }
+
+    /// Sends a request.
+    func ask(_ path: String) throws {
         try stream.write(Array("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8))
+    }
+
+    /// The body of the answer to a request that was sent.
+    func answer() throws -> String {
         var text = ""
         while true {
             let more = try stream.read(upTo: 4096)
@@ -103,8 +113,102 @@ struct KeptConnection {
         }
     }
 
+    /// Reads until the connection ends, be it by a reset; throws if it does not.
+    func rest() throws -> [UInt8] { try stream.rest() }
+
     private static func length(_ head: Substring) -> Int? {
         let line = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
         return line.flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) }
+    }
+}
+
+extension BlockingStream {
+    /// Reads until the stream ends, be it by a reset; throws if it does not in the stream's own time.
+    func rest() throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        do throws(SystemError) {
+            while true {
+                let more = try read(upTo: 65536)
+                if more.isEmpty { return bytes }
+                bytes += more
+            }
+        } catch {
+            guard error.code == ECONNRESET else { throw error }
+            return bytes
+        }
+    }
+}
+
+extension ProcessDescriptor {
+    /// Waits until the process has ended; throws if it does not before this time of the monotonic clock.
+    func waitForEnd(until deadline: Int64) throws {
+        var state = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+        while true {
+            let left = max(0, (deadline - monotonicNanoseconds()) / 1_000_000)
+            let found = poll(&state, 1, Int32(clamping: left + 1))
+            if found > 0 { return }
+            guard found == 0 || errno == EINTR else { throw SystemError(call: "poll", code: errno) }
+            if monotonicNanoseconds() > deadline { throw TestFailure("a process has not ended in time") }
+        }
+    }
+}
+
+/// Whether all threads of a process are stopped: the kernel stops one after the other.
+func isStopped(_ pid: Int32) -> Bool {
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+    return threads.allSatisfy { thread in
+        let text = FileManager.default.contents(atPath: "/proc/\(pid)/task/\(thread)/stat") ?? Data()
+        return ProcessEntry(statText: Array(text))?.state == UInt8(ascii: "T")
+    }
+}
+
+/// Clients that make one request after the other, each on a new connection, until they are told to end.
+final class SteadyClients: Sendable {
+    struct Failure: CustomStringConvertible {
+        /// When it began to connect, on the monotonic clock.
+        var began: Int64
+        var description: String
+        var isRefusal: Bool { description.contains("connect to") }
+    }
+
+    let count: Int
+    private let state = Lock((served: 0, failures: [Failure](), ends: false, running: 0))
+
+    init(_ count: Int, port: UInt16) {
+        self.count = count
+        state.withLock { $0.running = count }
+        for _ in 0..<count { startThread { [self] in run(port) } }
+    }
+
+    private func run(_ port: UInt16) {
+        while !state.withLock({ $0.ends }) {
+            let began = monotonicNanoseconds()
+            do {
+                let answer = try HTTP.get(port: port, "/")
+                guard answer.status == 200 else { throw TestFailure("status \(answer.status)") }
+                state.withLock { $0.served += 1 }
+            } catch {
+                state.withLock { $0.failures.append(Failure(began: began, description: "\(error)")) }
+            }
+            // A steady rate that leaves the processor to others.
+            usleep(2000)
+        }
+        state.withLock { $0.running -= 1 }
+    }
+
+    /// Waits until so many more were served.
+    func serve(_ more: Int) throws {
+        let goal = state.withLock { $0.served } + more
+        try eventually("\(more) more requests") { state.withLock { $0.served } >= goal ? true : nil }
+    }
+
+    /// Tells them to end after the request that is under way.
+    func stop() { state.withLock { $0.ends = true } }
+
+    /// Ends them, and returns what failed.
+    func end() throws -> [Failure] {
+        stop()
+        try eventually("the clients' end", within: 60) { state.withLock { $0.running } == 0 ? true : nil }
+        return state.withLock { $0.failures }
     }
 }

@@ -238,6 +238,27 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(after.last == .spawnRole(.balancer, nil))
     }
 
+    @Test("waits longer and longer before it starts a balancer that the supervisor does not understand time and again")
+    func replacesBalancerAgain() {
+        var world = World.greeted()
+        world.balancer()
+        var waits: [Double] = []
+        for pid in Int32(201)...206 {
+            world.ask(.replaceBalancer(pid: pid - 1))
+            world.handle(.roleExited(.balancer, .signal(9, coreDumped: false)))
+            if case .due(let instant) = world.core.balancer.phase {
+                waits.append(Double(instant - world.now) / Double(World.second))
+                world.pass(waits.last)
+            } else {
+                waits.append(0)
+            }
+            #expect(world.core.balancer.phase == .spawning)
+            world.handle(.roleSpawned(.balancer, pid: pid))
+            world.handle(.received(.balancer, .hello(version: linkVersion), descriptors: 0))
+        }
+        #expect(waits == [0, 0.1, 0.2, 0.4, 0.8, 1.6])
+    }
+
     @Test(
         "lets the balancer say hello and pong, and kills it for anything else",
         arguments: [

@@ -314,5 +314,5 @@ def run(workspace):
          "longest wait", ""], rows)
     keeper_killed(workspace, repeats)
     if VIOLATIONS:
-        raise bench_tools.BenchError("; ".join(VIOLATIONS))
+        raise bench_tools.BenchError("\n  ".join(["what was promised was not kept:", *VIOLATIONS]))
     print("only requests that a killed process had been given failed, and none that began later")
