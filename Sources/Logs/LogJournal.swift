@@ -49,7 +49,8 @@ struct LogTransaction: Equatable {
     var slot = 0
     /// How many bytes of the buffer belong to it.
     var byteCount = 0
-    /// Nothing follows: an unfinished line is written as it is, and the slot becomes free.
+    /// Nothing follows: an unfinished line is written as it is, and the slot becomes free, unless there is something left
+    /// to tell of dropped lines.
     var isLast = false
     /// The bytes that stand at the end of the buffer until the read.
     var witness: UInt64 = 0
@@ -323,6 +324,19 @@ final class LogJournal {
         let used = (0..<slotLimit).filter(slotIsUsed)
         freeSlots = (0..<slotLimit).filter { !slotIsUsed($0) }.reversed()
         return used
+    }
+
+    /// Lets a slot tell of what another one's file does not tell yet, and frees that one. Killed in the midst of this, both
+    /// would tell of it: of a count, that is better than none.
+    func move(_ slot: Int, into other: Int) {
+        for first in [Self.lostField, Self.droppedField] {
+            let more = droppedLines(at: slot, first)
+            guard !more.isEmpty else { continue }
+            var sum = droppedLines(at: other, first)
+            sum.add(lines: more.lines, bytes: more.bytes, code: more.code)
+            set(other, first, to: sum)
+        }
+        free(slot)
     }
 
     /// Gives a stream a slot; nil if there is none left.

@@ -63,7 +63,7 @@ final class LogTransactions {
         atStep?(.settled)
         journal.commit(LogTransaction())
         // Killed before this, the next process finds a slot without an unfinished line, and frees it.
-        if transaction.isLast { journal.free(transaction.slot) }
+        if transaction.isLast, transaction.dropped.isEmpty { journal.free(transaction.slot) }
         atStep?(.done)
     }
 

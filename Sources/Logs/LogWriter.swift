@@ -36,6 +36,9 @@ package final class LogWriter {
     private var files: [String: LogFile] = [:]
     /// The slots that a process before left, until its streams are attached again.
     private var inherited: [Int] = []
+    /// By instance, the slot of streams that have ended while the files did not tell of their dropped lines yet, and that
+    /// left no other stream of the instance which could. It keeps the file as a stream does.
+    private var untold: [String: (slot: Int, file: LogFile)] = [:]
     private var lastToken: UInt64 = 0
     private var nonce: UInt64
 
@@ -124,6 +127,10 @@ package final class LogWriter {
             return
         }
         journal.set(slot, maxSize: file.maxSize, keep: file.keep)
+        if let untold = untold.removeValue(forKey: instance) {
+            journal.move(untold.slot, into: slot)
+            file.users -= 1
+        }
         if !journal.dropped(slot).isEmpty { transactions.hasUnwrittenNotes = true }
         lastToken += 1
         do throws(SystemError) {
@@ -205,11 +212,19 @@ package final class LogWriter {
         if file.users == 0 { files[file.instance] = nil }
     }
 
-    /// Writes an unfinished line, and what there is to say of dropped ones, and frees the slot.
+    /// Writes an unfinished line, and what there is to say of dropped ones, and frees the slot. What cannot be said now is
+    /// left to another stream of the instance, which the next process of a service brings, or to `writeNotes`.
     private func endSlot(_ slot: Int, _ file: LogFile) {
         if journal.carryLength(slot) == 0, journal.dropped(slot).isEmpty { return journal.free(slot) }
         var transaction = LogTransaction(phase: .writing, slot: slot, isLast: true, timestamp: clock())
         transactions.complete(&transaction, file)
+        guard !transaction.dropped.isEmpty else { return }
+        if let other = streams.values.first(where: { $0.file === file })?.slot ?? untold[file.instance]?.slot {
+            journal.move(slot, into: other)
+        } else {
+            untold[file.instance] = (slot, file)
+            file.users += 1
+        }
     }
 
     /// Tries to write the notes about dropped lines for streams that have nothing else to say.
@@ -218,6 +233,12 @@ package final class LogWriter {
         for stream in streams.values where !journal.dropped(stream.slot).isEmpty {
             var transaction = LogTransaction(phase: .writing, slot: stream.slot, timestamp: clock())
             transactions.complete(&transaction, stream.file)
+        }
+        for (instance, (slot, file)) in untold {
+            untold[instance] = nil
+            endSlot(slot, file)
+            file.users -= 1
+            forget(file)
         }
     }
 

@@ -10,8 +10,12 @@ package import Platform
 package final class ControlServer {
     /// What a connection may cost.
     package struct Limits: Sendable {
-        /// Connections at a time. One more takes the place of an idle one, or is turned away with 503.
+        /// Connections at a time. One more takes the place of an idle one, else of one whose request takes longer than
+        /// `patience`, or is turned away with 503.
         package var connections = 64
+        /// For a request, once its connection's place is wanted by another: clients of ours send theirs in one go, so
+        /// that half a request must not keep the operator out until `requestTime` is over.
+        package var patience = Duration.seconds(1)
         /// For a whole request, from its first byte (of the first: from the connection) to its last.
         package var requestTime = Duration.seconds(30)
         /// Between one answer and the next request.
@@ -105,7 +109,7 @@ package final class ControlServer {
     private func welcome(_ stream: UnixStream) {
         guard let peer = try? PeerCredentials(of: stream) else { return }
         if connections.count >= limits.connections {
-            connections.values.filter(\.isIdle).min { ($0.deadline ?? .max) < ($1.deadline ?? .max) }?.cut()
+            makeRoom()
         }
         guard connections.count < limits.connections else {
             turnAway(stream)
@@ -115,6 +119,16 @@ package final class ControlServer {
         let connection = ControlConnection(id: lastID, stream: stream, peer: peer, server: self)
         connections[lastID] = connection
         connection.begin()
+    }
+
+    /// Ends the connection that can best be done without, if there is one.
+    private func makeRoom() {
+        func first(_ isMeant: (ControlConnection) -> Bool) -> ControlConnection? {
+            connections.values.filter(isMeant).min { ($0.deadline ?? .max) < ($1.deadline ?? .max) }
+        }
+        if let idle = first(\.isIdle) { return idle.cut() }
+        let now = monotonicNanoseconds()
+        first { $0.isSlow(at: now) }?.giveWay()
     }
 
     /// Best effort: a few bytes that a fresh connection has room for.

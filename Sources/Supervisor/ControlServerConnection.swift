@@ -58,6 +58,12 @@ final class ControlConnection {
         if case .idle = phase { written == output.count } else { false }
     }
 
+    /// Whether its request has been awaited for longer than others should wait for its place.
+    func isSlow(at now: Int64) -> Bool {
+        guard case .reading = phase, written == output.count, let deadline else { return false }
+        return now >= deadline - Self.nanoseconds(limits.requestTime) + Self.nanoseconds(limits.patience)
+    }
+
     private var isClosed: Bool {
         if case .closed = phase { true } else { false }
     }
@@ -137,6 +143,17 @@ final class ControlConnection {
         } else {
             cut()
         }
+    }
+
+    /// Closes at once in favour of another one, with a word if there is room for it.
+    func giveWay() {
+        guard !isClosed else { return }
+        let report = ErrorReport(
+            code: "busy",
+            message: "the request was not complete within \(limits.patience), and another connection needs its place")
+        let answer = HTTPAnswer.complete(status: 408, body: ControlJSON.encode(report) ?? [], closes: true)
+        do throws(SystemError) { _ = try stream.send(answer[...]) } catch {}
+        cut()
     }
 
     /// Closes at once; a request that is being worked on is cancelled.
@@ -302,7 +319,11 @@ final class ControlConnection {
     }
 
     private func wait(_ duration: Duration) {
+        deadline = monotonicNanoseconds() + Self.nanoseconds(duration)
+    }
+
+    private static func nanoseconds(_ duration: Duration) -> Int64 {
         let (seconds, attoseconds) = duration.components
-        deadline = monotonicNanoseconds() + seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
     }
 }

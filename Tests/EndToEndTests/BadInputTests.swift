@@ -101,6 +101,41 @@ struct BadInputTests {
         try nothingIsLeft(of: directory)
     }
 
+    @Test(
+        "Without root a manifest that names whom to run as is refused, with every place",
+        .enabled(if: Launcher.canChangeUser || geteuid() != 0, "this test cannot become somebody else"))
+    func userWithoutRoot() throws {
+        let directory = try TemporaryDirectory()
+        chown(directory.path, 61_239, 61_239)
+        let launcher = geteuid() == 0 ? Launcher.user(61_239) : nil
+        let daemon = try Daemon(
+            """
+            { services: { good: { command: ['/bin/sleep', '1000'] },
+              x: { command: ['/bin/sleep', '1000'], user: 'nobody' },
+              y: { command: ['/bin/sleep', '1000'], group: 'daemon' } } }
+            """, in: directory, under: launcher, waitUntilUp: false)
+        let result = try daemon.keeper.wait(within: 30)
+        #expect(result.code == 1)
+        let reason = "but supd does not run as root, expected no such key: changing it needs root"
+        for words in ["2:47: services.x.user: found \"nobody\", ", "3:48: services.y.group: found \"daemon\", "] {
+            #expect(result.output.contains("\(directory.file("supd.json5")):\(words)\(reason)\n"), "\(result.output)")
+        }
+        try nothingIsLeft(of: directory)
+        // Without them the same runs, as whom it was started.
+        let file = directory.file("supd.json5")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+            .replacingOccurrences(of: ", user: 'nobody'", with: "")
+            .replacingOccurrences(of: ", group: 'daemon'", with: "")
+        try text.write(toFile: file, atomically: false, encoding: .utf8)
+        try daemon.startAgain()
+        try daemon.keeper.waitForOutput("everything is up")
+        let user = geteuid() == 0 ? 61_239 : geteuid()
+        for pid in try daemon.pids().values {
+            let status = try String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)
+            #expect(status.contains("Uid:\t\(user)\t\(user)\t"))
+        }
+    }
+
     private func nothingIsLeft(of directory: TemporaryDirectory) throws {
         try eventually("the end of all processes", within: 5) {
             ProcessesOf(runtimeDirectory: directory.file("run"), andRoles: true).isEmpty ? true : nil
@@ -133,8 +168,9 @@ struct BadInputTests {
             """, in: directory, waitUntilUp: false)
         let result = try daemon.keeper.wait(within: 30)
         #expect(result.code == 1)
+        let name = try #require(ProcessTable.entry(of: getpid())?.name)
         for address in ["127.0.0.1:\(first.port)", "0.0.0.0:\(second.port)"] {
-            let words = "cannot listen on \(address): Address already in use; it is taken by pid \(getpid())"
+            let words = "cannot listen on \(address): Address already in use; it is taken by pid \(getpid()) (\(name))"
             #expect(result.output.contains(words), "\(result.output)")
         }
         #expect(result.output.contains("end it, or let the service listen elsewhere"))

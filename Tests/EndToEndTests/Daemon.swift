@@ -21,6 +21,11 @@ struct Launcher {
             path: "/usr/bin/prlimit", arguments: ["--nproc=\(processes)", "--", "/usr/bin/setpriv"] + user)
     }
 
+    /// With a stderr of which it is said that the journal reads it, as systemd says it; systemd.exec(5).
+    static let journal = Launcher(
+        path: "/bin/sh",
+        arguments: ["-c", "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$@\"", "sh"])
+
     /// Below a limit of open files.
     static func openFiles(_ count: Int) -> Launcher {
         Launcher(path: "/bin/sh", arguments: ["-c", "ulimit -n \(count) && exec \"$@\"", "sh"])
@@ -59,7 +64,7 @@ final class Daemon {
     /// Starts supd with a manifest that is there.
     init(
         manifestAt path: String, in directory: TemporaryDirectory, under launcher: Launcher? = nil,
-        environment: [String: String]? = nil, waitUntilUp: Bool = true
+        environment: [String: String]? = nil, to destination: Program.Destination = .pipe, waitUntilUp: Bool = true
     ) throws {
         self.directory = directory
         self.environment = environment
@@ -71,7 +76,7 @@ final class Daemon {
             program = Self.supd
             self.arguments = arguments
         }
-        keeper = try Program(program, self.arguments, environment: environment)
+        keeper = try Program(program, self.arguments, environment: environment, to: destination)
         if waitUntilUp { try keeper.waitForOutput("everything is up") }
     }
 

@@ -94,6 +94,67 @@ import Testing
         #expect(try world.written(.stderr) == ["[supd] dropped 1 lines (5 bytes): No space left on device"])
     }
 
+    @Test(arguments: [false, true])
+    func whatAProcessLostBeforeItEndedIsToldByTheNextOne(overACrash: Bool) throws {
+        let world = try LogWorld()
+        let trouble = Trouble(["write"])
+        FaultPlan.$current.withValue(trouble.plan) {
+            trouble.code.update { $0 = ENOSPC }
+            for generation in 1...3 {
+                if generation > 1 { world.attach(generation: UInt64(generation)) }
+                _ = write(world.stdout.writer?.raw ?? -1, "lost\nlast words", 15)
+                world.run()
+                // The last words get a newline, as every line without one.
+                world.writer.finish(generation: UInt64(generation))
+                #expect(world.writer.hasUnwrittenNotes)
+            }
+        }
+        #expect(world.losses["api/1"] == LogLoss(lines: 6, bytes: 48, code: ENOSPC))
+        #expect(world.notices.all.count == 1, "\(world.notices.all)")
+        if overACrash {
+            try world.crash()
+            #expect(world.losses["api/1"] == LogLoss(lines: 6, bytes: 48, code: ENOSPC))
+        }
+        world.attach(generation: 4)
+        world.writer.finishUnattached()
+        try world.stdout.send("kept\n")
+        world.run()
+        #expect(try world.written() == ["kept"])
+        #expect(try world.written(.stderr) == ["[supd] dropped 6 lines (48 bytes): No space left on device"])
+        world.writer.writeNotes()
+        #expect(!world.writer.hasUnwrittenNotes)
+        #expect(try world.written(.stderr).count == 1)
+    }
+
+    @Test(arguments: [false, true])
+    func whatAProcessLostBeforeItEndedIsToldThoughThereIsNoNextOne(overACrash: Bool) throws {
+        let world = try LogWorld()
+        let trouble = Trouble(["write"])
+        try FaultPlan.$current.withValue(trouble.plan) {
+            trouble.code.update { $0 = ENOSPC }
+            _ = write(world.stdout.writer?.raw ?? -1, "lost\n", 5)
+            world.run()
+            world.writer.finish(generation: 1)
+            if overACrash {
+                try world.crash()
+                world.writer.finishUnattached()
+            }
+            for _ in 0..<3 {
+                world.writer.writeNotes()
+                #expect(world.writer.hasUnwrittenNotes)
+            }
+            trouble.code.update { $0 = nil }
+            world.writer.writeNotes()
+        }
+        #expect(!world.writer.hasUnwrittenNotes)
+        #expect(try world.written(.stderr) == ["[supd] dropped 1 lines (5 bytes): No space left on device"])
+        #expect(world.notices.all.count == (overACrash ? 3 : 2), "\(world.notices.all)")
+        #expect(world.losses["api/1"] == LogLoss(lines: 1, bytes: 5, code: ENOSPC))
+        // Nothing is left of it: another process tells nothing of it.
+        try world.crash()
+        #expect(world.losses["api/1"] == nil)
+    }
+
     @Test func whatWasDroppedIsCountedOverCrashesAndStarts() throws {
         let world = try LogWorld()
         let trouble = Trouble(["write"])

@@ -247,7 +247,9 @@ struct ControlServerTests {
 
     @Test("One connection too many is turned away with 503, and there is room again when another ends")
     func tooMany() throws {
-        let server = try ServerUnderTest()
+        var limits = ControlServer.Limits()
+        limits.patience = limits.requestTime
+        let server = try ServerUnderTest(limits)
         var clients = try (0..<64).map { _ in try server.connect() }
         for client in clients { try client.send("GET ") }
         server.waitFor(connections: 64)
@@ -264,6 +266,34 @@ struct ControlServerTests {
         #expect(try clients[63].answer().status == 200)
         try next.expectEnd()
         #expect(server.connections == 64)
+    }
+
+    @Test("Half a request gives its place to a new connection when it has taken too long, the oldest first")
+    func slowOnesGiveWay() throws {
+        var limits = ControlServer.Limits()
+        limits.connections = 3
+        limits.patience = .zero
+        let server = try ServerUnderTest(limits)
+        let waiting = try server.connect()
+        try waiting.send(post("/v1/services/api/restart?wait=true"))
+        let responder = server.nextHeld()
+        let first = try server.connect()
+        try first.send("GET ")
+        server.waitFor(connections: 2)
+        let second = try server.connect()
+        server.waitFor(connections: 3)
+        let third = try server.connect()
+        #expect(try first.everything().hasPrefix("HTTP/1.1 408 "))
+        try third.send(get("/v1/version"))
+        #expect(try third.answer().status == 200)
+        // What is being worked on keeps its place whatever happens, and an idle one goes before half a request.
+        let fourth = try server.connect()
+        try third.expectEnd()
+        for _ in 0..<3 { _ = try server.connect() }
+        #expect(try second.everything().hasPrefix("HTTP/1.1 408 "))
+        #expect(try fourth.everything().hasPrefix("HTTP/1.1 408 "))
+        server.onQueue { responder.value.finish(json: ProgressLine(result: "done")) }
+        #expect(try waiting.answer().status == 200)
     }
 
     @Test("An answer of many megabytes arrives whole")

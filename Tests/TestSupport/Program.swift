@@ -18,15 +18,26 @@ package final class Program: Sendable {
         package var output: String
     }
 
-    /// Starts a program with stdout and stderr in one pipe and stdin from /dev/null.
-    package init(_ path: String, _ arguments: [String] = [], environment: [String: String]? = nil) throws {
-        let pipe = try makePipe()
+    /// Where a program writes.
+    package enum Destination: Sendable {
+        /// A pipe.
+        case pipe
+        /// A terminal of its own, which it is not controlled by; its lines end with a carriage return as well.
+        case terminal
+    }
+
+    /// Starts a program with stdout and stderr in one pipe or terminal and stdin from /dev/null.
+    package init(
+        _ path: String, _ arguments: [String] = [], environment: [String: String]? = nil,
+        to destination: Destination = .pipe
+    ) throws {
+        let (source, target) = destination == .pipe ? try makePipe() : try makeTerminal()
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, pipe.write.raw, 1)
-        posix_spawn_file_actions_adddup2(&actions, pipe.write.raw, 2)
+        posix_spawn_file_actions_adddup2(&actions, target.raw, 1)
+        posix_spawn_file_actions_adddup2(&actions, target.raw, 2)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -42,7 +53,6 @@ package final class Program: Sendable {
         let code = posix_spawn(&child, path, &actions, &attributes, &argv, &envp)
         guard code == 0 else { throw SystemError(call: "posix_spawn", code: code, subject: path) }
         pid = child
-        let source = pipe.read
         startThread { [collected] in collected.collect(source) }
     }
 
@@ -107,6 +117,18 @@ package final class Program: Sendable {
     ) throws -> Result {
         try Program(path, arguments, environment: environment).wait(within: seconds)
     }
+}
+
+/// Both ends of a new terminal: what is written to the second is read from the first.
+private func makeTerminal() throws -> (read: Descriptor, write: Descriptor) {
+    // posix_openpt(3) and its like are not in Swift's Glibc.
+    let own = Descriptor(
+        owning: try systemCall("open", "/dev/ptmx") { open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC) })
+    let setLock: UInt = 0x4004_5431, getPeer: UInt = 0x5441  // TIOCSPTLCK, TIOCGPTPEER
+    var locked: Int32 = 0
+    try systemCall("ioctl", "TIOCSPTLCK") { ioctl(own.raw, setLock, &locked) }
+    let other = try systemCall("ioctl", "TIOCGPTPEER") { ioctl(own.raw, getPeer, O_RDWR | O_NOCTTY | O_CLOEXEC) }
+    return (own, Descriptor(owning: other))
 }
 
 /// What a program has written, collected by a thread.
