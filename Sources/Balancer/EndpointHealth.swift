@@ -78,6 +78,13 @@ struct EndpointHealth: Equatable {
         return true
     }
 
+    /// A trial that was begun at `began` has tried nothing, for want of something of our own: the next one may begin at once.
+    mutating func untried(began: Int64) -> Bool {
+        guard state == .onTrial, instant == Self.cut(began) else { return false }
+        state = .setAside
+        return true
+    }
+
     /// A connect that was begun at `began` has failed. `mayBeSetAside`: there are enough others. Returns whether it was
     /// set aside now.
     mutating func failed(began: Int64, now: Int64, mayBeSetAside: Bool) -> Bool {

@@ -48,6 +48,7 @@ extension LoopCore {
                     head.pointee.front.pointee.connectErrors.add()
                     failed = counters
                 case .short(let code):
+                    endpointUntried(number)
                     releasePlaceAfterFailure(number)
                     head.pointee.front.pointee.connectErrors.add()
                     return waitForMeans(connection, code)

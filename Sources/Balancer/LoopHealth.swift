@@ -19,6 +19,14 @@ extension LoopCore {
         if isNew { endpoint.pointee.counters.pointee.setAside.add() }
     }
 
+    /// A connect that this loop has just begun could not be tried, for want of something of our own.
+    mutating func endpointUntried(_ number: UInt32) {
+        let health = endpoints[number].pointee.health
+        guard health.pointee.load(ordering: .relaxed) != 0 else { return }
+        let now = now
+        _ = health.pointee.updateHealth { $0.untried(began: now) }
+    }
+
     /// A connect has succeeded.
     @inline(__always)
     mutating func endpointSucceeded(_ number: UInt32) {

@@ -45,7 +45,9 @@ struct Slab {
         guard let base = supd_reserve(chunkCount * slotsPerChunk * slotSize) else { return nil }
         // A chunk that was never used is all zeros, so this takes no room either.
         let bookkeeping = chunkCount * MemoryLayout<Chunk>.stride
-        guard let chunks = supd_reserve(bookkeeping) else {
+        let chunks = supd_reserve(bookkeeping)
+        guard let chunks, supd_make_usable(chunks, bookkeeping) == 0 else {
+            if let chunks { supd_unreserve(chunks, bookkeeping) }
             supd_unreserve(base, chunkCount * slotsPerChunk * slotSize)
             return nil
         }
@@ -116,6 +118,8 @@ struct Slab {
             returned = chunks[number].next
         } else if untouched < chunkCount {
             number = untouched
+            let size = slotSize * slotsPerChunk
+            guard supd_make_usable(base + number * size, size) == 0 else { return nil }
             untouched += 1
         } else {
             return nil

@@ -296,7 +296,8 @@ int supd_forbid_dumps(void) { return (int)RESULT(prctl(PR_SET_DUMPABLE, 0, 0, 0,
 void supd_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 
 void *supd_reserve(size_t bytes) {
-    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    // Memory that cannot be used is charged to nobody, also where vm.overcommit_memory is 2.
+    void *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) {
         return NULL;
     }
@@ -304,6 +305,8 @@ void *supd_reserve(size_t bytes) {
     (void)madvise(start, bytes, MADV_NOHUGEPAGE);
     return start;
 }
+
+int supd_make_usable(void *start, size_t bytes) { return (int)RESULT(mprotect(start, bytes, PROT_READ | PROT_WRITE)); }
 
 void supd_discard(void *start, size_t bytes) { (void)madvise(start, bytes, MADV_DONTNEED); }
 

@@ -6,8 +6,10 @@ package struct KeeperConfiguration: Sendable {
     package var supervisorArguments: [String]
     /// The balancer's argument vector.
     package var balancerArguments: [String]
-    /// The environment of the roles, `NAME=value`, without what systemd meant for the keeper alone.
+    /// The environment of the supervisor, `NAME=value`, without what systemd meant for the keeper alone.
     package var environment: [String]
+    /// What of it the balancer gets.
+    package var balancerEnvironment: [String]
     /// The text that marks this keeper's children in their environment as SUPD_SCOPE.
     package var scope: String
     /// NOTIFY_SOCKET; nil: nobody wants to hear from us.
@@ -35,5 +37,13 @@ package struct KeeperConfiguration: Sendable {
             "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         ]
         self.environment = environment.filter { !taken.contains($0.key) }.map { "\($0.key)=\($0.value)" }.sorted()
+        balancerEnvironment = environment.filter { Self.isForBalancer($0.key) }.map { "\($0.key)=\($0.value)" }.sorted()
+    }
+
+    /// The balancer reads what strangers send: of the environment, which may have secrets for services, it gets what the
+    /// program itself reads and what the dynamic linker and the C library do.
+    private static func isForBalancer(_ name: String) -> Bool {
+        ["PATH", "TZ", "LANG", "JOURNAL_STREAM"].contains(name)
+            || ["LD_", "SWIFT_", "MALLOC_", "TSAN_", "ASAN_", "SUPD_"].contains { name.hasPrefix($0) }
     }
 }

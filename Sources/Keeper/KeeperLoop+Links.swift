@@ -40,7 +40,8 @@ extension KeeperLoop {
             taken += 1
             // Handling a message can close the link, or fill its queue.
             guard let link = links[role], link.awaitsReading || isLast else { return }
-            switch link.connection.receive(KeeperRequest.self) {
+            // The balancer says hello and pong: nothing of it may cost this one thread more than a moment.
+            switch link.connection.receive(KeeperRequest.self, isBrief: role == .balancer) {
             case .message(let request, let descriptors):
                 received = descriptors
                 tell(.received(role, request, descriptors: descriptors.count))

@@ -28,7 +28,8 @@ extension KeeperLoop {
             case .balancer: configuration.balancerArguments
             }
         var spawn = Spawn(
-            candidates: configuration.candidates, arguments: arguments, environment: configuration.environment)
+            candidates: configuration.candidates, arguments: arguments,
+            environment: role == .balancer ? configuration.balancerEnvironment : configuration.environment)
         if let credentials {
             spawn.credentials = Spawn.Credentials(user: credentials.user, group: credentials.group)
             spawn.deniesNewPrivileges = true

@@ -51,9 +51,7 @@ extension KeeperLoop {
     /// Lets the spare process become a child, if there is one and it can; answers its pid.
     func useSpare(for plan: SpawnPlan, _ spawn: Spawn) -> Int32? {
         // One that somebody has killed meanwhile starts nothing.
-        guard plan.capturesOutput, let spare, (try? spare.process.forked.process.exit(keepsZombie: true)) == .some(nil),
-            spare.process.take(spawn)
-        else { return nil }
+        guard plan.capturesOutput, let spare, lives(spare), spare.process.take(spawn) else { return nil }
         giveOutput(spare.output, to: plan.credentials)
         spare.process.go()
         self.spare = nil
@@ -69,6 +67,10 @@ extension KeeperLoop {
         }
         wantSpare()
         return forked.pid
+    }
+
+    private func lives(_ spare: Spare) -> Bool {
+        do { return try spare.process.forked.process.exit(keepsZombie: true) == nil } catch { return false }
     }
 
     /// Somebody has ended it, or it could not even begin.

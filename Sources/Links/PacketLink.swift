@@ -35,8 +35,10 @@ package enum LinkCodec {
     package static let inlineLimit = 150_000
     /// The largest message at all, in bytes.
     package static let messageLimit = 64 << 20
+    /// The longest message in bytes of a sender that has nothing long to say.
+    package static let briefLimit = 1024
 
-    private static let marker = UInt8(ascii: "@")
+    fileprivate static let marker = UInt8(ascii: "@")
 
     /// Encodes a message.
     package static func encode(_ message: some LinkMessage) throws(LinkError) -> EncodedMessage {
@@ -78,10 +80,11 @@ package enum LinkCodec {
             }
             guard announced <= messageLimit else { throw .tooLarge(announced) }
             guard let last = descriptors.popLast() else { throw .malformed("the descriptor of its file is missing") }
+            // Whatever is wrong with it is wrong with what was sent: no fault of this process.
             do throws(SystemError) {
                 json = try MemoryFile(received: last).read(limit: announced)
             } catch {
-                throw .system(error)
+                throw .malformed("its file cannot be read: \(error)")
             }
             guard json.count == announced else {
                 throw .malformed("its file has \(json.count) bytes, not \(announced)")
@@ -142,10 +145,12 @@ package struct LinkConnection: Sendable {
         case malformed(LinkError)
     }
 
-    /// Receives one message of a type.
-    package func receive<Message: LinkMessage>(_ type: Message.Type) -> Receipt<Message> {
+    /// Receives one message of a type. `isBrief`: it is malformed if it is longer than `LinkCodec.briefLimit`.
+    package func receive<Message: LinkMessage>(_ type: Message.Type, isBrief: Bool = false) -> Receipt<Message> {
         do throws(PacketSocket.ReceiveError) {
-            switch try socket.receive(limit: LinkCodec.inlineLimit) {
+            switch try socket.receive(limit: isBrief ? LinkCodec.briefLimit : LinkCodec.inlineLimit) {
+            case .packet(let packet, _) where isBrief && packet.first == LinkCodec.marker:
+                return .malformed(.malformed("it comes as a file, which is too long here"))
             case .wouldBlock: return .wouldBlock
             case .closed: return .closed
             case .packet(let bytes, let descriptors):

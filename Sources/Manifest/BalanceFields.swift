@@ -15,8 +15,8 @@ extension FieldTable {
         ) { $1.balance.slowStart = $0 },
         Field(
             "maxConnections", .integer(1...1_000_000, "a count"),
-            "The most connections of one instance; more wait in the queue, first come, first served within each event loop, "
-                + "and the loops in turn. Without it no limit: what an instance can bear only its author knows."
+            "The most connections of one instance; more wait in the queue, first come, first served. "
+                + "Without it no limit: what an instance can bear only its author knows."
         ) { $1.balance.maxConnections = $0 },
         Field(
             "maxQueue", .integer(0...1_000_000, "a count"),
@@ -35,7 +35,7 @@ extension FieldTable {
         ) { $1.balance.connectTimeout = $0 },
         Field(
             "idleTimeout", .durationOrFalse(), default: false,
-            "After how long without a byte either way a connection is closed; false for never. Off, because database "
+            "After how long without a byte either way a connection is reset, on both sides; false for never. Off, because database "
                 + "connections and websockets are rightly silent for hours, and keepAlive finds dead clients."
         ) { $1.balance.idleTimeout = $0 },
         Field(
@@ -46,8 +46,8 @@ extension FieldTable {
         Field(
             "drainTimeout", .duration(from: .zero), default: "30s",
             "How long open connections may go on when their instance is to stop. Enough for requests under way; "
-                + "a connection that never ends must not hold up a restart for ever. When supd itself stops they get five "
-                + "seconds at most."
+                + "a connection that never ends must not hold up a restart for ever. While clients have no other instance, and wait, "
+                + "half of queueTimeout at most; when supd itself stops five seconds at most."
         ) { $1.balance.drainTimeout = $0 },
         Field(
             "proxyProtocol", Format<BalanceSettings.ProxyProtocol>.word,

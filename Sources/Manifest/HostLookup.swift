@@ -29,6 +29,8 @@ package struct HostLookup: Sendable {
     package var hasGroup: @Sendable (String) -> Bool?
     /// What an absolute path leads to.
     package var entry: @Sendable (String) -> Entry?
+    /// Whether an interface of the machine has this IPv4 or IPv6 address.
+    package var hasAddress: @Sendable (String) -> Bool?
     /// The bytes of a regular file; nil too if it is larger than ``maximumEnvironmentFileSize``.
     package var contents: @Sendable (String) -> [UInt8]?
 
@@ -36,12 +38,14 @@ package struct HostLookup: Sendable {
     package init(
         hasUser: @escaping @Sendable (String) -> Bool?, hasUserID: @escaping @Sendable (UInt32) -> Bool?,
         hasGroup: @escaping @Sendable (String) -> Bool?, entry: @escaping @Sendable (String) -> Entry?,
+        hasAddress: @escaping @Sendable (String) -> Bool?,
         contents: @escaping @Sendable (String) -> [UInt8]?
     ) {
         self.hasUser = hasUser
         self.hasUserID = hasUserID
         self.hasGroup = hasGroup
         self.entry = entry
+        self.hasAddress = hasAddress
         self.contents = contents
     }
 }

@@ -34,6 +34,7 @@ struct HostWarnings {
         }
         for service in services {
             warnOfAccounts(service.draft, &reader)
+            warnOfFronts(service.draft, &reader)
             let directory = warnOfDirectory(service, &reader)
             let path = warnOfFiles(service, &reader)
             if let directory { warnOfProgram(service, in: directory, path: path, &reader) }
@@ -72,6 +73,39 @@ struct HostWarnings {
     private func number(_ text: String) -> UInt32? {
         guard text.utf8.allSatisfy(isDigit), let number = UInt32(text), number != .max else { return nil }
         return number
+    }
+
+    // MARK: Fronts
+
+    /// A front that cannot be opened ends the first start of supd.
+    private mutating func warnOfFronts(_ draft: ServiceDraft, _ reader: inout FieldReader) {
+        for address in draft.listen.compactMap(\.address) {
+            switch address.value {
+            case .loopback: break
+            case .ipv4(let text, _), .ipv6(let text, _):
+                guard lookup.hasAddress(text) == false else { break }
+                add(
+                    address.location,
+                    "no interface of this machine has the address \(text): supd would not start; name another", &reader)
+            case .unix(let path):
+                let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+                if let entry = lookup.entry(parent.isEmpty ? "/" : parent), entry != .directory {
+                    add(
+                        address.location,
+                        "the directory \(quoted(parent)) does not exist on this machine: supd would not start; "
+                            + "create it, or name another", &reader)
+                    break
+                }
+                switch lookup.entry(path) {
+                case .directory, .file:
+                    add(
+                        address.location,
+                        "\(quoted(path)) is there already and no socket: supd would not start; remove it, or name another",
+                        &reader)
+                case .missing, .other, nil: break
+                }
+            }
+        }
     }
 
     // MARK: Directory and files

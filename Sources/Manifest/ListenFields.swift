@@ -45,7 +45,7 @@ extension FieldTable {
         Field(
             "acceptProxyProtocol", Format.flag.located, default: false, inDefaults: false,
             "Whether every connection begins with a header of the PROXY protocol (v1 or v2) that tells the client's "
-                + "address. Off, because a client that may write its own header may claim any address: needs allow, or a "
+                + "address; it has three seconds to come. Off, because a client that may write its own header may claim any address: needs allow, or a "
                 + "front on loopback or a Unix socket."
         ) {
             $1.settings.acceptProxyProtocol = $0.value

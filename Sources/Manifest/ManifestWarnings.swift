@@ -99,7 +99,14 @@ struct ManifestWarnings {
     // MARK: Tasks
 
     private func warnOfTask(_ draft: ServiceDraft, _ reader: inout FieldReader) {
-        guard draft.kind == .task, let policy = draft.restartPolicy, policy.value == .always else { return }
+        guard draft.kind == .task else { return }
+        if let address = draft.listen.compactMap(\.address).first, !address.location.path.hasPrefix("defaults.") {
+            reader.warnings.add(
+                address.location,
+                "a task is not waited for until it accepts connections: clients may come before it does; what serves "
+                    + "clients is a \"service\"")
+        }
+        guard let policy = draft.restartPolicy, policy.value == .always else { return }
         reader.warnings.add(
             policy.location,
             "a task with \"always\" starts again after every success and never completes; use \"on-failure\"")

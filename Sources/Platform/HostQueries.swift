@@ -26,5 +26,15 @@ package enum HostQueries {
         }
     }
 
+    /// Whether an interface of this machine has an IPv4 or IPv6 address: whether a socket can be bound to it.
+    @Sendable package static func hasAddress(_ text: String) -> Bool? {
+        do throws(SystemError) {
+            _ = try listen(on: text.contains(":") ? .ipv6(text, port: 0) : .ipv4(text, port: 0), backlog: 1)
+            return true
+        } catch {
+            return error.code == EADDRNOTAVAIL ? false : nil
+        }
+    }
+
     private static func known(_ body: () throws(SystemError) -> Bool) -> Bool? { try? body() }
 }

@@ -6,7 +6,9 @@ import Glibc
 /// connections of the past. A Unix socket's path that nobody listens on is taken over; anything else there is an error.
 /// `backlog` is cut to net.core.somaxconn by the kernel. Throws EADDRINUSE, EACCES (a port below 1024 or a directory
 /// that may not be written), EADDRNOTAVAIL, EINVAL, ENAMETOOLONG among others; the subject is the address.
-package func listen(on endpoint: ListenEndpoint, backlog: Int32 = 4096) throws(SystemError) -> Descriptor {
+package func listen(
+    on endpoint: ListenEndpoint, backlog: Int32 = 4096, mode: UInt32? = nil
+) throws(SystemError) -> Descriptor {
     let address = try SocketAddress(endpoint)
     let name = endpoint.description
     let socket = try streamSocket(address.family, name)
@@ -21,6 +23,8 @@ package func listen(on endpoint: ListenEndpoint, backlog: Int32 = 4096) throws(S
         try setOption(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, "IPV6_V6ONLY")
         try bindSocket(socket, to: address, name)
     case .unix(let path):
+        // unix(7): the file has the socket's own mode less the umask. Whoever wants more open it afterwards.
+        if let mode { try systemCall("fchmod", path) { fchmod(socket.raw, mode) } }
         do {
             try bindSocket(socket, to: address, name)
         } catch {

@@ -125,6 +125,7 @@ extension Application {
             if let deadline = instances[place].deadline, deadline < earliest ?? .never { earliest = deadline }
         }
         for leftover in leftovers where leftover.check.at < earliest ?? .never { earliest = leftover.check.at }
+        if let proof = nextProof, proof < earliest ?? .never { earliest = proof }
         return earliest
     }
 
@@ -168,6 +169,7 @@ extension Application {
             settle(&turn)
         }
         leftoverDeadlinesReached(&turn)
+        proofsDue(&turn)
     }
 
     private mutating func portTaken(_ generation: Generation, holder: String, _ turn: inout Turn) {

@@ -25,6 +25,8 @@ struct Operation: Sendable, Hashable, Codable {
         case queued
         /// It was begun; what has a later generation than this is its doing.
         case begun(after: Generation)
+        /// Nothing but a moment's life shows that this process has started: until then.
+        case proving(Generation, until: Instant)
     }
 
     /// The goal of an instance was reached.
@@ -37,6 +39,28 @@ struct Operation: Sendable, Hashable, Codable {
 extension Application {
     /// How many failed starts of an instance in a row a command waits for before it fails.
     static let patience = 3
+    /// How long a program without a readiness check must run, in nanoseconds, before a restart goes on to the next
+    /// instance: one that finds its configuration wrong ends sooner, and must not take all replicas along.
+    static let startMoment: Int64 = 500_000_000
+
+    /// When the next process has lived for a moment that a command waits for; nil: none does.
+    var nextProof: Instant? {
+        var next: Instant?
+        for operation in operations {
+            for case .proving(_, let until) in operation.statuses.values where until < next ?? .never { next = until }
+        }
+        return next
+    }
+
+    /// Looks at those commands again whose processes have lived long enough.
+    mutating func proofsDue(_ turn: inout Turn) {
+        for operation in operations {
+            for place in operation.open {
+                guard case .proving(_, let until) = operation.statuses[place], until <= turn.now else { continue }
+                turn.touched.append(place)
+            }
+        }
+    }
 
     /// Begins a command; those older that it takes instances from are over.
     mutating func begin(_ id: CommandID, _ verb: Verb, _ targets: [InstanceID], _ turn: inout Turn) {
@@ -110,11 +134,21 @@ extension Application {
     ) -> CommandOutcome? {
         let before = operation.open.count
         for place in touched {
-            guard case .begun(let after) = operation.statuses[place] else { continue }
-            if isReached(operation.verb, place, after: after) {
-                operation.close(place)
-            } else if operation.verb == .start || operation.verb == .restart, let hindrance = hindrance(place) {
-                return .failed(hindrance)
+            switch operation.statuses[place] {
+            case .begun(let after):
+                if isReached(operation.verb, place, after: after) {
+                    if operation.verb == .restart, let latest = instances[place].latest, isUnproven(place) {
+                        operation.statuses[place] = .proving(latest, until: turn.now.adding(Application.startMoment))
+                    } else {
+                        operation.close(place)
+                    }
+                } else if operation.verb == .start || operation.verb == .restart, let hindrance = hindrance(place) {
+                    return .failed(hindrance)
+                }
+            case .proving(let generation, let until):
+                if let text = endedAtOnce(place, generation) { return .failed(text) }
+                if until <= turn.now || !isUnproven(place) { operation.close(place) }
+            case .queued, nil: continue
             }
         }
         if operation.open.isEmpty { return .done }
@@ -130,7 +164,7 @@ extension Application {
     private mutating func beginNextRestarts(_ operation: inout Operation, _ turn: inout Turn) {
         var busy: Set<Int> = []
         for place in operation.open {
-            if case .begun = operation.statuses[place] { busy.insert(layout.services[place]) }
+            if operation.statuses[place] != .queued { busy.insert(layout.services[place]) }
         }
         for place in operation.open where operation.statuses[place] == .queued {
             let service = layout.services[place]
@@ -160,6 +194,26 @@ extension Application {
             return instance.isDrained || service(of: place).listen.isEmpty
         case .undrain: return instance.parking == nil
         }
+    }
+
+    /// Whether an instance counts as up only because its program runs.
+    private func isUnproven(_ place: Int) -> Bool {
+        guard case .running = instances[place].state else { return false }
+        return !service(of: place).isProbed
+    }
+
+    /// What to say if the process of a restart has ended in its first moment; nil: it runs, or has done what it was for.
+    private func endedAtOnce(_ place: Int, _ generation: Generation) -> String? {
+        let instance = instances[place]
+        if instance.latest == generation {
+            switch instance.state {
+            case .running, .completed, .starting: return nil
+            case .down, .waiting, .stopping, .backoff, .failed: break
+            }
+        }
+        if case .failed(let reason) = instance.state { return "\(instance.id) has failed: \(reason)" }
+        let reason = instance.lastExit.map { ": \($0.reason)" } ?? ""
+        return "\(instance.id) has ended at once\(reason); supd goes on trying"
     }
 
     /// Whether it is ready, or has done what it was for.

@@ -16,6 +16,10 @@ final class CommandTable {
 
     private var waiting: [CommandID: Waiting] = [:]
     private var last: UInt64 = 0
+    /// What is said of commands that are over, while it is held back; nil while it is not.
+    private var heldBack: [() -> Void]?
+    /// For tests: called when somebody is told an outcome.
+    var onTold: ((Application.CommandOutcome) -> Void)?
     private let timer: any DispatchSourceTimer
     /// What the timer is set to; nil while nobody's time is limited.
     private(set) var nextDeadline: Instant?
@@ -60,6 +64,22 @@ final class CommandTable {
     /// Tells the outcome.
     func finish(_ id: CommandID, _ outcome: Application.CommandOutcome, at now: Instant) {
         guard let command = remove(id, at: now) else { return }
+        if heldBack == nil { tell(command, outcome) } else { heldBack?.append { [self] in tell(command, outcome) } }
+    }
+
+    /// Does something, and tells the outcomes that it brings about only when `keep` is over as well: nobody is told of
+    /// what would be forgotten with this process.
+    func tellingAfterwards(_ action: () -> Void, keep: () -> Void) {
+        heldBack = []
+        action()
+        keep()
+        let answers = heldBack ?? []
+        heldBack = nil
+        for answer in answers { answer() }
+    }
+
+    private func tell(_ command: Waiting, _ outcome: Application.CommandOutcome) {
+        onTold?(outcome)
         switch outcome {
         case .done: command.responder.send(ProgressLine(result: "done", message: command.summary))
         case .failed(let reason): command.responder.send(ProgressLine(result: "failed", message: reason))

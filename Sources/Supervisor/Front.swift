@@ -69,6 +69,10 @@ struct Front {
 
     private static func advice(_ endpoint: ListenEndpoint, _ error: SystemError) -> String {
         switch error.code {
+        case ErrorCode.addressInUse where endpoint.isOccupied:
+            "; a file is there that is no socket: remove it, or let the service listen elsewhere"
+        case ErrorCode.notFound where endpoint.port == nil:
+            "; its directory does not exist: create it, or let the service listen elsewhere"
         case ErrorCode.addressInUse:
             (endpoint.port.flatMap(PortCheck.holder).map { "; it is taken by \($0)" }
                 ?? "; another program listens there") + ": end it, or let the service listen elsewhere"
@@ -82,6 +86,12 @@ struct Front {
 }
 
 extension ListenEndpoint {
+    /// Whether something that is no socket is at the path of a Unix socket.
+    fileprivate var isOccupied: Bool {
+        guard case .unix(let path) = self, let status = try? Files.status(path) else { return false }
+        return status.kind != .other
+    }
+
     /// The port; nil for a Unix socket.
     fileprivate var port: UInt16? {
         switch self {

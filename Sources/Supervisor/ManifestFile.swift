@@ -22,6 +22,7 @@ package enum ManifestFile {
                 switch error.code {
                 case ErrorCode.fileTooLarge: "it is larger than \(sizeText(UInt64(JSON5Reader.maximumSize)))"
                 case ErrorCode.isDirectory: "it is a directory"
+                case ErrorCode.invalid: "it is no regular file; what comes through a pipe must be saved first"
                 default: error.reason
                 }
             throw Unreadable(text: "cannot read the manifest \(path): \(reason)")
@@ -50,5 +51,6 @@ extension HostLookup {
                 isThere: status != nil, isDirectory: status?.kind == .directory, isRegular: status?.kind == .regular,
                 mode: status?.mode ?? 0)
         },
+        hasAddress: HostQueries.hasAddress,
         contents: { try? Files.read($0, limit: maximumEnvironmentFileSize) })
 }

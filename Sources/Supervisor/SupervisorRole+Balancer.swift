@@ -42,8 +42,13 @@ extension SupervisorRole {
         for endpoint in drained { take(.drained(Generation(endpoint))) }
     }
 
+    /// So many messages in a turn: a balancer that floods does not keep the supervisor from answering the keeper. What is
+    /// left makes the source fire again.
+    private static let messagesInATurn = 64
+
     func balancerIsReadable() {
-        while let link = balancer.link {
+        for _ in 0..<Self.messagesInATurn {
+            guard let link = balancer.link else { return }
             switch link.receive() {
             case .message(let notice, _): received(notice)
             case .wouldBlock: return

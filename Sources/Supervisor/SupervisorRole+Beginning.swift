@@ -172,7 +172,7 @@ extension SupervisorRole {
         } else {
             do {
                 listener = try waitingForLeftovers(\.code) { () throws(SystemError) in
-                    try listen(on: .unix(configuration.controlSocket), backlog: 128)
+                    try listen(on: .unix(configuration.controlSocket), backlog: 128, mode: 0o660)
                 }
                 try changeMode(of: configuration.controlSocket, to: 0o660)
             } catch {

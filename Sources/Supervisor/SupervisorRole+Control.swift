@@ -26,8 +26,7 @@ extension SupervisorRole {
             setLimits(limits, of: targets, application, peer, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
-            waitFor(commands.begin(), options, responder, summary: nil)
-            beginShutdown()
+            carryOut(commands.begin(), options, responder, summary: nil, beginShutdown)
         }
     }
 
@@ -80,23 +79,29 @@ extension SupervisorRole {
         }
         let command = commands.begin()
         let note = choice.withoutInstancesText.map { "; \($0)" } ?? ""
-        waitFor(
+        carryOut(
             command, options, responder,
-            summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))\(note)")
-        if verb == .start, options.wait { holdStart(command, targets, application) }
-        take(.commanded(command, what, targets: targets))
-        keepSnapshotNow()
+            summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))\(note)"
+        ) {
+            if verb == .start, options.wait { holdStart(command, targets, application) }
+            take(.commanded(command, what, targets: targets))
+        }
     }
 
-    /// Streams a command's progress to who waits for it, for as long as they want to wait; who does not is told
-    /// `accepted`.
-    func waitFor(
+    /// Does what was asked for, keeps it, and only then answers: it is done also if this process ends with the answer.
+    func carryOut(
         _ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder, summary: String?,
-        accepted: String? = nil
+        accepted: String? = nil, _ action: () -> Void
     ) {
-        guard options.wait else {
-            return responder.finish(json: ProgressLine(result: "accepted", message: accepted))
-        }
+        if options.wait { waitFor(command, options, responder, summary: summary) }
+        commands.tellingAfterwards(action, keep: keepSnapshotNow)
+        if !options.wait { responder.finish(json: ProgressLine(result: "accepted", message: accepted)) }
+    }
+
+    /// Streams a command's progress to who waits for it, for as long as they want to wait.
+    private func waitFor(
+        _ command: CommandID, _ options: ControlRoute.WaitOptions, _ responder: ControlResponder, summary: String?
+    ) {
         commands.await(command, responder, summary: summary, for: options.timeout, at: now)
         responder.begin()
         responder.onCancel { [weak self] in self?.assumeIsolated { $0.forget(command) } }

@@ -35,11 +35,12 @@ extension SupervisorRole {
         let command = commands.begin()
         let summary = "\(verb.pastTense) \(Amount.text(done, "instance"))"
         drainNotes[command] = note
-        waitFor(
-            command, options, responder, summary: note.map { "\(summary) (\($0))" } ?? summary, accepted: note)
-        take(.commanded(command, verb == .drain ? .drain : .undrain, targets: served))
-        if !commands.isAwaited(command) { take(.commandForgotten(command)) }
-        keepSnapshotNow()
+        carryOut(
+            command, options, responder, summary: note.map { "\(summary) (\($0))" } ?? summary, accepted: note
+        ) {
+            take(.commanded(command, verb == .drain ? .drain : .undrain, targets: served))
+            if !commands.isAwaited(command) { take(.commandForgotten(command)) }
+        }
         countConnections()
     }
 

@@ -48,5 +48,6 @@ extension HostLookup {
                 isThere: status != nil, isDirectory: status?.kind == .directory, isRegular: status?.kind == .regular,
                 mode: status?.mode ?? 0)
         },
+        hasAddress: HostQueries.hasAddress,
         contents: { try? Files.read($0, limit: maximumEnvironmentFileSize) })
 }

@@ -49,6 +49,11 @@ struct LogSource {
         }
     }
 
+    /// Whether there is a log of this name.
+    func isWritten(_ name: String) -> Bool {
+        (try? reading(LogReader(directory: directory).instances).contains(name)) ?? true
+    }
+
     /// Reads files, with an error turned into this program's.
     func reading<Answer>(_ body: () throws(SystemError) -> Answer) throws(VerbFailure) -> Answer {
         do throws(SystemError) {

@@ -41,6 +41,10 @@ let logsVerb = Verb(
         throw invocation.misused("sessions are logged for services as a whole: name the service of \(name)")
     }
     let chosen = try source.logs(named: names, ofSessions: ofSessions)
+    if ofSessions, chosen.instances.allSatisfy({ !source.isWritten($0) }) {
+        let whom = names.isEmpty ? "any service" : names.joined(separator: ", ")
+        invocation.console.complain("no sessions of \(whom) were logged yet: that needs balance.log: true")
+    }
     // What they wrote while they had instances is there all the same.
     if !names.isEmpty, let text = chosen.withoutInstancesText { invocation.console.complain(text) }
     var printer = LogPrinter(console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0)

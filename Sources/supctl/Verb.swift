@@ -99,7 +99,8 @@ struct Invocation {
 
     /// Says that the command line is wrong.
     func misused(_ message: String) -> VerbFailure {
-        VerbFailure(.usage, "\(message); see \"supctl help \(line.verb?.name ?? "")\"")
+        let mark = message.hasSuffix("?") ? "" : ";"
+        return VerbFailure(.usage, "\(message)\(mark) see \"supctl help \(line.verb?.name ?? "")\"")
     }
 
     /// The names given, of which there must be at least one.

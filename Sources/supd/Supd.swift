@@ -62,6 +62,12 @@ enum Supd {
 
     private static func run(_ options: Options, _ environment: [String: String]) {
         let path = manifestPath(options)
+        // A name that was mistyped leaves nothing behind.
+        do throws(ManifestFile.Unreadable) {
+            _ = try ManifestFile.load(path, environment: environment)
+        } catch {
+            fail(error.text, code: 1)
+        }
         let directories: Directories
         do throws(Directories.Failure) {
             directories = try Directories(

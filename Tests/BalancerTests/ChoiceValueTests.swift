@@ -140,6 +140,7 @@ struct EndpointHealthTests {
             value.failed(began: began, now: now, mayBeSetAside: mayBeSetAside)
         }
         func tried(now: Int64, trialTime: Int64) -> Bool { value.tried(now: now, trialTime: trialTime) }
+        func untried(began: Int64) -> Bool { value.untried(began: began) }
         func succeeded() -> Bool { value.succeeded() }
         func putBack() -> Bool { value.putBack() }
         func nextTrial(trialTime: Int64) -> Int64? { value.nextTrial(trialTime: trialTime) }
@@ -205,6 +206,19 @@ struct EndpointHealthTests {
         #expect(!health.tried(now: Self.second, trialTime: 3 * Self.second))
         #expect(!health.tried(now: 4 * Self.second - 2048, trialTime: 3 * Self.second))
         #expect(health.tried(now: 4 * Self.second, trialTime: 3 * Self.second))
+    }
+
+    @Test("a trial that could not even begin leaves it to the next connection")
+    func untried() {
+        let health = Subject()
+        #expect(!health.untried(began: 0))
+        #expect(health.failed(began: 0, now: 0, mayBeSetAside: true))
+        #expect(!health.untried(began: 0))
+        #expect(health.tried(now: 2 * Self.second, trialTime: 3 * Self.second))
+        // Somebody else's trial, begun at another time, goes on.
+        #expect(!health.untried(began: Self.second))
+        #expect(health.untried(began: 2 * Self.second))
+        #expect(health.tried(now: 2 * Self.second, trialTime: 3 * Self.second))
     }
 
     @Test("it stays in service when too many others are aside already")

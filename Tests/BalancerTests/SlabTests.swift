@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Balancer
@@ -14,6 +15,23 @@ struct SlabTests {
         #expect(slab.allocate() == nil)
         slab.free(500)
         #expect(slab.allocate() == 500)
+    }
+
+    @Test("what is only reserved is charged to nobody: a machine that never overcommits serves too")
+    func charge() throws {
+        // VmData: private memory that can be written, touched or not; what vm.overcommit_memory=2 counts.
+        func charged() throws -> Int {
+            let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+            let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmData:") })
+            return try #require(Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" })[1]))
+        }
+        let before = try charged()
+        var slab = try #require(Slab(slotSize: 32 << 10, capacity: 1 << 20, slotsPerChunk: 1, spareChunks: 1))
+        defer { slab.destroy() }
+        let first = slab.allocate()
+        slab.address(try #require(first)).storeBytes(of: 1, as: UInt64.self)
+        // 32 GiB are reserved; other tests may come and go meanwhile.
+        #expect(try charged() - before < 4 << 20)
     }
 
     @Test("slots in use keep their bytes while others come and go", arguments: [UInt64](1...5))

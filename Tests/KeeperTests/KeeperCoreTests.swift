@@ -530,8 +530,10 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
             environment: [
                 "PATH": "/bin", "NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "42",
                 "LISTEN_PID": "42", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x", "JOURNAL_STREAM": "8:1",
+                "DB_PASSWORD": "secret",
             ], scope: "s", processID: 42)
-        #expect(configuration.environment == ["JOURNAL_STREAM=8:1", "PATH=/bin"])
+        #expect(configuration.environment == ["DB_PASSWORD=secret", "JOURNAL_STREAM=8:1", "PATH=/bin"])
+        #expect(configuration.balancerEnvironment == ["JOURNAL_STREAM=8:1", "PATH=/bin"])
         #expect(configuration.notifySocket == "/run/n")
         #expect(configuration.watchdog == 30 * World.second)
     }

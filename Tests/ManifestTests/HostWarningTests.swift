@@ -20,6 +20,7 @@ private struct Machine {
         HostLookup(
             hasUser: { users.contains($0) }, hasUserID: { userIDs.contains($0) }, hasGroup: { groups.contains($0) },
             entry: { hidden.contains($0) ? nil : entries[$0] ?? .missing },
+            hasAddress: { $0 == "0.0.0.0" || $0 == "192.168.0.1" || $0 == "::" },
             contents: { contents[$0].map { Array($0.utf8) } })
     }
 
@@ -41,6 +42,18 @@ private struct Machine {
         (
             "command: 'tool', user: 'nobdy'",
             "services.a.user: there is no user \"nobdy\" on this machine: a start would fail; create it (useradd), or name another"
+        ),
+        (
+            "command: 'tool', listen: '10.99.99.99:8500'",
+            "services.a.listen: no interface of this machine has the address 10.99.99.99: supd would not start; name another"
+        ),
+        (
+            "command: 'tool', listen: 'unix:/srv/none/s.sock'",
+            "services.a.listen: the directory \"/srv/none\" does not exist on this machine: supd would not start; create it, or name another"
+        ),
+        (
+            "command: 'tool', listen: 'unix:/srv/plain'",
+            "services.a.listen: \"/srv/plain\" is there already and no socket: supd would not start; remove it, or name another"
         ),
         (
             "command: 'tool', group: 'staff'",

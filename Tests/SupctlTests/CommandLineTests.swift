@@ -73,7 +73,7 @@ struct CommandLineTests {
             (["start", "--timeout=1s", "--timeout=2s", "a"], "--timeout is given twice"),
             (["start"], "which service? name one, or say all; see \"supctl help start\""),
             (["stop", ""], "an empty name names nothing; see \"supctl help stop\""),
-            (["signal"], "which signal, and to which service?; see \"supctl help signal\""),
+            (["signal"], "which signal, and to which service? see \"supctl help signal\""),
             (["signal", "HUP"], "which service? name one, or say all; see \"supctl help signal\""),
             (["limit", "nofile=1"], "which service? name one, or say all; see \"supctl help limit\""),
             (["limit", "api"], "which limit? say nofile=4096, for example; see \"supctl help limit\""),

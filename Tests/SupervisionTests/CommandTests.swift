@@ -64,6 +64,49 @@ import Testing
         #expect(try story.view(instance("db", 2)).state == "down")
     }
 
+    @Test func `a restart goes on when a program without a readiness check has run for a moment`() {
+        var story = Story(service("a", replicas: 2))
+        story.spawned(1)
+        story.spawned(2)
+        story.command(1, .restart, instance("a"), instance("a", 2))
+        story.exited(1)
+        story.spawned(3)
+        #expect(story.outcome(1) == nil)
+        story.pass(.milliseconds(499))
+        #expect(story.acts == [])
+        story.pass(.milliseconds(1))
+        #expect(story.acts == [.signal(Generation(2), "TERM")])
+        story.exited(2)
+        story.spawned(4)
+        story.pass(.milliseconds(500))
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.nextDeadline == nil)
+    }
+
+    @Test func `a restart whose program ends at once fails, and the other replicas go on`() throws {
+        var story = Story(service("a", replicas: 3))
+        for generation in 1...3 as ClosedRange<UInt64> { story.spawned(generation) }
+        story.tell(.commanded(CommandID(1), .restart, targets: story.app.layout.names))
+        story.exited(1)
+        story.spawned(4)
+        story.exited(4, .code(7))
+        #expect(
+            story.outcome(1) == .failed("a/1 has ended at once: exited with code 7; supd goes on trying"))
+        story.pass(.seconds(60))
+        #expect(try story.view(instance("a", 2)).state == "running")
+        #expect(try story.view(instance("a", 3)).state == "running")
+    }
+
+    @Test func `a restarted program that has done at once what it was for is no failure`() {
+        var story = Story(service("a", restart: RestartSettings(policy: .onFailure)))
+        story.spawned(1)
+        story.command(1, .restart, instance("a"))
+        story.exited(1)
+        story.spawned(2)
+        story.exited(2, .code(0))
+        #expect(story.outcome(1) == .done)
+    }
+
     @Test(arguments: [Verb.start, .restart])
     func `a command fails after three failed starts, and supd goes on`(verb: Verb) {
         var story = Story(service("api", ready: .tcp))
@@ -138,6 +181,9 @@ import Testing
             #expect(story.outcome(1) == nil)
             story.ready(new)
         }
+        // The other service has no readiness check: its program must have run for a moment.
+        #expect(story.outcome(1) == nil)
+        story.pass(.milliseconds(500))
         #expect(story.outcome(1) == .done)
     }
 
@@ -199,6 +245,7 @@ import Testing
         story.command(2, .restart, instance("a"))
         #expect(story.spawns == [2])
         story.spawned(2)
+        story.pass(.milliseconds(500))
         #expect(story.outcome(2) == .done)
     }
 

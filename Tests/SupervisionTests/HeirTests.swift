@@ -112,6 +112,7 @@ import Testing
         #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining])
         story.tell(.exited(Generation(1), .code(0), groupEmpty: true, heir: heir))
         story.spawned(2)
+        story.pass(.milliseconds(500))
         #expect(story.effects.contains(.finished(CommandID(1), .done)))
         #expect(story.app.operations.isEmpty)
     }

@@ -58,6 +58,25 @@ struct CommandTableTests {
         #expect(table.nextDeadline == nil)
     }
 
+    @Test("What a command brings about at once is told when it is kept, and not before")
+    func toldAfterwards() {
+        let table = table()
+        let id = wait(table, for: .seconds(3600))
+        var order: [String] = []
+        table.onTold = { _ in order.append("told") }
+        table.tellingAfterwards {
+            table.finish(id, .done, at: Self.start)
+            // Over all the same.
+            #expect(!table.isAwaited(id))
+        } keep: {
+            order.append("kept")
+        }
+        #expect(order == ["kept", "told"])
+        let next = wait(table, for: nil)
+        table.finish(next, .done, at: Self.start)
+        #expect(order == ["kept", "told", "told"])
+    }
+
     @Test("Those whose time is over are told so once, and no others")
     func overdue() {
         let table = table()

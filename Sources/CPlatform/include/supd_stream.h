@@ -135,8 +135,10 @@ int supd_forbid_dumps(void);
 /// signal(2): SIGPIPE is ignored; splice(2) has no flag against it.
 void supd_ignore_sigpipe(void);
 
-/// Reserves zeroed memory that takes no room until it is touched. NULL on failure.
+/// Reserves addresses, which cannot be used yet and are charged to nobody. NULL on failure.
 void *supd_reserve(size_t bytes);
+/// Makes part of a reservation usable: zeros, which take no room until they are touched. mprotect(2).
+int supd_make_usable(void *start, size_t bytes);
 /// Gives the pages back to the kernel; they read as zero afterwards. madvise(2) MADV_DONTNEED.
 void supd_discard(void *start, size_t bytes);
 /// munmap(2).
