@@ -123,6 +123,11 @@ struct CounterTests {
         try eventually("the instance that listens") {
             (try? HTTP.get(port: target, "/healthz"))?.status == 200 ? true : nil
         }
+        // Without a readiness check an instance is in turn as soon as it was started, which the other one may be later.
+        try eventually("both to be in turn") {
+            let instances = try daemon.status("x").services.first?.instances ?? []
+            return instances.count == 2 && instances.allSatisfy { $0.state == "running" && $0.flow != nil } ? true : nil
+        }
         for _ in 0..<2 { #expect(try HTTP.get(port: port.port, "/").status == 200) }
         let counts = try front(daemon, "x")
         #expect([counts.connectionsTotal, counts.connectErrors, counts.retries, counts.turnedAway] == [2, 1, 1, 0])
