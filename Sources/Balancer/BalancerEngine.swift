@@ -39,6 +39,7 @@ package actor BalancerEngine {
     private var compiler = TableCompiler(loops: 1)
     private var progress = TableProgress(loops: 1)
     private var lastProgress: [LoopProgress] = []
+    private var lastLook = Int64.min
     private var runningLoops = 0
     private var stopped: (@Sendable () -> Void)?
 
@@ -201,13 +202,19 @@ package actor BalancerEngine {
         }
     }
 
-    /// Whether a loop has not moved since this was asked before although it has work; ask some seconds apart. Waits for
-    /// the engine's queue, and so finds out too whether that is stuck.
+    /// How far apart looks at the loops are at least, in nanoseconds: one may be busy that long with a huge table.
+    private static let lookPause: Int64 = 3_000_000_000
+
+    /// Whether a loop has not moved since a look some seconds ago although it has work. Waits for the engine's queue, and
+    /// so finds out too whether that is stuck.
     package nonisolated func isStuck() -> Bool {
         executor.queue.sync { self.assumeIsolated { $0.loopIsStuck() } }
     }
 
     private func loopIsStuck() -> Bool {
+        let now = monotonicNanoseconds()
+        guard now >= saturatingSum(lastLook, Self.lookPause) else { return false }
+        lastLook = now
         let before = lastProgress
         lastProgress = loops.map(\.mailbox.progress)
         return zip(before, lastProgress).contains { $0 == $1 && $1.hasWork }

@@ -196,6 +196,32 @@ final class Door: @unchecked Sendable {
         }
     }
 
+    /// A burst while the proxy may open nothing, not even what it accepts: everybody waits, and is served afterwards. What
+    /// is open goes on meanwhile.
+    func burstWithoutDescriptors(_ clients: Int) throws {
+        try lock.withLock { count throws in
+            count += clients
+            let accepted = try proxy.counts()?.accepted
+            let wires = try withoutDescriptors {
+                let wires = try callers(clients)
+                guard try proxy.counts()?.accepted == accepted else {
+                    throw TestFailure("a proxy without descriptors has accepted somebody")
+                }
+                return wires
+            }
+            try exchange(wires, with: servers)
+        }
+    }
+
+    /// Takes the proxy the right to open anything more.
+    private func withoutDescriptors<Value>(_ body: () throws -> Value) throws -> Value {
+        let number = Int32(RLIMIT_NOFILE.rawValue)
+        let usual = try #require(try ResourceLimits.inForce(of: pid)["nofile"])
+        try ResourceLimits.set(number, of: pid, to: LimitPair(soft: 3, hard: usual.hard))
+        defer { _ = try? ResourceLimits.set(number, of: pid, to: usual) }
+        return try body()
+    }
+
     /// A burst while a server is drained: what is open there goes on, and nobody new comes.
     func burstBesideDrained(_ clients: Int, _ drained: Int) throws {
         try lock.withLock { count throws in
@@ -256,7 +282,9 @@ struct Player {
             // It takes a second.
             case 7 where random.oneOf(5): try door.burstBesideFull(1 + random.next(20))
             case 8: try meetSilence(leaves: random.oneOf(2))
-            case 9..<44 where sessions.count < 10: try open()
+            // It takes half a second.
+            case 9 where random.oneOf(3): try door.burstWithoutDescriptors(1 + random.next(20))
+            case 9..<45 where sessions.count < 10: try open()
             default: try advance()
             }
         }

@@ -388,7 +388,7 @@ def syscalls(workspace, subjects):
             if proxy is subjects[0]:
                 # The one connection's own calls count among those of 50,000 requests.
                 TARGETS.ask(f"system calls a {'short connection' if new else 'keep-alive request'}, {connections} at a time",
-                            f"at most {most}", f"{calls / requests:.2f}", round(calls / requests, 1) <= most)
+                            f"at most {most}", f"{calls / requests:.2f}", round(calls / requests, 2) <= most)
         rows.append(row)
     print("\nSystem calls a request, by strace")
     bench_tools.table(["proxy", "new connection, 32 clients", "new connection, 1 client", "keep-alive, 32", "keep-alive, 1"], rows)
