@@ -91,6 +91,10 @@ final class Daemon {
     deinit {
         // All services die with the keeper; so does what they left behind, by the supervisor's hand.
         keeper.kill()
+        // They may write logs to their last moment, and so make folders again that were removed too early.
+        _ = try? eventually("the end of all", within: 5) {
+            ProcessesOf(runtimeDirectory: directory.file("run"), andRoles: true).isEmpty ? true : nil
+        }
     }
 
     /// Waits until it answers, for one that may never be up.

@@ -95,6 +95,7 @@ struct LogTroubleTests {
         #expect(try daemon.pids() == now)
         #expect(try daemon.status().daemon.roles == roles)
         #expect(try daemon.ctl("shutdown").code == 0)
+        #expect(try daemon.keeper.wait(within: 30).code == 0)
         withExtendedLifetime(disk) {}
     }
 

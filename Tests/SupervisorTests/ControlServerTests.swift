@@ -289,11 +289,12 @@ struct ControlServerTests {
         // What is being worked on keeps its place whatever happens, and an idle one goes before half a request.
         let fourth = try server.connect()
         try third.expectEnd()
-        for _ in 0..<3 { _ = try server.connect() }
+        let others = try (0..<3).map { _ in try server.connect() }
         #expect(try second.everything().hasPrefix("HTTP/1.1 408 "))
         #expect(try fourth.everything().hasPrefix("HTTP/1.1 408 "))
         server.onQueue { responder.value.finish(json: ProgressLine(result: "done")) }
         #expect(try waiting.answer().status == 200)
+        withExtendedLifetime(others) {}
     }
 
     @Test("An answer of many megabytes arrives whole")
