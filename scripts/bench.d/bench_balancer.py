@@ -106,6 +106,8 @@ stream {{ server {{ listen 127.0.0.1:{front}; proxy_pass 127.0.0.1:{backend}; pr
     process = workspace.start(["nginx", "-c", path])
     label = "nginx stream" + (f", {workers} workers" if workers > 1 else "")
     bench_tools.eventually(f"{label} listens", lambda: listening(front), 10)
+    # The workers come a little after the listener.
+    bench_tools.eventually(f"{label} has its workers", lambda: len(bench_tools.children(process.pid)) >= workers, 10)
     return Proxy(label, front, [process.pid, *bench_tools.children(process.pid)])
 
 
