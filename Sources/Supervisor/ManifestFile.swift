@@ -14,9 +14,25 @@ package enum ManifestFile {
     package static func load(
         _ path: String, environment: [String: String], isOnlyChecked: Bool = false
     ) throws(Unreadable) -> LoadedManifest {
-        let text: [UInt8]
+        let text = try reading(path) { () throws(SystemError) in try Files.read(path, limit: JSON5Reader.maximumSize) }
+        return ManifestLoader.load(
+            text: text, file: path, directory: directory(of: path), environment: environment,
+            facts: HostFacts(
+                ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
+                unprivilegedPortStart: LoopbackPort.unprivilegedStart(), isOnlyChecked: isOnlyChecked),
+            lookup: isOnlyChecked ? .thisMachine : nil)
+    }
+
+    /// Whether there is a file that can be read. Nothing of it is kept: the keeper, whose memory every fork copies, asks.
+    package static func checkReadable(_ path: String) throws(Unreadable) {
+        _ = try reading(path) { () throws(SystemError) in try Files.readPrefix(path, count: 0) }
+    }
+
+    private static func reading(
+        _ path: String, _ body: () throws(SystemError) -> [UInt8]
+    ) throws(Unreadable) -> [UInt8] {
         do throws(SystemError) {
-            text = try Files.read(path, limit: JSON5Reader.maximumSize)
+            return try body()
         } catch {
             let reason =
                 switch error.code {
@@ -27,12 +43,6 @@ package enum ManifestFile {
                 }
             throw Unreadable(text: "cannot read the manifest \(path): \(reason)")
         }
-        return ManifestLoader.load(
-            text: text, file: path, directory: directory(of: path), environment: environment,
-            facts: HostFacts(
-                ephemeralPorts: LoopbackPort.ephemeralRange(), isRoot: Accounts.ownUser == 0,
-                unprivilegedPortStart: LoopbackPort.unprivilegedStart(), isOnlyChecked: isOnlyChecked),
-            lookup: isOnlyChecked ? .thisMachine : nil)
     }
 
     private static func directory(of path: String) -> String {

@@ -64,7 +64,7 @@ enum Supd {
         let path = manifestPath(options)
         // A name that was mistyped leaves nothing behind.
         do throws(ManifestFile.Unreadable) {
-            _ = try ManifestFile.load(path, environment: environment)
+            try ManifestFile.checkReadable(path)
         } catch {
             fail(error.text, code: 1)
         }
