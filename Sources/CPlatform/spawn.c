@@ -127,8 +127,22 @@ CHILD_SIDE static void die_with(pid_t parent, int status) {
     if (CHILD_CALL(SYS_getppid) != parent) fail(status, SUPD_STAGE_PARENT_DEATH, -ESRCH, 0);
 }
 
+// Writes the decimal digits of this process's id, and a NUL.
+CHILD_SIDE static void write_pid(char *place) {
+    char digits[SUPD_PID_ROOM];
+    int count = 0;
+    unsigned long pid = (unsigned long)CHILD_CALL(SYS_getpid);
+    do {
+        digits[count++] = (char)('0' + pid % 10);
+        pid /= 10;
+    } while (pid > 0 && count < SUPD_PID_ROOM - 1);
+    for (int i = 0; i < count; i++) place[i] = digits[count - 1 - i];
+    place[count] = 0;
+}
+
 CHILD_SIDE _Noreturn static void become(const struct supd_spawn_plan *plan, int status, pid_t parent) {
     if (plan->mask >= 0) CHILD_CALL(SYS_umask, plan->mask);
+    for (size_t i = 0; i < plan->pid_place_count; i++) write_pid(plan->pid_places[i]);
     // Before the change of credentials: raising a hard limit is a privilege. After all that opens descriptors.
     for (size_t i = 0; i < plan->limit_count; i++) {
         struct rlimit64 limit = {.rlim_cur = plan->limits[i].soft, .rlim_max = plan->limits[i].hard};

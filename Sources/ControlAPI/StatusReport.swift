@@ -128,6 +128,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var ready: Bool
     /// Whether a user has drained it: it takes no connections, ready or not. Null from a supd that knows no draining.
     package var drained: Bool?
+    /// What the process says of its status (STATUS= of sd_notify(3)); null if nothing, or from an older supd.
+    package var statusText: String?
     /// Starts beyond the first.
     package var restarts: Int
     /// Since the process began.
@@ -149,7 +151,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         id: String, state: String, detail: String? = nil, pid: Int32? = nil, port: UInt16? = nil, ready: Bool,
-        drained: Bool? = false, restarts: Int, uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
+        drained: Bool? = false, statusText: String? = nil, restarts: Int, uptimeSeconds: Double? = nil,
+        cpuPercent: Double? = nil,
         memoryBytes: UInt64? = nil,
         lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, limits: [String: LimitStatus]? = nil,
         flow: FlowStatus? = nil
@@ -161,6 +164,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.port = port
         self.ready = ready
         self.drained = drained
+        self.statusText = statusText
         self.restarts = restarts
         self.uptimeSeconds = uptimeSeconds
         self.cpuPercent = cpuPercent
@@ -304,6 +308,7 @@ extension InstanceStatus {
         try container.encode(port, forKey: .port)
         try container.encode(ready, forKey: .ready)
         try container.encode(drained, forKey: .drained)
+        try container.encode(statusText, forKey: .statusText)
         try container.encode(restarts, forKey: .restarts)
         // JSON has no infinity: a figure that is none is absent.
         try container.encode(uptimeSeconds.flatMap(finite), forKey: .uptimeSeconds)

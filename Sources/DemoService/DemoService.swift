@@ -83,9 +83,13 @@ enum DemoService {
             let (lines, size) = (options.floodLines, options.floodSize)
             try startBlockingThread { flood(lines: lines, size: size) }
         }
+        let notifying = try options.notifies ? Notifying(environment: environment, pid: identity.pid) : nil
+        notifying?.say("READY=1" + (options.status.map { "\nSTATUS=\($0)" } ?? ""))
+        try notifying?.feedWatchdog(silentAfter: options.silentAfter)
         let routes = Routes(identity: identity, environment: environment, isLogged: !options.isQuiet)
         let server = HTTPServer(listener: listener) { routes.answer($0) }
         try server.run(until: signals.descriptor)
+        notifying?.say("STOPPING=1")
         printLine("stopped")
         return 0
     }

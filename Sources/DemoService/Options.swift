@@ -42,6 +42,12 @@ struct Options {
     var floodLines = 0
     /// The length of such a line in bytes, without the newline.
     var floodSize = 100
+    /// Whether NOTIFY_SOCKET is told when it listens, and when it stops.
+    var notifies = false
+    /// What else it is told then.
+    var status: String?
+    /// After this time the watchdog is fed no more; nil: never.
+    var silentAfter: Duration?
     /// Whether requests are not logged.
     var isQuiet = false
 
@@ -55,10 +61,13 @@ struct Options {
           --task                      print a few lines and exit
           --quiet                     do not log requests
           --ready-delay TIME          wait before listening ("500ms", "2s")
+          --notify                    say READY=1 to $NOTIFY_SOCKET, feed the watchdog of $WATCHDOG_USEC
+          --status TEXT               … and say this as STATUS
 
         Misbehaviour, for tests:
           --exit-after TIME           exit by itself
           --exit-code N               … with this code (also of a task)
+          --silent-after TIME         feed the watchdog no longer than this
           --ignore-term               SIGTERM and SIGINT do nothing
           --grandchild-holds-output   leave a child behind that keeps stdout open
           --daemonize-child           leave a process behind in a session of its own
@@ -97,6 +106,9 @@ extension Options {
             case "--print-descriptors": options.printsDescriptors = true
             case "--flood": options.floodLines = try value(of: argument, from: &rest) { count($0, upTo: 100_000_000) }
             case "--size": options.floodSize = try value(of: argument, from: &rest) { count($0, upTo: 1 << 24) }
+            case "--notify": options.notifies = true
+            case "--status": options.status = try value(of: argument, from: &rest) { $0 }
+            case "--silent-after": options.silentAfter = try value(of: argument, from: &rest, duration)
             case "--quiet": options.isQuiet = true
             case "--help", "-h": return nil
             default: throw UsageError(message: "unknown option \(argument); --help lists them")

@@ -32,6 +32,8 @@ extension KeeperCore {
             guard children[id]?.hasExited == true else { return }
             children[id] = nil
             act(.forget(id))
+        case (.supervisor, .relabel(let id, let label)):
+            if label.utf8.count <= Self.nameLimit { children[id]?.label = label }
         case (.supervisor, .hold(let name)): hold(name, descriptors)
         case (.supervisor, .drop(let name)):
             if held.remove(name) != nil { act(.drop(name: name)) }

@@ -36,6 +36,7 @@ extension KeeperLoop {
 
     private func fork(_ plan: SpawnPlan) throws(SpawnError) -> Int32 {
         var spawn = Spawn(candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
+        spawn.processIDVariables = plan.processIDVariables
         spawn.directory = plan.directory
         spawn.umask = plan.umask
         spawn.diesWithParent = true

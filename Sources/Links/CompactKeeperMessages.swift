@@ -118,6 +118,7 @@ extension SpawnPlan {
         writer.write(candidates)
         writer.write(arguments)
         writer.write(environment)
+        writer.write(processIDVariables)
         writer.write(directory)
         writer.write(credentials != nil)
         if let credentials {
@@ -138,7 +139,8 @@ extension SpawnPlan {
 
     fileprivate init?(from reader: inout CompactReader) {
         guard let id = reader.number(UInt64.self), let label = reader.text(), let candidates = reader.texts(),
-            let arguments = reader.texts(), let environment = reader.texts(), let directory = reader.text(),
+            let arguments = reader.texts(), let environment = reader.texts(),
+            let processIDVariables = reader.texts(), let directory = reader.text(),
             let hasCredentials = reader.flag()
         else { return nil }
         var credentials: Credentials?
@@ -158,7 +160,8 @@ extension SpawnPlan {
         else { return nil }
         self.init(
             id: id, label: label, candidates: candidates, arguments: arguments, environment: environment,
-            directory: directory, credentials: credentials, umask: umask, limits: limits,
+            processIDVariables: processIDVariables, directory: directory, credentials: credentials, umask: umask,
+            limits: limits,
             capturesOutput: capturesOutput)
     }
 }

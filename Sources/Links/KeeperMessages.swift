@@ -1,7 +1,7 @@
 import Platform
 
 /// The version of all links; a hello carries it. Raise it with every change of a message's meaning.
-package let linkVersion = 3
+package let linkVersion = 4
 
 /// What the supervisor (and, for hello and pong, any role) says to the keeper.
 package enum KeeperRequest: Codable, Sendable, Equatable {
@@ -25,6 +25,8 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
     case standDown(id: UInt64)
     /// The exit was dealt with: forget the child, close its output pipes. Ignored while it runs.
     case release(id: UInt64)
+    /// Give the child another label: what the next supervisor must know of it has changed. Unknown ids are ignored.
+    case relabel(id: UInt64, label: String)
     /// Keep the one descriptor that comes beside this message under a name, in place of an older one.
     case hold(name: String)
     /// Close the descriptor held under a name.
@@ -143,6 +145,8 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
     package var arguments: [String]
     /// `NAME=value` strings, complete (the keeper adds nothing).
     package var environment: [String]
+    /// Names of further variables whose value is the child's own process id; none of them is in `environment`.
+    package var processIDVariables: [String]
     /// The working directory.
     package var directory: String
     /// nil: stay who we are.
@@ -157,7 +161,8 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
     /// Creates a plan.
     package init(
         id: UInt64, label: String, candidates: [String], arguments: [String], environment: [String],
-        directory: String = "/", credentials: Credentials? = nil, umask: UInt16 = 0o022, limits: [Limit] = [],
+        processIDVariables: [String] = [], directory: String = "/", credentials: Credentials? = nil,
+        umask: UInt16 = 0o022, limits: [Limit] = [],
         capturesOutput: Bool = true
     ) {
         self.id = id
@@ -165,6 +170,7 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
         self.candidates = candidates
         self.arguments = arguments
         self.environment = environment
+        self.processIDVariables = processIDVariables
         self.directory = directory
         self.credentials = credentials
         self.umask = umask

@@ -101,6 +101,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var ready: ReadyCheck
     /// How long an instance may take to become ready.
     package var readyTimeout: Duration
+    /// How long the process may be silent, sd_watchdog_enabled(3); nil: for ever.
+    package var watchdog: Duration?
     /// When and how to restart.
     package var restart: RestartSettings
     /// How to stop.
@@ -119,7 +121,8 @@ package struct Service: Sendable, Hashable, Codable {
         inheritEnvironment: [String] = Service.inheritedByDefault, user: String? = nil, group: String? = nil,
         umask: UInt16? = nil, replicas: Int = 1, port: UInt16? = nil, listen: [ListenSettings] = [],
         balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck? = nil, readyTimeout: Duration = .seconds(60),
-        restart: RestartSettings? = nil, stop: StopSettings = StopSettings(), dependsOn: [Dependency] = [],
+        watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
+        dependsOn: [Dependency] = [],
         limits: [ResourceLimit] = [], log: LogSettings = LogSettings()
     ) {
         self.name = name
@@ -138,6 +141,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.balance = balance
         self.ready = ready ?? (listen.isEmpty && port == nil ? .started : .tcp)
         self.readyTimeout = readyTimeout
+        self.watchdog = watchdog
         self.restart = restart ?? RestartSettings(policy: kind == .task ? .onFailure : .always)
         self.stop = stop
         self.dependsOn = dependsOn
@@ -215,6 +219,14 @@ package enum ReadyCheck: Sendable, Hashable, Codable {
     case http(path: Template)
     /// A command exits with 0; same user, directory and environment as the instance.
     case command([Template])
+    /// The service says so itself.
+    case notify(NotifyProtocol)
+}
+
+/// How a service says that it is ready.
+package enum NotifyProtocol: Sendable, Hashable, Codable {
+    /// By READY=1 on the socket that NOTIFY_SOCKET names, sd_notify(3).
+    case systemd
 }
 
 /// The `restart` section.

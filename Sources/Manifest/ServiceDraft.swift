@@ -17,6 +17,7 @@ struct ServiceDraft: Sendable {
     var balanceAllow: Location?
     var ready: ReadyCheck?
     var readyTimeout = Duration.seconds(60)
+    var watchdog: Duration?
     var restart = RestartSettings()
     var restartPolicy: Located<RestartSettings.Policy>?
     var restartDelays: Location?
@@ -47,7 +48,8 @@ struct ServiceDraft: Sendable {
             replicas: replicas?.value ?? 1, port: port?.value, listen: listen.compactMap { $0.finished?.value },
             balance: balance,
             ready: ready,
-            readyTimeout: readyTimeout, restart: restart, stop: stop, dependsOn: dependsOn.map(\.value),
+            readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
+            dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log)
     }
 }

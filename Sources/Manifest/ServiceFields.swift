@@ -79,12 +79,21 @@ extension FieldTable {
                     Field("command", .command, "Ready when this command exits with 0; it runs like the instance.") {
                         $1.ready = .command($0)
                     },
+                    Field(
+                        "notify", notifyFormat,
+                        "Ready when the service says so itself: by READY=1 to the socket in NOTIFY_SOCKET (\"systemd\")."
+                    ) { $1.ready = .notify($0) },
                     Field("timeout", .duration(), default: "60s", "How long an instance may take to become ready.") {
                         $1.readyTimeout = $0
                     },
-                ], exclusive: ["tcp", "http", "command"]),
+                ], exclusive: ["tcp", "http", "command", "notify"]),
             word: startedFormat,
             "When an instance counts as ready; without it tcp for a service with listen or port, else started."),
+        Field(
+            "watchdog", .durationOrFalse(from: .milliseconds(100)),
+            "How long the service may be silent on the socket in NOTIFY_SOCKET (WATCHDOG=1) before it is restarted; without "
+                + "it for ever."
+        ) { $1.watchdog = $0 },
         Field(
             "restart", section: restartSection,
             word: Format<RestartSettings.Policy>.word.located.map { policy, _, _ in { $0.restartPolicy = policy } },
@@ -119,10 +128,23 @@ extension FieldTable {
         expected: "\"started\"", schema: .members(["const": "started"])
     ) { value, reader in
         guard value.content == .string("started") else {
-            reader.report(value, expected: "\"started\", { tcp: true }, { http: \"/path\" } or { command: […] }")
+            reader.report(
+                value,
+                expected: "\"started\", { tcp: true }, { http: \"/path\" }, { command: […] } or { notify: \"systemd\" }"
+            )
             return nil
         }
         return { $0.ready = .started }
+    }
+
+    private static let notifyFormat = Format<NotifyProtocol>(
+        expected: "\"systemd\"", schema: .members(["const": "systemd"])
+    ) { value, reader in
+        guard value.content == .string("systemd") else {
+            reader.report(value, expected: "\"systemd\"")
+            return nil
+        }
+        return .systemd
     }
 
     private static let restartSection = Section<ServiceDraft>([

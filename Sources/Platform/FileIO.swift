@@ -99,19 +99,19 @@ package enum FileIO {
         try systemCall("unlink", path) { unlink(path) }
     }
 
-    /// Creates a directory with mode 0750, and those above it that are missing; one that exists is left as it is:
+    /// Creates a directory with mode 0750 or another one, and those above it that are missing; one that exists is left as it is:
     /// mkdir(2).
-    package static func createDirectories(_ path: String) throws(SystemError) {
+    package static func createDirectories(_ path: String, mode: UInt32 = 0o750) throws(SystemError) {
         do throws(SystemError) {
-            try systemCall("mkdir", path) { mkdir(path, 0o750) }
+            try systemCall("mkdir", path) { mkdir(path, mode) }
         } catch {
             if error.code == EEXIST { return }
             guard error.code == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
                 throw error
             }
-            try createDirectories(String(path[..<slash]))
+            try createDirectories(String(path[..<slash]), mode: mode)
             do throws(SystemError) {
-                try systemCall("mkdir", path) { mkdir(path, 0o750) }
+                try systemCall("mkdir", path) { mkdir(path, mode) }
             } catch  where error.code == EEXIST {}
         }
     }

@@ -90,6 +90,8 @@ package struct Spawn: Sendable {
     package var arguments: [String]
     /// `NAME=value` strings, complete.
     package var environment: [String]
+    /// Names of further variables, whose value is the process's own id: known to its own side alone.
+    package var processIDVariables: [String] = []
     /// The working directory; nil: the parent's.
     package var directory: String?
     /// The process's descriptors 0, 1, 2, … (nil: /dev/null); all others are closed.

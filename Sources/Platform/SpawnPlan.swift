@@ -4,17 +4,26 @@ import Glibc
 /// A start as the child's side reads it: C structures in one piece of memory, since a child between fork and exec can
 /// allocate none.
 extension Spawn {
+    /// All that is text.
+    private var texts: [[String]] { [candidates, arguments, variables, directory.map { [$0] } ?? []] }
+
+    /// The environment with room for process ids.
+    private var variables: [String] {
+        environment + processIDVariables.map { "\($0)=\(String(repeating: "0", count: Int(SUPD_PID_ROOM) - 1))" }
+    }
+
     /// Whether it can be said in C: there is a path to execute, and no string has a NUL byte in it.
     var isExpressible: Bool {
         !candidates.isEmpty
-            && [candidates, arguments, environment, directory.map { [$0] } ?? []].allSatisfy {
+            && texts.allSatisfy {
                 $0.allSatisfy { !$0.utf8.contains(0) }
             }
     }
 
     /// So many bytes `plan(in:)` needs.
     var planSize: Int {
-        [candidates, arguments, environment, directory.map { [$0] } ?? []].reduce(0) { $0 + PlanWriter.size($1) }
+        texts.reduce(0) { $0 + PlanWriter.size($1) }
+            + PlanWriter.size(processIDVariables.count, of: UnsafeMutablePointer<CChar>?.self)
             + PlanWriter.size(descriptors.count, of: Int32.self)
             + PlanWriter.size(limits.count, of: supd_spawn_limit.self)
             + PlanWriter.size(credentials?.supplementary.count ?? 0, of: gid_t.self)
@@ -25,7 +34,8 @@ extension Spawn {
         var writer = PlanWriter(memory)
         var plan = supd_spawn_plan()
         guard let candidates = writer.list(candidates), let arguments = writer.list(arguments),
-            let environment = writer.list(environment), let directory = writer.list(directory.map { [$0] } ?? []),
+            let environment = writer.list(variables), let directory = writer.list(directory.map { [$0] } ?? []),
+            let places = writer.array(pidPlaces(in: environment)),
             let numbers = writer.array(descriptors.map { $0?.raw ?? -1 }),
             let settings = writer.array(
                 limits.map { supd_spawn_limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }),
@@ -34,6 +44,8 @@ extension Spawn {
         plan.candidates = UnsafeRawPointer(candidates).assumingMemoryBound(to: UnsafePointer<CChar>?.self)
         plan.arguments = UnsafePointer(arguments)
         plan.environment = UnsafePointer(environment)
+        plan.pid_places = UnsafePointer(places)
+        plan.pid_place_count = processIDVariables.count
         // The NULL that ends an empty list is what it means here.
         plan.directory = UnsafePointer(directory.pointee)
         plan.descriptors = UnsafePointer(numbers)
@@ -53,6 +65,16 @@ extension Spawn {
         plan.resets_oom_score = resetsOOMScore ? 1 : 0
         plan.without_new_calls = avoidsNewCalls ? 1 : 0
         return plan
+    }
+
+    /// Where the values of `processIDVariables` begin: they are the last of the environment.
+    private func pidPlaces(
+        in environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+    ) -> [UnsafeMutablePointer<CChar>?] {
+        let first = self.environment.count
+        return processIDVariables.enumerated().map { index, name in
+            environment[first + index].map { $0 + name.utf8.count + 1 }
+        }
     }
 }
 

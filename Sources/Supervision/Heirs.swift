@@ -33,7 +33,8 @@ extension Application {
     ///
     /// They are ready, were started at least `resetAfter` ago (an earlier end is a failure, and calls for a pause), and are
     /// wanted; their policy is `always` without a `limit`. What a start needs a look at gets none: services that depend on
-    /// what may go at any moment, or whose user or environment files are read at every start anew.
+    /// what may go at any moment, or whose user or environment files are read at every start anew, or that get something of their
+    /// own to speak by.
     package func heirCandidates(at now: Instant) -> (candidates: [HeirCandidate], next: Instant?) {
         var candidates: [HeirCandidate] = []
         var next: Instant?
@@ -62,6 +63,6 @@ extension Application {
 extension Service {
     fileprivate var mayHaveHeirs: Bool {
         kind == .service && restart.policy == .always && restart.limit == nil && environmentFiles.isEmpty && user == nil
-            && group == nil
+            && group == nil && !ready.isSaidOnce && !hasNotifySocket
     }
 }

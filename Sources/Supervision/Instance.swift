@@ -27,6 +27,8 @@ struct Instance: Sendable, Hashable, Codable {
     var lastExit: Application.LastExit?
     /// The generation of its latest process or attempt.
     var latest: Generation?
+    /// What its latest process has said of itself; nil: nothing.
+    var said: Said?
 
     /// What it is doing. Whatever has, or may have, a process carries that one's generation; whatever waits for a
     /// moment carries that moment, so no timer can be stale.
@@ -138,7 +140,8 @@ extension Instance {
             case .terminating(let until, let check): stop.leaderEnded ? min(until, check.at) : until
             case .killing(let check): check.at
             }
-        case .down, .waiting, .running, .failed, .completed: nil
+        case .running: watchdogDue
+        case .down, .waiting, .failed, .completed: nil
         }
     }
 

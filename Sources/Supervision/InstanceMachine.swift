@@ -25,6 +25,8 @@ import Manifest
 // and never before; so there are never two at a time. What a crash leaves behind blocks the restart and gets little
 // time: the stop signal, and SIGKILL after `stop.timeout`, two seconds at most.
 //
+// A process that has a watchdog and is silent for too long is stopped, as one that is not ready in time (Said.swift).
+//
 // An event about a process only comes here if its generation is the present one; where it cannot mean anything (a probe
 // of a process that is being stopped), the switch says so. None of them has a `default`: a new state or event does not
 // compile until every pair has its answer.
@@ -51,6 +53,8 @@ extension Instance {
         case groupChecked(empty: Bool)
         /// A readiness probe has ended.
         case probed(passed: Bool, detail: String)
+        /// The process has said something of itself.
+        case notified(ServiceNotice)
         /// No connection is left.
         case drained
         /// A new supervisor finds that nobody knows the process any more.
@@ -74,8 +78,8 @@ extension Instance {
         switch state {
         case .down: whileDown(event, service, surroundings, &turn)
         case .waiting: whileWaiting(event, service, surroundings, &turn)
-        case .starting(let process, let until, _):
-            whileStarting(process, until, event, service, surroundings, &turn)
+        case .starting(let process, let until, let probe):
+            whileStarting(process, until, probe, event, service, surroundings, &turn)
         case .running(let process): whileRunning(process, event, service, surroundings, &turn)
         case .stopping(let process, let stop): whileStopping(process, stop, event, service, surroundings, &turn)
         case .backoff(let until): whileBackingOff(until, event, service, surroundings, &turn)
@@ -91,7 +95,8 @@ extension Instance {
             if goal == .up { start(replacing: false, service, surroundings, &turn) }
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
-        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
+            .vanished:
             break
         }
     }
@@ -109,7 +114,8 @@ extension Instance {
             }
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
-        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
+            .vanished:
             break
         }
     }
@@ -125,7 +131,8 @@ extension Instance {
             if goal == .down { state = .down } else { start(replacing: false, service, surroundings, &turn) }
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
-        case .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+        case .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
+            .vanished:
             break
         }
     }
@@ -139,14 +146,15 @@ extension Instance {
             if goal == .down { state = .down }
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
-        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .drained, .vanished:
+        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
+            .vanished:
             break
         }
     }
 
     private mutating func whileStarting(
-        _ process: Process, _ until: Instant, _ event: Event, _ service: Service, _ surroundings: Surroundings,
-        _ turn: inout Turn
+        _ process: Process, _ until: Instant, _ probe: String?, _ event: Event, _ service: Service,
+        _ surroundings: Surroundings, _ turn: inout Turn
     ) {
         switch event {
         case .reconsidered:
@@ -174,6 +182,8 @@ extension Instance {
             if process.pid != nil { becameReady(process, service, &turn) }
         case .probed(false, let detail):
             state = .starting(process, until: until, probe: Wording.bounded(detail))
+        case .notified(let notice):
+            noticeWhileStarting(process, until, probe, notice, service, &turn)
         case .vanished:
             vanished(process, wasReady: false, service, surroundings, &turn)
         case .groupChecked, .drained:
@@ -199,7 +209,13 @@ extension Instance {
             vanished(process, wasReady: true, service, surroundings, &turn)
         case .drained:
             connectionsEnded(of: process)
-        case .deadlineReached, .spawned, .spawnFailed, .portTaken, .groupChecked, .probed:
+        case .notified(let notice):
+            noticeWhileRunning(process, notice, service, &turn)
+        case .deadlineReached:
+            if let due = watchdogDue, due <= turn.now {
+                watchdogElapsed(process, wasTriggered: false, wasReady: true, service, &turn)
+            }
+        case .spawned, .spawnFailed, .portTaken, .groupChecked, .probed:
             break
         }
     }
@@ -242,6 +258,8 @@ extension Instance {
         case .drained:
             connectionsEnded(of: process)
             if case .draining = stop.phase { terminate(process, stop, service, &turn) }
+        case .notified(let notice):
+            noticeWhileStopping(process, stop, notice, &turn)
         case .probed:
             break
         }

@@ -39,6 +39,7 @@ extension Instance {
             generation: heir?.generation ?? turn.newGeneration(), port: heir?.port ?? port, pid: nil, beganAt: turn.now,
             replaces: replacing)
         latest = process.generation
+        said = nil
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).
         state = .starting(process, until: turn.now + service.readyTimeout, probe: nil)
         if heir == nil { turn.effects.append(.spawn(process.generation, id, port: port)) }
@@ -53,7 +54,8 @@ extension Instance {
         starts += 1
         portTries = 0
         guard service.isProbed else { return becameReady(process, service, &turn) }
-        state = .starting(process, until: turn.now + service.readyTimeout, probe: nil)
+        state = .starting(
+            process, until: turn.now + service.readyTimeout, probe: service.wordAwaited(after: nil))
         turn.effects.append(.beginProbing(process.generation, id, port: process.port))
         turn.report(id, .info, "started as pid \(pid)")
     }
@@ -61,9 +63,13 @@ extension Instance {
     /// It serves from now on; a task is at work.
     mutating func becameReady(_ process: Process, _ service: Service, _ turn: inout Turn) {
         state = .running(process)
+        startWatchdog(service, turn)
         let pid = process.pid.map { " as pid \($0)" } ?? ""
         let drained = parking == nil ? "" : "; still drained: takes no connections until undrain"
         if service.isProbed {
+            if service.ready.isSaidOnce {
+                turn.effects.append(.keepReadiness(process.generation, id, port: process.port))
+            }
             let port = service.usesPort ? " on port \(process.port)" : ""
             let time = Wording.time(turn.now.elapsed(since: process.beganAt))
             turn.report(id, .info, "ready\(port) after \(time)\(drained)")
@@ -126,7 +132,7 @@ extension Service {
     var usesPort: Bool {
         switch ready {
         case .tcp, .http: true
-        case .started, .command: port != nil || !listen.isEmpty
+        case .started, .command, .notify: port != nil || !listen.isEmpty
         }
     }
 }

@@ -32,6 +32,7 @@ extension Instance {
     /// Sends the stop signal. An unconfirmed process gets it once it is there.
     mutating func terminate(_ process: Process, _ stop: Stop, _ service: Service, _ turn: inout Turn) {
         var stop = stop
+        said?.extensionEnd = nil
         var patience = service.stop.timeout.wholeNanoseconds
         if stop.leaderEnded { patience = min(patience, Instance.leftoverPatience) }
         let check = Check(at: turn.now).notYet(at: turn.now)

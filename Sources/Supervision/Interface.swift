@@ -19,6 +19,8 @@ extension Application {
         case groupChecked(Generation, empty: Bool)
         /// A readiness probe has ended.
         case probed(Generation, passed: Bool, detail: String)
+        /// The process, which was confirmed as started, has said something of itself.
+        case notified(Generation, ServiceNotice)
         /// The balancer has no connection to this endpoint any more.
         case drained(Generation)
         /// A user's command; `targets` are existing instances.
@@ -43,6 +45,8 @@ extension Application {
         case beginProbing(Generation, InstanceID, port: UInt16)
         /// Stop probing.
         case endProbing(Generation)
+        /// It has said that it is ready, which it says once: have the keeper remember it for the next supervisor.
+        case keepReadiness(Generation, InstanceID, port: UInt16)
         /// The routes have changed: hand `routes` to the balancer.
         case publish
         /// Something worth telling people.
@@ -102,14 +106,20 @@ extension Application {
         package var pid: Int32?
         /// Whether it has ended; its exit is still to be told.
         package var hasExited: Bool
+        /// Whether it has said that it is ready: `keepReadiness`.
+        package var saidReady: Bool
 
         /// Creates an entry.
-        package init(generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?, hasExited: Bool = false) {
+        package init(
+            generation: Generation, instance: InstanceID, port: UInt16, pid: Int32?, hasExited: Bool = false,
+            saidReady: Bool = false
+        ) {
             self.generation = generation
             self.instance = instance
             self.port = port
             self.pid = pid
             self.hasExited = hasExited
+            self.saidReady = saidReady
         }
     }
 }

@@ -51,7 +51,7 @@ extension Application {
             } else {
                 leftovers[position].check = leftovers[position].check.notYet(at: turn.now)
             }
-        case .reconsidered, .deadlineReached, .startAsked, .restartAsked, .probed, .drained:
+        case .reconsidered, .deadlineReached, .startAsked, .restartAsked, .probed, .notified, .drained:
             break
         }
     }

@@ -93,6 +93,7 @@ extension Application {
         switch instances[place].state {
         case .starting(var process, let until, _):
             guard process.pid == nil else {
+                if child.saidReady { return apply(.probed(passed: true, detail: ""), to: place, &turn) }
                 return turn.effects.append(.beginProbing(process.generation, instances[place].id, port: process.port))
             }
             // Asked for, or adopted. If it is not there yet, the keeper's answer is still to come.
@@ -100,7 +101,11 @@ extension Application {
                 process.beganAt = turn.now
                 instances[place].state = .starting(process, until: turn.now + settings.readyTimeout, probe: nil)
             }
-            if let pid = child.pid { apply(.spawned(pid: pid), to: place, &turn) }
+            guard let pid = child.pid else { return }
+            apply(.spawned(pid: pid), to: place, &turn)
+            guard child.saidReady else { return }
+            apply(.probed(passed: true, detail: ""), to: place, &turn)
+            turn.effects.append(.endProbing(process.generation))
         case .stopping(let process, let stop):
             if process.pid == nil, let pid = child.pid { return apply(.spawned(pid: pid), to: place, &turn) }
             let isKilling = if case .killing = stop.phase { true } else { false }
@@ -109,7 +114,10 @@ extension Application {
                 turn.effects.append(.signal(process.generation, isKilling ? "KILL" : settings.stop.signal))
             }
             if stop.leaderEnded || isKilling { turn.effects.append(.checkGroup(process.generation)) }
-        case .running, .down, .waiting, .backoff, .failed, .completed:
+        case .running:
+            // What it has said meanwhile is still to be read.
+            instances[place].said?.watchdog?.heardAt = turn.now
+        case .down, .waiting, .backoff, .failed, .completed:
             break
         }
     }

@@ -37,6 +37,8 @@ extension Application {
         package var restarts: Int
         /// When the current process began; nil if it has none.
         package var startedAt: Instant?
+        /// What the process says of its status; nil if it has said nothing.
+        package var status: String?
         /// The last exit or failed start, for people: `exited with code 1`, `killed by SIGKILL`; nil if none.
         package var lastExit: LastExit?
     }
@@ -73,7 +75,8 @@ extension Application {
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
             isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
             restarts: max(0, instance.starts - 1),
-            startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt }, lastExit: instance.lastExit)
+            startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt },
+            status: instance.process == nil ? nil : instance.said?.status, lastExit: instance.lastExit)
     }
 
     /// The state in one word, and what it waits for or why it is not up.
@@ -86,7 +89,8 @@ extension Application {
         case .starting(let process, _, let probe):
             return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
         case .running:
-            return ("running", instance.goal == .down ? "what depends on it to stop first" : nil)
+            if instance.goal == .down { return ("running", "what depends on it to stop first") }
+            return ("running", instance.said?.phase.map { "it says that it is \($0.rawValue)" })
         case .stopping(_, let stop):
             switch stop.phase {
             case .draining(let until): return ("draining", "its connections to end, \(left(until))")

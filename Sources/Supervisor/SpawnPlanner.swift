@@ -14,18 +14,21 @@ package struct SpawnPlanner: Sendable {
 
     private let scope: String
     private let ownEnvironment: [String: String]
+    private let noticeDirectory: String
     private let instanceEnvironment: InstanceEnvironment
 
     /// Creates a planner.
     /// - Parameters:
     ///   - scope: the text of the keeper's welcome.
     ///   - ownEnvironment: supd's own variables, from which `inheritEnvironment` picks.
+    ///   - noticeDirectory: where the sockets are on which services say how they are.
     package init(
-        scope: String, ownEnvironment: [String: String],
+        scope: String, ownEnvironment: [String: String], noticeDirectory: String = "/nonexistent",
         instanceEnvironment: @escaping InstanceEnvironment
     ) {
         self.scope = scope
         self.ownEnvironment = ownEnvironment
+        self.noticeDirectory = noticeDirectory
         self.instanceEnvironment = instanceEnvironment
     }
 
@@ -71,14 +74,16 @@ package struct SpawnPlanner: Sendable {
             throw StartFailure(text: "cannot start in the directory '\(directory)': it is no absolute path")
         }
         let identity = try Identity(user: service.user, group: service.group)
-        let environment = try environment(of: service, start, identity, manifest: manifest)
+        var environment = try environment(of: service, start, identity, manifest: manifest)
+        // A probe's command is not the service: it has nothing to say.
+        let own = label.role == .leader ? addSpeech(to: &environment, of: service, start) : []
         guard let program = arguments.first, !program.isEmpty else {
             throw StartFailure(text: "cannot start: the program's name in command[0] is empty")
         }
         let plan = SpawnPlan(
             id: child, label: label.description,
             candidates: programCandidates(program, path: environment["PATH"], directory: directory),
-            arguments: arguments, environment: environment.entries, directory: directory,
+            arguments: arguments, environment: environment.entries, processIDVariables: own, directory: directory,
             credentials: identity.credentials, umask: service.umask ?? 0o022, limits: limits(of: service))
         try checkTexts(plan)
         try checkSize(plan)
@@ -115,6 +120,16 @@ package struct SpawnPlanner: Sendable {
         for variable in service.environment { environment[variable.name] = start.expand(variable.value) }
         environment[ProcessScope.variable] = processMark(scope: scope, id: start.id, generation: start.generation)
         return environment
+    }
+
+    /// What a service speaks by. Returns the names of the variables that the process's own id is the value of.
+    private func addSpeech(to environment: inout Environment, of service: Service, _ start: Start) -> [String] {
+        guard service.hasNotifySocket else { return [] }
+        environment["NOTIFY_SOCKET"] = NoticeSockets.path(in: noticeDirectory, start.generation)
+        guard let watchdog = service.watchdog else { return [] }
+        environment["WATCHDOG_USEC"] = "\(watchdog.wholeNanoseconds / 1000)"
+        environment.remove("WATCHDOG_PID")
+        return ["WATCHDOG_PID"]
     }
 
     /// What systemd says to supd alone, and what other marks supd itself may carry: never passed on, even if named.
@@ -202,6 +217,13 @@ private struct Environment {
                 values.append((name, newValue))
             }
         }
+    }
+
+    /// Takes a variable out.
+    mutating func remove(_ name: String) {
+        guard let place = places.removeValue(forKey: name) else { return }
+        values.remove(at: place)
+        for (other, index) in places where index > place { places[other] = index - 1 }
     }
 
     /// `NAME=value` each.

@@ -192,8 +192,9 @@ extension SupervisorRole {
 
     private func makeParts(for manifest: Manifest) {
         let addresses = ServiceAddresses(manifest)
+        makeNoticeSockets()
         planner = SpawnPlanner(
-            scope: scope, ownEnvironment: environment
+            scope: scope, ownEnvironment: environment, noticeDirectory: noticeDirectory
         ) { _, service, instance, port in
             addresses.environment(of: service.name, instance: instance, port: port)
         }
@@ -221,7 +222,8 @@ extension SupervisorRole {
                 children.append(
                     Application.SurvivingChild(
                         generation: label.generation, instance: label.instance, port: label.port,
-                        pid: child.state == .spawning ? nil : child.pid, hasExited: child.state == .exited))
+                        pid: child.state == .spawning ? nil : child.pid, hasExited: child.state == .exited,
+                        saidReady: label.saidReady))
             } else if child.state == .exited {
                 keeper?.send(.release(id: child.id))
             } else {
@@ -242,6 +244,7 @@ extension SupervisorRole {
             }
         }
         pump?.attachmentsComplete()
+        adoptNoticeSockets(inventory)
         if isFirst {
             progress.begin(at: now)
             log.write(

@@ -73,6 +73,7 @@ extension SupervisorRole {
         do throws(StartFailure) {
             let plan = try planner.plan(
                 service, instance: instance.number, port: port, generation: generation, manifest: application.manifest)
+            try openNoticeSocket(generation, of: service, plan)
             plansUnderWay[generation] = plan
             if !keeper.send(.spawn(plan)) {
                 plansUnderWay[generation] = nil
@@ -87,7 +88,10 @@ extension SupervisorRole {
         if probeCommands.spawned(id, output: output) { return }
         let generation = Generation(id)
         plansUnderWay[generation] = nil
-        if let (instance, _) = application?.instance(of: generation) { attach(generation, instance, output) }
+        if let (instance, _) = application?.instance(of: generation) {
+            attach(generation, instance, output)
+            listenToNotices(generation, instance, pid: pid)
+        }
         take(.spawned(generation, pid: pid))
     }
 
@@ -120,6 +124,8 @@ extension SupervisorRole {
         }
         let generation = Generation(id)
         heirs.orders.remove(generation)
+        // Its last words came before its end.
+        notices?.read(generation)
         take(
             .exited(
                 generation, ExitStatus(exit), groupEmpty: groupEmpty && orphans.isEmpty(of: generation),
@@ -151,6 +157,7 @@ extension SupervisorRole {
             keeper?.send(.signalOrphan(pid: pid, number: Signals.killNumber))
         }
         orphans.forget(generation)
+        closeNoticeSocket(generation)
         guard let pump else {
             keeper?.send(.release(id: generation.number))
             return

@@ -13,6 +13,8 @@ extension SupervisorRole {
         let check: Prober.Target.Check
         switch service.ready {
         case .started: return
+        // Its socket is read from its start to its end.
+        case .notify(.systemd): return
         case .tcp: check = .tcp
         case .http(let path):
             let value = templateValues(service: service.name, instance: instance.number, port: port)

@@ -123,7 +123,8 @@ extension InstanceStatus {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
         self.init(
             id: view.id.description, state: view.state, detail: view.detail, pid: view.pid, port: view.port,
-            ready: view.isReady, drained: view.isDrained, restarts: view.restarts, uptimeSeconds: uptime,
+            ready: view.isReady, drained: view.isDrained, statusText: view.status, restarts: view.restarts,
+            uptimeSeconds: uptime,
             cpuPercent: uptime.flatMap { seconds in
                 guard let usage, seconds > 0 else { return nil }
                 return (usage.cpuSeconds / seconds * 1000).rounded() / 10

@@ -27,7 +27,11 @@ extension SupervisorRole {
             upkeep.lastStatus = status
             keeper?.send(.status(status))
         }
-        if isShuttingDown { keeper?.send(.stopping(microseconds: application.longestStop)) }
+        if isShuttingDown {
+            // A service may have asked for more time than it has by the manifest.
+            let underWay = UInt64(clamping: application.longestStopUnderWay(at: now) / 1000) + 10_000_000
+            keeper?.send(.stopping(microseconds: max(application.longestStop, underWay)))
+        }
     }
 
     /// Keeps a snapshot of now before anything else happens: what a user asked for is to outlive this process.

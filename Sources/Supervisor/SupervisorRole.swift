@@ -38,6 +38,7 @@ actor SupervisorRole {
     var planner: SpawnPlanner?
     let processes = ProcessSampler()
     var prober: Prober?
+    var notices: NoticeSockets?
     var pump: LogPump?
     var control: ControlServer?
     /// Plans of processes between the request and the keeper's answer: for the words of a failure.
@@ -149,6 +150,8 @@ actor SupervisorRole {
 
     private func deadlineCame() {
         armedDeadline = nil
+        // What was said and is not read yet is no silence.
+        for generation in application?.silent(at: now) ?? [] { notices?.read(generation) }
         take(.deadlineReached)
     }
 
@@ -162,6 +165,8 @@ actor SupervisorRole {
         case .release(let generation): release(generation)
         case .beginProbing(let generation, let instance, let port): beginProbing(generation, instance, port: port)
         case .endProbing(let generation): prober?.end(generation)
+        case .keepReadiness(let generation, let instance, let port):
+            keepReadiness(generation, instance, port: port)
         case .publish: balancer.routesAreStale = true
         case .report(let report): tell(report)
         case .progress(let command, let text): commands.progress(command, text)

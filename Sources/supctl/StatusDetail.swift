@@ -22,6 +22,7 @@ enum StatusDetail {
         page.lines.append(
             shortened(printable("\(instance.id): \(instance.state)\(isReady)\(isDrained)"), to: page.width))
         if let detail = instance.detail { page.add("detail", detail) }
+        if let text = instance.statusText { page.add("says", text) }
         var process: [String] = []
         if let pid = instance.pid { process.append("pid \(pid)") }
         if let uptime = instance.uptimeSeconds { process.append("up \(HumanText.uptime(uptime))") }

@@ -77,9 +77,9 @@ enum Supd {
             fail(error.description, code: 1)
         }
         do throws(SystemError) {
-            for directory in [directories.runtime, directories.state, directories.logs] {
-                try FileIO.createDirectories(directory)
-            }
+            // Services that run as others must reach their sockets in the runtime directory, as with the unit.
+            try FileIO.createDirectories(directories.runtime, mode: 0o755)
+            for directory in [directories.state, directories.logs] { try FileIO.createDirectories(directory) }
         } catch {
             fail(
                 "cannot create the directory \(error.subject): \(error.reason); name others by --runtime-directory, "

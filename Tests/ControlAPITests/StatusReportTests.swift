@@ -28,13 +28,14 @@ struct StatusReportTests {
         let instance = try #require((service["instances"] as? [[String: Any]])?.first)
         #expect(
             Set(instance.keys) == [
-                "id", "state", "detail", "pid", "port", "ready", "drained", "restarts", "uptimeSeconds", "cpuPercent",
+                "id", "state", "detail", "pid", "port", "ready", "drained", "statusText", "restarts", "uptimeSeconds",
+                "cpuPercent",
                 "memoryBytes", "lastExit", "droppedOutput", "limits", "flow",
             ])
         for key in [
             "detail", "pid", "port", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit", "droppedOutput",
             "limits",
-            "flow",
+            "flow", "statusText",
         ] {
             #expect(instance[key] is NSNull, "\(key)")
         }

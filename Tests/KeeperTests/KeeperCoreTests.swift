@@ -325,6 +325,17 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.core.children.isEmpty)
     }
 
+    @Test("gives a child another label, for the next supervisor")
+    func relabels() {
+        var world = World.greeted()
+        world.child(1, pid: 9)
+        #expect(world.ask(.relabel(id: 1, label: "ready")) == [])
+        #expect(world.ask(.relabel(id: 1, label: String(repeating: "x", count: 4097))) == [])
+        #expect(world.ask(.relabel(id: 9, label: "nobody")) == [])
+        #expect(world.core.children[1]?.label == "ready")
+        #expect(world.core.children.count == 1)
+    }
+
     @Test("refuses an id that is in use, a label that is too long, and too many children")
     func refusals() {
         var world = World.greeted()

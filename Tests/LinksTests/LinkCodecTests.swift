@@ -7,11 +7,13 @@ import Testing
 @Suite("The link codec") struct LinkCodecTests {
     static let plan = SpawnPlan(
         id: .max, label: "api/2 \u{1F600} \"quoted\" \n", candidates: ["/bin/a", "/bin/b"], arguments: ["a", ""],
-        environment: ["A=1", "B=ü"], directory: "/", credentials: .init(user: .max, group: 0, supplementary: [1, 2]),
+        environment: ["A=1", "B=ü"], processIDVariables: ["LISTEN_PID"], directory: "/",
+        credentials: .init(user: .max, group: 0, supplementary: [1, 2]),
         umask: 0o77, limits: [.init(resource: 7, soft: .max, hard: 0)], capturesOutput: false)
 
     static let requests: [KeeperRequest] = [
-        .hello(version: 1), .pong, .spawn(plan), .signal(id: .max, number: 9, group: true),
+        .hello(version: 1), .pong, .relabel(id: 7, label: "leader a/1 7 20000 ready"),
+        .spawn(plan), .signal(id: .max, number: 9, group: true),
         .signalOrphan(pid: 5, number: 15), .queryGroup(id: 0), .release(id: 1),
         .standby(for: 3, port: 20000, plan), .standDown(id: 3), .hold(name: ""), .drop(name: "a/b"),
         .startBalancer(nil), .startBalancer(RoleCredentials(user: 1, group: 2)), .replaceBalancer(pid: 5), .ready,

@@ -148,6 +148,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("listen: 8080, ready: { timeout: '5s' }", .tcp),
             ("listen: 8080, ready: 'started'", .started), ("ready: { tcp: true }", .tcp),
             ("ready: { http: '/h?x=1' }", .http(path: Template(literal: "/h?x=1"))),
+            ("ready: { notify: 'systemd' }", .notify(.systemd)),
             ("ready: { command: 'a b' }", .command([Template(literal: "a"), Template(literal: "b")])),
         ] as [(String, ReadyCheck)])
     func readiness(text: String, expected: ReadyCheck) throws {
@@ -159,9 +160,22 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
         #expect(try service("ready: { http: '/' }").readyTimeout == .seconds(60))
     }
 
+    @Test func aWatchdogIsADurationOrOff() throws {
+        #expect(try service("watchdog: '30s'").watchdog == .seconds(30))
+        #expect(try service("watchdog: false").watchdog == nil)
+        #expect(try service("").watchdog == nil)
+        for text in ["30", "true", "'10ms'", "'0s'", "''", "null"] {
+            let found = loadService("watchdog: \(text)").errors
+            #expect(found.count == 1 && found.allSatisfy { $0.path == "services.a.watchdog" }, "\(found)")
+        }
+        #expect(try service("watchdog: '30s'").hasNotifySocket && !service("ready: { tcp: true }").hasNotifySocket)
+        #expect(try service("ready: { notify: 'systemd' }").hasNotifySocket)
+    }
+
     @Test(arguments: [
         "'tcp'", "true", "{ tcp: false }", "{ tcp: true, http: '/' }", "{ http: 'healthz' }", "{ http: '/a b' }",
-        "{ http: '' }", "{ http: '/ä' }", "{ command: [] }", "{ notify: 'systemd' }",
+        "{ http: '' }", "{ http: '/ä' }", "{ command: [] }", "{ notify: 'systemd', tcp: true }", "{ notify: true }",
+        "{ notify: 's6' }",
         "{ timeout: 5 }", "{ timeout: '0s' }", "null",
     ])
     func badReadinessIsAnError(text: String) {

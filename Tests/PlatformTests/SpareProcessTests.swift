@@ -44,9 +44,10 @@ private let isRoot = geteuid() == 0
             try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.forked.pid)/fd").sorted()
                 == ["0", "1", "2", "3"])
         var spawn = SpawnTests.shell(
-            "echo \"$0|$A\"; pwd; umask; ulimit -n; ls /proc/self/fd; cat /proc/self/oom_score_adj")
+            "echo \"$0|$A\"; test $$ = $OWN && pwd; umask; ulimit -n; ls /proc/self/fd; cat /proc/self/oom_score_adj")
         spawn.arguments = ["näme", "-c", spawn.arguments[2]]
         spawn.environment.append("A=ü *")
+        spawn.processIDVariables = ["OWN"]
         spawn.directory = "/usr"
         spawn.umask = 0o137
         spawn.limits = [.init(resource: 7, soft: 20, hard: 30)]

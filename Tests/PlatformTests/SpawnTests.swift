@@ -46,6 +46,17 @@ private let isRoot = geteuid() == 0
         if try systemCall("poll", "", { poll(&entry, 1, 30_000) }) == 0 { throw Unexpected("nothing to read") }
     }
 
+    @Test("gives it its own process id as the value of variables", arguments: [false, true])
+    func ownProcessID(old: Bool) throws {
+        var spawn = Self.shell("echo $$ $LISTEN_PID $WATCHDOG_PID; env | grep -c PID")
+        spawn.processIDVariables = ["LISTEN_PID", "WATCHDOG_PID"]
+        spawn.avoidsNewCalls = old
+        let run = try Self.run(spawn)
+        let ids = (run.lines.first ?? "").split(separator: " ")
+        #expect(ids.count == 3 && Set(ids).count == 1, "\(run.output)")
+        #expect(run.lines.last == "2")
+    }
+
     @Test("gives it arguments and environment as they are", arguments: [false, true])
     func argumentsAndEnvironment(old: Bool) throws {
         var spawn = Spawn(

@@ -7,15 +7,19 @@ import Testing
 func service(
     _ name: String, kind: Service.Kind = .service, replicas: Int = 1, port: UInt16? = nil, front: UInt16? = nil,
     balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck = .started, readyTimeout: Duration = .seconds(60),
-    restart: RestartSettings? = nil, stop: StopSettings = StopSettings(), dependsOn: [Dependency] = [],
+    watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
+    dependsOn: [Dependency] = [],
     limits: [ResourceLimit] = []
 ) -> Service {
     Service(
         name: name, kind: kind, command: [Template(literal: "x")], replicas: replicas, port: port,
         listen: front.map { [ListenSettings(.loopback(port: $0))] } ?? [], balance: balance, ready: ready,
-        readyTimeout: readyTimeout,
+        readyTimeout: readyTimeout, watchdog: watchdog,
         restart: restart, stop: stop, dependsOn: dependsOn, limits: limits)
 }
+
+/// What a service says of itself.
+func notice(_ text: String) -> ServiceNotice { ServiceNotice(datagram: Array(text.utf8)) }
 
 /// `api/2`.
 func instance(_ service: String, _ number: Int = 1) -> InstanceID { InstanceID(service: service, number: number) }
@@ -55,6 +59,9 @@ struct Story {
         tell(.spawned(Generation(generation), pid: Int32(1000 + generation)))
     }
     mutating func ready(_ generation: UInt64) { tell(.probed(Generation(generation), passed: true, detail: "")) }
+    mutating func says(_ generation: UInt64, _ text: String) {
+        tell(.notified(Generation(generation), notice(text)))
+    }
     mutating func exited(_ generation: UInt64, _ status: Supervision.ExitStatus = .code(1), groupEmpty: Bool = true) {
         tell(.exited(Generation(generation), status, groupEmpty: groupEmpty))
     }

@@ -53,7 +53,9 @@ import Testing
         .spawned(pid: 8), .spawnFailed(StartFailure(text: "x")), .portTaken(holder: "y", next: 20001),
         .portTaken(holder: "y", next: nil), .exited(.code(0), groupEmpty: true), .exited(.code(1), groupEmpty: false),
         .groupChecked(empty: true), .groupChecked(empty: false), .probed(passed: true, detail: ""),
-        .probed(passed: false, detail: "z"), .drained, .vanished,
+        .probed(passed: false, detail: "z"), .drained, .vanished, .notified(notice("READY=1")),
+        .notified(notice("RELOADING=1\nSTATUS=x")), .notified(notice("STOPPING=1")), .notified(notice("WATCHDOG=1")),
+        .notified(notice("WATCHDOG=trigger")), .notified(notice("EXTEND_TIMEOUT_USEC=5000000")),
     ]
 
     static var services: [Service] {
@@ -62,6 +64,8 @@ import Testing
             service("a"), service("a", front: 80, ready: .tcp), service("a", kind: .task),
             service("a", front: 80, restart: RestartSettings(policy: .onFailure), stop: StopSettings(timeout: .zero)),
             service("a", restart: RestartSettings(policy: .never, limit: limit)),
+            service("a", front: 80, ready: .notify(.systemd)), service("a", watchdog: .seconds(3)),
+            service("a", kind: .task, ready: .notify(.systemd), watchdog: .seconds(3)),
         ]
     }
 
@@ -79,7 +83,7 @@ import Testing
                         var after = before
                         var turn = Turn(now: StateEventTests.now, jitter: 0, nextGeneration: Generation(6))
                         after.handle(event, of: service, in: surroundings, &turn)
-                        for problem in problems(before, event, after, turn, surroundings) {
+                        for problem in problems(before, event, after, turn, surroundings, service) {
                             Issue.record("\(problem): \(goal) \(state) + \(event) → \(after.state), \(turn.effects)")
                         }
                     }
@@ -126,7 +130,7 @@ import Testing
 
     private func problems(
         _ before: Instance, _ event: Instance.Event, _ after: Instance, _ turn: Turn,
-        _ surroundings: Instance.Surroundings
+        _ surroundings: Instance.Surroundings, _ service: Service
     ) -> [String] {
         var problems: [String] = []
         func expect(_ holds: Bool, _ text: String) { if !holds { problems.append(text) } }
@@ -146,7 +150,7 @@ import Testing
                 released = true
             case .signal(let generation, _), .checkGroup(let generation), .endProbing(let generation):
                 expect(!released && generation == old, "dealt with a process that it does not have")
-            case .beginProbing(let generation, _, _):
+            case .beginProbing(let generation, _, _), .keepReadiness(let generation, _, _):
                 expect(generation == old, "probed a process that it does not have")
             case .report(let report):
                 expect(!report.text.isEmpty, "said nothing")
@@ -160,7 +164,11 @@ import Testing
         // Whatever waits has an end; a deadline that has come changes something and leads to a later one.
         switch after.state {
         case .starting, .stopping, .backoff: expect(after.deadline != nil, "waits for ever")
-        case .down, .waiting, .running, .failed, .completed: expect(after.deadline == nil, "rests with a deadline")
+        case .running: expect(after.deadline == after.watchdogDue, "rests with a deadline")
+        case .down, .waiting, .failed, .completed: expect(after.deadline == nil, "rests with a deadline")
+        }
+        if let due = after.watchdogDue, after.process != nil {
+            expect(service.watchdog != nil && due > turn.now, "has a watchdog that nobody asked for")
         }
         if event == .deadlineReached {
             let wasDue = before.deadline.map { $0 <= turn.now } ?? false
@@ -184,6 +192,7 @@ import Testing
         .portTaken(Generation(99), holder: "x"), .exited(Generation(99), .code(0), groupEmpty: true),
         .exited(Generation(99), .code(0), groupEmpty: false), .groupChecked(Generation(99), empty: true),
         .probed(Generation(99), passed: true, detail: ""), .drained(Generation(99)), .deadlineReached,
+        .notified(Generation(99), notice("READY=1\nSTATUS=x\nWATCHDOG=trigger")),
     ])
     func `what is about another generation changes nothing`(event: Application.Event) {
         var stories = [Story(service("a", front: 80, ready: .tcp))]

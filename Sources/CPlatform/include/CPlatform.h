@@ -8,6 +8,7 @@
 #include "supd_limit.h"
 #include "supd_stream.h"
 #include "supd_memory_file.h"
+#include "supd_notice.h"
 #include "supd_packet.h"
 #include "supd_process.h"
 #include "supd_spawn.h"

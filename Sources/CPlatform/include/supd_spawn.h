@@ -23,6 +23,9 @@ enum supd_spawn_stage {
     SUPD_STAGE_EXECUTE,
 };
 
+/// The most characters of a process id, with the NUL at its end.
+#define SUPD_PID_ROOM 12
+
 /// One prlimit(2) setting.
 struct supd_spawn_limit {
     int resource;
@@ -37,6 +40,10 @@ struct supd_spawn_plan {
     const char *const *candidates;
     char *const *arguments;
     char *const *environment;
+    /// Where the child writes its own process id, each with room for SUPD_PID_ROOM characters: the values of variables of
+    /// `environment` that say whom others are for (LISTEN_PID, WATCHDOG_PID).
+    char *const *pid_places;
+    size_t pid_place_count;
     /// The working directory; NULL: the parent's.
     const char *directory;
     /// The child's descriptors 0, 1, 2, …, each one of the parent's, or -1 for /dev/null.

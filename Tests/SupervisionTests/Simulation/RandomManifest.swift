@@ -30,7 +30,8 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                 listen: hasFront ? [ListenSettings(.loopback(port: UInt16(8000 + index)))] : [],
                 balance: BalanceSettings(
                     queueTimeout: .seconds(random.pick([2, 10])), drainTimeout: .seconds(random.pick([0, 3, 30]))),
-                ready: isTask || random.oneIn(3) ? .started : .tcp, readyTimeout: .seconds(random.pick([2, 5])),
+                ready: isTask || random.oneIn(3) ? .started : random.oneIn(3) ? .notify(.systemd) : .tcp,
+                readyTimeout: .seconds(random.pick([2, 5])), watchdog: random.oneIn(4) ? .seconds(10) : nil,
                 restart: restart,
                 stop: StopSettings(
                     signal: random.pick(["TERM", "INT"]), timeout: .milliseconds(random.pick([0, 500, 3000]))),

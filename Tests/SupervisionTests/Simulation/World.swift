@@ -26,6 +26,10 @@ struct World {
         /// Ready from then on.
         var readyAt: Int64
         var ignoresTerm = false
+        /// The keeper remembers that it has said that it is ready.
+        var saidReady = false
+        /// It feeds its watchdog no more.
+        var isHung = false
         var isGone: Bool { !leaderAlive && others == 0 }
     }
 
@@ -39,6 +43,8 @@ struct World {
         case leaderDies(Generation, ExitStatus)
         case othersDie(Generation)
         case probe(Generation, epoch: Int)
+        /// The process feeds its watchdog.
+        case feed(Generation)
         case connectionsEnd(Generation)
         /// The shell looks at the balancer's counters, as it does while somebody waits for a drain.
         case countConnections(epoch: Int)
@@ -182,8 +188,18 @@ struct World {
             guard epoch == self.epoch, probing.contains(generation) else { return }
             let child = children[generation]
             let passed = child.map { $0.leaderAlive && $0.readyAt <= now } ?? false
+            if let child, service(of: child.instance)?.ready == .notify(.systemd) {
+                // What it has said waits for whoever reads it, until somebody has; it is read once.
+                if passed, !child.saidReady { send(.notified(generation, Self.readyNotice)) }
+                return schedule(.probe(generation, epoch: epoch), in: 200_000_000)
+            }
             send(.probed(generation, passed: passed, detail: passed ? "" : "connection refused"))
             if !passed { schedule(.probe(generation, epoch: epoch), in: 200_000_000) }
+        case .feed(let generation):
+            guard let child = children[generation], child.leaderAlive, !child.isHung else { return }
+            send(.notified(generation, Self.aliveNotice))
+            if !isCalm, random.oneIn(10) { children[generation]?.isHung = true }
+            schedule(.feed(generation), in: 4_000_000_000)
         case .connectionsEnd(let generation):
             emptied.insert(generation)
             send(.drained(generation))
@@ -281,9 +297,10 @@ struct World {
         let effects = app.resume(
             children: survivors.map {
                 Application.SurvivingChild(
-                    generation: $0.generation, instance: $0.instance, port: $0.port, pid: $0.pid)
+                    generation: $0.generation, instance: $0.instance, port: $0.port, pid: $0.pid,
+                    saidReady: $0.saidReady)
             }, highestGeneration: highestGeneration, at: Instant(nanoseconds: now))
-        for child in survivors where child.pid != nil && !isProbed(child.instance) {
+        for child in survivors where child.pid != nil && (!isProbed(child.instance) || child.saidReady) {
             toldReady.insert(child.generation)
         }
         for child in survivors where child.exit != nil { reportExit(child.generation) }
@@ -319,7 +336,12 @@ struct World {
         }
     }
 
-    func isProbed(_ instance: InstanceID) -> Bool {
-        app.manifest.services.first { $0.name == instance.service }?.isProbed ?? false
+    func isProbed(_ instance: InstanceID) -> Bool { service(of: instance)?.isProbed ?? false }
+
+    func service(of instance: InstanceID) -> Service? {
+        app.manifest.services.first { $0.name == instance.service }
     }
+
+    static let readyNotice = notice("READY=1")
+    static let aliveNotice = notice("WATCHDOG=1")
 }

@@ -36,6 +36,8 @@ extension World {
             schedule(.probe(generation, epoch: epoch), in: 1_000_000)
         case .endProbing(let generation):
             probing.remove(generation)
+        case .keepReadiness(let generation, _, _):
+            children[generation]?.saidReady = true
         case .publish:
             publish()
         case .report(let report):
@@ -61,6 +63,8 @@ extension World {
             if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
         case .probed(let generation, true, _):
             toldReady.insert(generation)
+        case .notified(let generation, let notice):
+            if notice.isReady { toldReady.insert(generation) }
         case .exited(let generation, _, _, _):
             if children[generation] != nil { toldExit.insert(generation) }
             if let place = app.owners[generation], let process = app.instances[place].process {
@@ -68,7 +72,13 @@ extension World {
                 let wasReady = if case .running = app.instances[place].state { true } else { false }
                 let healthy = wasReady && now - process.beganAt.nanoseconds >= settings.resetAfter.wholeNanoseconds
                 // What was asked to end has not failed; and an exit may be told to the next supervisor again.
-                if case .stopping(_, let stop) = app.instances[place].state, stop.isAsked || stop.leaderEnded { return }
+                if case .stopping(_, let stop) = app.instances[place].state {
+                    if stop.isAsked || stop.leaderEnded { return }
+                    // Its watchdog has ended it after a healthy run.
+                    if case .ending(let ending) = stop.cause, ending.wasHealthy {
+                        return badEndOf[app.instances[place].id] = nil
+                    }
+                }
                 badEndOf[app.instances[place].id] = healthy ? nil : now
             }
         case .spawnFailed(let generation, _):
@@ -124,6 +134,7 @@ extension World {
         if random.oneIn(5) { child.others = 1 }
         children[generation] = child
         send(.spawned(generation, pid: nextPid))
+        if service(of: child.instance)?.watchdog != nil { schedule(.feed(generation), in: 2_000_000_000) }
         let status = random.pick([ExitStatus.code(0), .code(1), .signal(11, coreDumped: true)])
         if child.isTask {
             schedule(
@@ -216,13 +227,17 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...11) {
+        switch random.pick(0...12) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
         case 4: strangers = random.oneIn(2) ? [] : [UInt16(random.pick(3000...3050))]
         case 5: try loseSupervisor()
         case 6, 7, 8, 9: try command()
+        case 11:
+            guard !alive.isEmpty else { return }
+            let words = ["RELOADING=1", "STATUS=x", "EXTEND_TIMEOUT_USEC=3000000", "WATCHDOG=trigger", "STOPPING=1"]
+            send(.notified(random.pick(alive), notice(random.pick(words))))
         case 10:
             // A message about something that is long over, or never was.
             let generation = Generation(UInt64(random.pick(0...Int64(highestGeneration.number + 5))))
