@@ -49,6 +49,10 @@ CHILD_SIDE static int place_descriptors(const struct supd_spawn_plan *plan) {
     long moved[count > 0 ? count : 1];
     for (int i = 0; i < count; i++) {
         long source = plan->descriptors[i];
+        if (source == SUPD_CLOSED) {
+            moved[i] = SUPD_CLOSED;
+            continue;
+        }
         if (source < 0) {
             if (null < 0) {
                 null = CHILD_CALL(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
@@ -59,7 +63,13 @@ CHILD_SIDE static int place_descriptors(const struct supd_spawn_plan *plan) {
         moved[i] = source > count ? source : CHILD_CALL(SYS_fcntl, source, F_DUPFD_CLOEXEC, count + 1);
         require(moved[i], status, SUPD_STAGE_DESCRIPTORS);
     }
-    for (int i = 0; i < count; i++) require(CHILD_CALL(SYS_dup3, moved[i], i, 0), status, SUPD_STAGE_DESCRIPTORS);
+    for (int i = 0; i < count; i++) {
+        if (moved[i] == SUPD_CLOSED) {
+            CHILD_CALL(SYS_close, i);
+        } else {
+            require(CHILD_CALL(SYS_dup3, moved[i], i, 0), status, SUPD_STAGE_DESCRIPTORS);
+        }
+    }
     require(CHILD_CALL(SYS_dup3, status, count, O_CLOEXEC), status, SUPD_STAGE_DESCRIPTORS);
     status = count;
 

@@ -52,6 +52,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var replicas: Int
     /// The addresses of its fronts.
     package var listen: [String]
+    /// Those of them whose sockets the instances have themselves; null from an older supd.
+    package var passed: [String]?
     /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
     package var fronts: [FlowStatus]?
     /// Its instances.
@@ -60,7 +62,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, listen: [String],
-        fronts: [FlowStatus]?, instances: [InstanceStatus]
+        passed: [String]? = [], fronts: [FlowStatus]?, instances: [InstanceStatus]
     ) {
         self.name = name
         self.kind = kind
@@ -69,6 +71,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.ready = ready
         self.replicas = replicas
         self.listen = listen
+        self.passed = passed
         self.fronts = fronts
         self.instances = instances
     }
@@ -278,6 +281,7 @@ extension ServiceStatus {
         try container.encode(ready, forKey: .ready)
         try container.encode(replicas, forKey: .replicas)
         try container.encode(listen, forKey: .listen)
+        try container.encode(passed, forKey: .passed)
         try container.encode(fronts, forKey: .fronts)
         try container.encode(instances, forKey: .instances)
     }

@@ -76,7 +76,21 @@ enum DemoService {
             let milliseconds = Int32(clamping: seconds * 1000 + attoseconds / 1_000_000_000_000_000)
             if try waitReadable([signals.descriptor], timeoutMilliseconds: milliseconds)[0] { return 0 }
         }
-        let listener = try BlockingListener(host: identity.host, port: port)
+        let listener: BlockingListener
+        if options.takesListener {
+            guard environment["LISTEN_PID"] == String(identity.pid),
+                environment["LISTEN_FDS"].flatMap({ Int($0) }) ?? 0 > 0
+            else {
+                printErrorLine("demo-service: LISTEN_PID and LISTEN_FDS tell of no socket for this process")
+                return 2
+            }
+            let socket = Descriptor(owning: 3)
+            // Others accept on it as well: who is announced may be theirs.
+            try setBlocking(socket, false)
+            listener = BlockingListener(socket)
+        } else {
+            listener = try BlockingListener(host: identity.host, port: port)
+        }
         printLine(
             "listening on \(identity.host):\(port) as \(identity.service)/\(identity.instance), pid \(identity.pid)")
         if options.floodLines > 0 {

@@ -42,6 +42,8 @@ struct Options {
     var floodLines = 0
     /// The length of such a line in bytes, without the newline.
     var floodSize = 100
+    /// Whether the listening socket is the one that LISTEN_FDS tells of, in place of one of its own.
+    var takesListener = false
     /// Whether NOTIFY_SOCKET is told when it listens, and when it stops.
     var notifies = false
     /// What else it is told then.
@@ -61,6 +63,7 @@ struct Options {
           --task                      print a few lines and exit
           --quiet                     do not log requests
           --ready-delay TIME          wait before listening ("500ms", "2s")
+          --listen-fd                 serve on descriptor 3, which $LISTEN_FDS and $LISTEN_PID tell of
           --notify                    say READY=1 to $NOTIFY_SOCKET, feed the watchdog of $WATCHDOG_USEC
           --status TEXT               … and say this as STATUS
 
@@ -106,6 +109,7 @@ extension Options {
             case "--print-descriptors": options.printsDescriptors = true
             case "--flood": options.floodLines = try value(of: argument, from: &rest) { count($0, upTo: 100_000_000) }
             case "--size": options.floodSize = try value(of: argument, from: &rest) { count($0, upTo: 1 << 24) }
+            case "--listen-fd": options.takesListener = true
             case "--notify": options.notifies = true
             case "--status": options.status = try value(of: argument, from: &rest) { $0 }
             case "--silent-after": options.silentAfter = try value(of: argument, from: &rest, duration)

@@ -48,6 +48,7 @@ extension KeeperLoop {
         spawn.credentials = plan.credentials.map {
             Spawn.Credentials(user: $0.user, group: $0.group, supplementary: $0.supplementary)
         }
+        try pass(plan.passed, to: &spawn)
         if let pid = useSpare(for: plan, spawn) { return pid }
         do {
             // The number tells how many are open: the kernel gives out the lowest that is free.
@@ -81,6 +82,17 @@ extension KeeperLoop {
             throw SpawnError(stage: .prepare, code: error.code)
         } catch {
             throw SpawnError(stage: .prepare, code: ErrorCode.tryAgain)
+        }
+    }
+
+    /// Gives the child what is held for it.
+    private func pass(_ entries: [SpawnPlan.Passed], to spawn: inout Spawn) throws(SpawnError) {
+        for entry in entries {
+            guard (3...SpawnPlan.Passed.numberLimit).contains(entry.number), let descriptor = held[entry.held] else {
+                // What should be held is not, for want of descriptors.
+                throw SpawnError(stage: .descriptors, code: ErrorCode.tooManyFiles)
+            }
+            spawn.further[Int(entry.number)] = descriptor
         }
     }
 

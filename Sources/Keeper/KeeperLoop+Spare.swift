@@ -51,7 +51,9 @@ extension KeeperLoop {
     /// Lets the spare process become a child, if there is one and it can; answers its pid.
     func useSpare(for plan: SpawnPlan, _ spawn: Spawn) -> Int32? {
         // One that somebody has killed meanwhile starts nothing.
-        guard plan.capturesOutput, let spare, lives(spare), spare.process.take(spawn) else { return nil }
+        guard plan.capturesOutput, plan.passed.isEmpty, let spare, lives(spare), spare.process.take(spawn) else {
+            return nil
+        }
         giveOutput(spare.output, to: plan.credentials)
         spare.process.go()
         self.spare = nil

@@ -135,6 +135,11 @@ extension SpawnPlan {
             writer.write(limit.hard)
         }
         writer.write(capturesOutput)
+        writer.write(UInt32(clamping: passed.count))
+        for entry in passed {
+            writer.write(entry.number)
+            writer.write(entry.held)
+        }
     }
 
     fileprivate init?(from reader: inout CompactReader) {
@@ -156,12 +161,16 @@ extension SpawnPlan {
                     let hard = reader.number(UInt64.self)
                 else { return nil }
                 return Limit(resource: resource, soft: soft, hard: hard)
-            }), let capturesOutput = reader.flag()
+            }), let capturesOutput = reader.flag(),
+            let passed = reader.list({ reader -> Passed? in
+                guard let number = reader.number(Int32.self), let held = reader.text() else { return nil }
+                return Passed(number: number, held: held)
+            })
         else { return nil }
         self.init(
             id: id, label: label, candidates: candidates, arguments: arguments, environment: environment,
             processIDVariables: processIDVariables, directory: directory, credentials: credentials, umask: umask,
             limits: limits,
-            capturesOutput: capturesOutput)
+            capturesOutput: capturesOutput, passed: passed)
     }
 }

@@ -1,7 +1,7 @@
 import Platform
 
 /// The version of all links; a hello carries it. Raise it with every change of a message's meaning.
-package let linkVersion = 4
+package let linkVersion = 5
 
 /// What the supervisor (and, for hello and pong, any role) says to the keeper.
 package enum KeeperRequest: Codable, Sendable, Equatable {
@@ -118,6 +118,23 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
         }
     }
 
+    /// A descriptor that the child gets.
+    package struct Passed: Codable, Sendable, Equatable {
+        /// The highest number.
+        package static let numberLimit: Int32 = 1023
+
+        /// Its number in the child, from 3.
+        package var number: Int32
+        /// The name under which the keeper holds it.
+        package var held: String
+
+        /// Creates an entry.
+        package init(number: Int32, held: String) {
+            self.number = number
+            self.held = held
+        }
+    }
+
     /// The user and groups to become.
     package struct Credentials: Codable, Sendable, Equatable {
         /// The user id.
@@ -157,13 +174,15 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
     package var limits: [Limit]
     /// Whether stdout and stderr are captured by pipes (read ends held by the keeper) or go to /dev/null.
     package var capturesOutput: Bool
+    /// What the child gets beside its standard descriptors; numbers in between stay closed.
+    package var passed: [Passed]
 
     /// Creates a plan.
     package init(
         id: UInt64, label: String, candidates: [String], arguments: [String], environment: [String],
         processIDVariables: [String] = [], directory: String = "/", credentials: Credentials? = nil,
         umask: UInt16 = 0o022, limits: [Limit] = [],
-        capturesOutput: Bool = true
+        capturesOutput: Bool = true, passed: [Passed] = []
     ) {
         self.id = id
         self.label = label
@@ -176,6 +195,7 @@ package struct SpawnPlan: Codable, Sendable, Equatable {
         self.umask = umask
         self.limits = limits
         self.capturesOutput = capturesOutput
+        self.passed = passed
     }
 }
 

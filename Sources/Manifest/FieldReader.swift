@@ -137,10 +137,10 @@ struct Field<Target>: Sendable {
         }
     }
 
-    /// A field that is a section of further fields, which may also be written as one word.
+    /// A field that is a section of further fields, which may also be written as one word; `found` is told where it stands.
     init(
         _ name: String, section: Section<Target>, word: Format<@Sendable (inout Target) -> Void>? = nil,
-        inDefaults: Bool = true, _ summary: String
+        inDefaults: Bool = true, _ summary: String, found: (@Sendable (Location, inout Target) -> Void)? = nil
     ) {
         self.name = name
         self.summary = summary
@@ -153,6 +153,7 @@ struct Field<Target>: Sendable {
         self.children = section.descriptions
         let expected = self.expected
         self.apply = { value, target, reader in
+            found?(reader.location(value.offset), &target)
             if case .object = value.content {
                 section.read(value, into: &target, &reader)
             } else if let word, case .string = value.content {

@@ -16,6 +16,8 @@ package enum ListenAddress: Sendable, Hashable, Codable {
 package struct ListenSettings: Sendable, Hashable, Codable {
     /// Where connections are accepted.
     package var address: ListenAddress
+    /// Whether the instances get the listening sockets themselves, sd_listen_fds(3), in place of the balancer.
+    package var passes = false
     /// The most connections at the same time; nil: no limit.
     package var maxConnections: Int?
     /// The most connections of one client address; nil: no limit.

@@ -8,6 +8,8 @@ struct ListenDraft: Sendable {
     var settings = ListenSettings(.loopback(port: 0))
     /// `acceptProxyProtocol: true`.
     var acceptProxyProtocol: Location?
+    /// Keys that are the balancer's business.
+    var balancerOnly: [Located<String>] = []
     /// Keys that mean nothing to a Unix socket.
     var tcpOnly: [Located<String>] = []
 
@@ -28,10 +30,19 @@ extension FieldTable {
             "Where connections are accepted: what stands alone in the short form."
         ) { $1.address = $0 },
         Field(
-            "maxConnections", .integer(1...1_000_000, "a count"), inDefaults: false,
+            "pass", .flag, default: false, inDefaults: false,
+            "Whether the instances get the listening socket itself, by LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES from "
+                + "descriptor 3 on, as sd_listen_fds(3) reads them: no balancer is in the way, and the kernel gives each "
+                + "connection to whichever instance accepts it first. Off: a service must know how to take it."
+        ) { $1.settings.passes = $0 },
+        Field(
+            "maxConnections", Format.integer(1...1_000_000, "a count").located, inDefaults: false,
             "The most connections at a time, waiting ones included; more stay in the kernel's queue. Without it no "
                 + "limit: descriptors bound what the balancer takes, and it stops accepting before it runs out."
-        ) { $1.settings.maxConnections = $0 },
+        ) {
+            $1.settings.maxConnections = $0.value
+            $1.balancerOnly.append(Located(value: "maxConnections", location: $0.location))
+        },
         tcpOnly(
             "maxConnectionsPerAddress", .integer(1...1_000_000, "a count"),
             "The most connections of one client address; more are reset. Without it no limit, because many clients may "
@@ -50,6 +61,7 @@ extension FieldTable {
         ) {
             $1.settings.acceptProxyProtocol = $0.value
             $1.acceptProxyProtocol = $0.value ? $0.location : nil
+            if $0.value { $1.balancerOnly.append(Located(value: "acceptProxyProtocol", location: $0.location)) }
         },
         tcpOnly(
             "keepAlive", .durationOrFalse(from: .seconds(1), to: .seconds(9 * 3600)), default: "60s",
@@ -83,6 +95,7 @@ extension FieldTable {
         Field(name, format.located, default: standard, inDefaults: false, summary) { result, draft in
             store(result.value, &draft)
             draft.tcpOnly.append(Located(value: name, location: result.location))
+            draft.balancerOnly.append(Located(value: name, location: result.location))
         }
     }
 
@@ -118,6 +131,15 @@ extension ManifestChecks {
                             + "the permissions of its directory say who may connect")
                 }
             }
+            if front.settings.passes {
+                for key in front.balancerOnly {
+                    reader.problems.add(
+                        key.location,
+                        "found \(quoted(key.value)) beside \"pass\", expected no such key: "
+                            + "the service accepts the connections itself, and the balancer sees none of them")
+                }
+                continue
+            }
             guard let location = front.acceptProxyProtocol, !address.isLocal, front.settings.allow == nil,
                 draft.balance.allow == nil
             else { continue }
@@ -125,6 +147,29 @@ extension ManifestChecks {
                 location,
                 "found true without \"allow\" on \(address), expected \"allow\" with the addresses of the proxies: "
                     + "anybody else could forge the header, and with it any client's address")
+        }
+    }
+}
+
+extension ManifestChecks {
+    /// What does not go together with listening sockets that are handed to the instances.
+    func checkPassedSockets(of draft: ServiceDraft, _ reader: inout FieldReader) {
+        let passed = draft.listen.filter { $0.settings.passes && $0.address != nil }
+        guard !passed.isEmpty else { return }
+        if passed.count == draft.listen.count, let balance = draft.balanceSection,
+            !balance.path.hasPrefix("defaults.")
+        {
+            reader.problems.add(
+                balance,
+                "found \"balance\" for a service whose fronts all have \"pass\", expected no such key: "
+                    + "the service accepts the connections itself, and the balancer sees none of them")
+        }
+        let sockets = passed.reduce(0) { $0 + ($1.address?.value.sockets.count ?? 0) }
+        if case .notify(.descriptor(let number)) = draft.ready, number < 3 + sockets, let location = draft.readyNotify {
+            reader.problems.add(
+                location,
+                "found descriptor \(number), which is one of its \(sockets) listening sockets (\"pass\"), "
+                    + "expected \(3 + sockets) or more")
         }
     }
 }

@@ -139,7 +139,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.port = port
         self.listen = listen
         self.balance = balance
-        self.ready = ready ?? (listen.isEmpty && port == nil ? .started : .tcp)
+        self.ready = ready ?? (listen.allSatisfy(\.passes) && port == nil ? .started : .tcp)
         self.readyTimeout = readyTimeout
         self.watchdog = watchdog
         self.restart = restart ?? RestartSettings(policy: kind == .task ? .onFailure : .always)
@@ -227,6 +227,8 @@ package enum ReadyCheck: Sendable, Hashable, Codable {
 package enum NotifyProtocol: Sendable, Hashable, Codable {
     /// By READY=1 on the socket that NOTIFY_SOCKET names, sd_notify(3).
     case systemd
+    /// By a newline to this descriptor, from 3 to 255, which is its own end of a pipe; as s6 has it.
+    case descriptor(Int)
 }
 
 /// The `restart` section.

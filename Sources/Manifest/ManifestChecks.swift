@@ -46,6 +46,7 @@ struct ManifestChecks {
                 delays, "found an initialDelay of \(initial) above the maxDelay of \(most), expected it below")
         }
         checkFronts(of: draft, &reader)
+        checkPassedSockets(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
             if facts.isOnlyChecked {

@@ -15,7 +15,9 @@ struct ServiceDraft: Sendable {
     var listen: [ListenDraft] = []
     var balance = BalanceSettings()
     var balanceAllow: Location?
+    var balanceSection: Location?
     var ready: ReadyCheck?
+    var readyNotify: Location?
     var readyTimeout = Duration.seconds(60)
     var watchdog: Duration?
     var restart = RestartSettings()

@@ -62,7 +62,9 @@ extension FieldTable {
             children: listenSection.descriptions,
             "What the balancer accepts connections on for this service."
         ) { $1.listen = $0 },
-        Field("balance", section: balanceSection, "The balancer's settings for this service."),
+        Field(
+            "balance", section: balanceSection, "The balancer's settings for this service.",
+            found: { $1.balanceSection = $0 }),
     ]
 
     /// From the first start to the last stop.
@@ -80,9 +82,13 @@ extension FieldTable {
                         $1.ready = .command($0)
                     },
                     Field(
-                        "notify", notifyFormat,
-                        "Ready when the service says so itself: by READY=1 to the socket in NOTIFY_SOCKET (\"systemd\")."
-                    ) { $1.ready = .notify($0) },
+                        "notify", notifyFormat.located, children: notifySection.descriptions,
+                        "Ready when the service says so itself: by READY=1 to the socket in NOTIFY_SOCKET (\"systemd\"), or by "
+                            + "a newline to a descriptor ({ fd: 3 })."
+                    ) {
+                        $1.ready = .notify($0.value)
+                        $1.readyNotify = $0.location
+                    },
                     Field("timeout", .duration(), default: "60s", "How long an instance may take to become ready.") {
                         $1.readyTimeout = $0
                     },
@@ -137,15 +143,32 @@ extension FieldTable {
         return { $0.ready = .started }
     }
 
-    private static let notifyFormat = Format<NotifyProtocol>(
-        expected: "\"systemd\"", schema: .members(["const": "systemd"])
-    ) { value, reader in
-        guard value.content == .string("systemd") else {
-            reader.report(value, expected: "\"systemd\"")
-            return nil
+    /// What stands at `notify` as a map.
+    private static let notifySection = Section<Int?>([
+        Field(
+            "fd", .integer(3...255, "a descriptor"), required: true,
+            "The service gets the write end of a pipe as this descriptor, and is ready when it has written a newline to it."
+        ) { $1 = $0 }
+    ])
+
+    private static let notifyFormat: Format<NotifyProtocol> = {
+        let expected = "\"systemd\", or a map like { fd: 3 }"
+        return Format(
+            expected: expected,
+            schema: .members(["anyOf": [.members(["const": "systemd"]), notifySection.schema]])
+        ) { value, reader in
+            if case .object = value.content {
+                var number: Int?
+                notifySection.read(value, into: &number, &reader)
+                return number.map { .descriptor($0) }
+            }
+            guard value.content == .string("systemd") else {
+                reader.report(value, expected: expected)
+                return nil
+            }
+            return .systemd
         }
-        return .systemd
-    }
+    }()
 
     private static let restartSection = Section<ServiceDraft>([
         Field(

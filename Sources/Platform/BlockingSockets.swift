@@ -5,6 +5,9 @@ package final class BlockingListener: Sendable {
     /// Becomes readable when a client waits.
     package let descriptor: Descriptor
 
+    /// Takes over a listening socket. It may be one that others accept on as well: a client that is announced may be gone.
+    package init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
     /// Listens on an IPv4 address in dotted form, with SO_REUSEADDR. Throws EINVAL for anything else.
     package init(host: String, port: UInt16, backlog: Int32 = 1024) throws(SystemError) {
         var address = try socketAddress(host: host, port: port)

@@ -53,6 +53,13 @@ private func setOption(
     }
 }
 
+/// Whether calls on a socket wait, for all who have it, by fcntl(F_SETFL).
+package func setBlocking(_ socket: Descriptor, _ isBlocking: Bool) throws(SystemError) {
+    let flags = try systemCall("fcntl", "F_GETFL") { fcntl(socket.raw, F_GETFL) }
+    let wanted = isBlocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK
+    if wanted != flags { try systemCall("fcntl", "F_SETFL") { fcntl(socket.raw, F_SETFL, wanted) } }
+}
+
 private func bindSocket(_ socket: Descriptor, to address: SocketAddress, _ name: String) throws(SystemError) {
     try systemCall("bind", name) { address.withSockaddr { bind(socket.raw, $0, $1) } }
 }

@@ -96,6 +96,8 @@ package struct Spawn: Sendable {
     package var directory: String?
     /// The process's descriptors 0, 1, 2, … (nil: /dev/null); all others are closed.
     package var descriptors: [Descriptor?] = [nil, nil, nil]
+    /// Further descriptors by their numbers in the process, from `descriptors.count` on; those in between stay closed.
+    package var further: [Int: Descriptor] = [:]
     /// The file mode creation mask; nil: the parent's.
     package var umask: UInt16?
     /// Limits to set, in this order.
@@ -156,7 +158,7 @@ package struct Spawn: Sendable {
         } catch {
             throw SpawnError(stage: .fork, code: error.code)
         }
-        withExtendedLifetime((descriptors, statusPipe.write)) {}
+        withExtendedLifetime((descriptors, further, statusPipe.write)) {}
         let process = ProcessDescriptor(owning: Descriptor(owning: result.pidfd))
         return Forked(pid: result.pid, process: process, status: statusPipe.read)
     }

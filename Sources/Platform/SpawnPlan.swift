@@ -12,6 +12,15 @@ extension Spawn {
         environment + processIDVariables.map { "\($0)=\(String(repeating: "0", count: Int(SUPD_PID_ROOM) - 1))" }
     }
 
+    /// What each number of the process stands for in this one.
+    private var numbers: [Int32] {
+        var numbers = descriptors.map { $0?.raw ?? -1 }
+        for (number, descriptor) in further.sorted(by: { $0.key < $1.key }) where number >= numbers.count {
+            numbers += Array(repeating: SUPD_CLOSED, count: number - numbers.count) + [descriptor.raw]
+        }
+        return numbers
+    }
+
     /// Whether it can be said in C: there is a path to execute, and no string has a NUL byte in it.
     var isExpressible: Bool {
         !candidates.isEmpty
@@ -24,7 +33,7 @@ extension Spawn {
     var planSize: Int {
         texts.reduce(0) { $0 + PlanWriter.size($1) }
             + PlanWriter.size(processIDVariables.count, of: UnsafeMutablePointer<CChar>?.self)
-            + PlanWriter.size(descriptors.count, of: Int32.self)
+            + PlanWriter.size(numbers.count, of: Int32.self)
             + PlanWriter.size(limits.count, of: supd_spawn_limit.self)
             + PlanWriter.size(credentials?.supplementary.count ?? 0, of: gid_t.self)
     }
@@ -36,7 +45,7 @@ extension Spawn {
         guard let candidates = writer.list(candidates), let arguments = writer.list(arguments),
             let environment = writer.list(variables), let directory = writer.list(directory.map { [$0] } ?? []),
             let places = writer.array(pidPlaces(in: environment)),
-            let numbers = writer.array(descriptors.map { $0?.raw ?? -1 }),
+            let numbers = writer.array(self.numbers),
             let settings = writer.array(
                 limits.map { supd_spawn_limit(resource: $0.resource, soft: $0.soft, hard: $0.hard) }),
             let groups = writer.array(credentials?.supplementary ?? [])
@@ -49,7 +58,7 @@ extension Spawn {
         // The NULL that ends an empty list is what it means here.
         plan.directory = UnsafePointer(directory.pointee)
         plan.descriptors = UnsafePointer(numbers)
-        plan.descriptor_count = descriptors.count
+        plan.descriptor_count = self.numbers.count
         plan.limits = UnsafePointer(settings)
         plan.limit_count = limits.count
         plan.mask = umask.map { Int32($0 & 0o777) } ?? -1

@@ -191,7 +191,7 @@ extension Application {
         case .restart: return instance.goal == .up && isUp(place) && instance.latest ?? after > after
         case .drain:
             // Without a front there is no balancer that could say so, and no connection.
-            return instance.isDrained || service(of: place).listen.isEmpty
+            return instance.isDrained || !service(of: place).isBalanced
         case .undrain: return instance.parking == nil
         }
     }

@@ -17,7 +17,7 @@ extension Instance {
         if leavesNone { bound = min(bound, service.balance.queueTimeout.wholeNanoseconds / 2) }
         if surroundings.isShuttingDown { bound = min(bound, Instance.shutdownDrain) }
         // One that was drained before has none: the balancer said so then, and says it once.
-        guard !service.listen.isEmpty, bound > 0, !isDrained else { return stop(process, cause: cause, service, &turn) }
+        guard service.isBalanced, bound > 0, !isDrained else { return stop(process, cause: cause, service, &turn) }
         let phase = Phase.draining(until: turn.now.adding(bound))
         state = .stopping(process, Stop(cause: cause, phase: phase, wasEndpoint: true))
     }

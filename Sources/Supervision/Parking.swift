@@ -28,7 +28,7 @@ extension Application {
         for place in places where (instances[place].parking != nil) != isParked {
             instances[place].parking = isParked ? Parking() : nil
             let service = layout.services[place]
-            if instances[place].endpoint != nil, !manifest.services[service].listen.isEmpty {
+            if instances[place].endpoint != nil, manifest.services[service].isBalanced {
                 turn.routesChanged = true
             }
             turn.report(
@@ -44,7 +44,7 @@ extension Application {
         let taken = Set(targets)
         return manifest.services.indices.filter { service in
             let places = layout.instances[service]
-            return !manifest.services[service].listen.isEmpty && facts[service].holds
+            return manifest.services[service].isBalanced && facts[service].holds
                 && places.contains { taken.contains(instances[$0].id) }
                 && !places.contains { place in
                     guard case .running = instances[place].state else { return false }

@@ -40,7 +40,7 @@ extension Application {
 extension Application {
     /// What the balancer should do, for every service with fronts.
     package var routes: [Route] {
-        manifest.services.indices.filter { !manifest.services[$0].listen.isEmpty }.map { service in
+        manifest.services.indices.filter { manifest.services[$0].isBalanced }.map { service in
             let endpoints = layout.instances[service].compactMap { place -> Route.Endpoint? in
                 guard let endpoint = instances[place].endpoint else { return nil }
                 return Route.Endpoint(

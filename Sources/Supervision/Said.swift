@@ -83,7 +83,8 @@ extension Instance {
             return becameReady(process, service, &turn)
         }
         let until = extended(until, by: notice, atMost: Said.startExtensions, turn)
-        state = .starting(process, until: until, probe: service.wordAwaited(after: said) ?? probe)
+        let awaited = service.ready == .notify(.systemd) ? service.wordAwaited(after: said) : nil
+        state = .starting(process, until: until, probe: awaited ?? probe)
     }
 
     mutating func noticeWhileRunning(
@@ -122,9 +123,13 @@ extension Instance {
 extension Service {
     /// What a start that waits for the service's own word waits for, for people; nil if it waits for something else.
     func wordAwaited(after said: Said?) -> String? {
-        guard case .notify(.systemd) = ready else { return nil }
-        let status = said?.status.map { "; its status: \($0)" } ?? ""
-        return "READY=1 has not come\(status)"
+        switch ready {
+        case .started, .tcp, .http, .command: return nil
+        case .notify(.descriptor(let number)): return "no newline has come by descriptor \(number)"
+        case .notify(.systemd):
+            let status = said?.status.map { "; its status: \($0)" } ?? ""
+            return "READY=1 has not come\(status)"
+        }
     }
 }
 

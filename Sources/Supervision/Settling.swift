@@ -59,7 +59,7 @@ extension Application {
             if let owns { owners[owns] = place }
         }
         if instances[place].port != port { exchangePort(port, for: instances[place].port) }
-        if instances[place].endpoint != endpoint, !manifest.services[service].listen.isEmpty {
+        if instances[place].endpoint != endpoint, manifest.services[service].isBalanced {
             turn.routesChanged = true
         }
         if !wasWaiting, instances[place].state == .waiting {
@@ -76,7 +76,7 @@ extension Application {
             let new = gatherFacts(service)
             guard new != old else { continue }
             facts[service] = new
-            if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), !manifest.services[service].listen.isEmpty {
+            if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), manifest.services[service].isBalanced {
                 turn.routesChanged = true
             }
             if !turn.isTakingUp, mattersToDependants(service, old, new) { wakeDependants(of: service, &turn) }

@@ -52,6 +52,8 @@ struct Front {
         case .ipv6(let text, let port): sockets = [try open(.ipv6(text, port: port))]
         case .unix(let path): sockets = [try open(.unix(path))]
         }
+        // A service that accepts by itself expects a socket on which that waits, sd_listen_fds(3).
+        for socket in sockets { try? setBlocking(socket.descriptor, settings.passes) }
         return Front(address: settings.address.description, sockets: sockets, settings: settings)
     }
 

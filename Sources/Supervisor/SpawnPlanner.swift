@@ -15,6 +15,8 @@ package struct SpawnPlanner: Sendable {
     private let scope: String
     private let ownEnvironment: [String: String]
     private let noticeDirectory: String
+    /// The names under which the keeper holds the listening sockets that the instances of a service get.
+    package var passedSockets: [String: [String]] = [:]
     private let instanceEnvironment: InstanceEnvironment
 
     /// Creates a planner.
@@ -84,7 +86,8 @@ package struct SpawnPlanner: Sendable {
             id: child, label: label.description,
             candidates: programCandidates(program, path: environment["PATH"], directory: directory),
             arguments: arguments, environment: environment.entries, processIDVariables: own, directory: directory,
-            credentials: identity.credentials, umask: service.umask ?? 0o022, limits: limits(of: service))
+            credentials: identity.credentials, umask: service.umask ?? 0o022, limits: limits(of: service),
+            passed: label.role == .leader ? passed(to: service, start) : [])
         try checkTexts(plan)
         try checkSize(plan)
         return plan
@@ -122,14 +125,36 @@ package struct SpawnPlanner: Sendable {
         return environment
     }
 
-    /// What a service speaks by. Returns the names of the variables that the process's own id is the value of.
+    /// What a service speaks by, and what it is passed. Returns the names of the variables that the process's own id is the
+    /// value of.
     private func addSpeech(to environment: inout Environment, of service: Service, _ start: Start) -> [String] {
-        guard service.hasNotifySocket else { return [] }
-        environment["NOTIFY_SOCKET"] = NoticeSockets.path(in: noticeDirectory, start.generation)
-        guard let watchdog = service.watchdog else { return [] }
-        environment["WATCHDOG_USEC"] = "\(watchdog.wholeNanoseconds / 1000)"
-        environment.remove("WATCHDOG_PID")
-        return ["WATCHDOG_PID"]
+        var own: [String] = []
+        if service.hasNotifySocket {
+            environment["NOTIFY_SOCKET"] = NoticeSockets.path(in: noticeDirectory, start.generation)
+        }
+        if let watchdog = service.watchdog {
+            environment["WATCHDOG_USEC"] = "\(watchdog.wholeNanoseconds / 1000)"
+            own.append("WATCHDOG_PID")
+        }
+        if let sockets = passedSockets[service.name] {
+            environment["LISTEN_FDS"] = "\(sockets.count)"
+            environment["LISTEN_FDNAMES"] = sockets.map { _ in service.name }.joined(separator: ":")
+            own.append("LISTEN_PID")
+        }
+        for name in own { environment.remove(name) }
+        return own
+    }
+
+    /// The descriptors that a service gets: listening sockets from 3 on, and the one by which it says that it is ready.
+    private func passed(to service: Service, _ start: Start) -> [SpawnPlan.Passed] {
+        var passed = (passedSockets[service.name] ?? []).enumerated().map { index, name in
+            SpawnPlan.Passed(number: Int32(clamping: 3 + index), held: name)
+        }
+        if let number = service.ready.notifyDescriptor {
+            passed.append(
+                SpawnPlan.Passed(number: Int32(clamping: number), held: ReadyPipes.writingName(start.generation)))
+        }
+        return passed
     }
 
     /// What systemd says to supd alone, and what other marks supd itself may carry: never passed on, even if named.

@@ -46,7 +46,7 @@ extension BalancerReport {
         let fronts = Dictionary(grouping: counters.fronts, by: \.service)
         let services = services.compactMap { view, service -> BalancedService? in
             let instances = view.instances.filter { selected.contains($0.id.description) }
-            guard !service.listen.isEmpty, !instances.isEmpty || without.contains(view.name) else { return nil }
+            guard service.isBalanced, !instances.isEmpty || without.contains(view.name) else { return nil }
             return BalancedService(
                 name: view.name, algorithm: service.balance.algorithm.rawValue,
                 fronts: (fronts[view.name] ?? []).map {

@@ -138,7 +138,11 @@ extension SupervisorRole {
                     for socket in front.sockets where socket.isNew {
                         keeper?.send(.hold(name: Held.listenerPrefix + socket.id), [socket.descriptor])
                     }
-                    balancer.fronts[service.name, default: []].append(front)
+                    if settings.passes {
+                        passedFronts[service.name, default: []].append(front)
+                    } else {
+                        balancer.fronts[service.name, default: []].append(front)
+                    }
                 } catch {
                     problems.append("\(service.name): \(error.text)")
                 }
@@ -149,7 +153,7 @@ extension SupervisorRole {
 
     /// The pump reads what the balancer said while no supervisor was there, before it says more.
     private func openSessionLogs(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
-        for service in manifest.services where service.balance.log && !service.listen.isEmpty {
+        for service in manifest.services where service.balance.log && service.isBalanced {
             do {
                 let log = try SessionLog(of: service.name, held: inventory.held)
                 if log.isNew {
@@ -193,10 +197,14 @@ extension SupervisorRole {
     private func makeParts(for manifest: Manifest) {
         let addresses = ServiceAddresses(manifest)
         makeNoticeSockets()
+        makeReadyPipes()
         planner = SpawnPlanner(
             scope: scope, ownEnvironment: environment, noticeDirectory: noticeDirectory
         ) { _, service, instance, port in
             addresses.environment(of: service.name, instance: instance, port: port)
+        }
+        planner?.passedSockets = passedFronts.mapValues { fronts in
+            fronts.flatMap(\.sockets).map { Held.listenerPrefix + $0.id }
         }
         prober = Prober(
             queue: queue, keeper: configuration.keeper,
@@ -245,6 +253,7 @@ extension SupervisorRole {
         }
         pump?.attachmentsComplete()
         adoptNoticeSockets(inventory)
+        adoptReadyPipes(inventory)
         if isFirst {
             progress.begin(at: now)
             log.write(

@@ -12,7 +12,7 @@ extension SupervisorRole {
         _ verb: ServiceVerb, _ targets: [InstanceID], _ application: Application, _ options: ControlRoute.WaitOptions,
         _ responder: ControlResponder
     ) {
-        let served = targets.filter { application.service(named: $0.service)?.listen.isEmpty == false }
+        let served = targets.filter { application.service(named: $0.service)?.isBalanced == true }
         guard !served.isEmpty else {
             return responder.fail(
                 409, code: "failed", "nothing to \(verb.rawValue): no service named has a front (\"listen\")")

@@ -74,11 +74,13 @@ extension SupervisorRole {
             let plan = try planner.plan(
                 service, instance: instance.number, port: port, generation: generation, manifest: application.manifest)
             try openNoticeSocket(generation, of: service, plan)
+            try openReadyPipe(generation, of: service)
             plansUnderWay[generation] = plan
             if !keeper.send(.spawn(plan)) {
                 plansUnderWay[generation] = nil
                 take(.spawnFailed(generation, StartFailure(text: "cannot ask the keeper for a process")))
             }
+            closeWritingEnd(generation, of: service)
         } catch {
             take(.spawnFailed(generation, error))
         }
@@ -158,6 +160,7 @@ extension SupervisorRole {
         }
         orphans.forget(generation)
         closeNoticeSocket(generation)
+        closeReadyPipe(generation)
         guard let pump else {
             keeper?.send(.release(id: generation.number))
             return

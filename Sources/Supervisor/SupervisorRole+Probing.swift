@@ -15,6 +15,7 @@ extension SupervisorRole {
         case .started: return
         // Its socket is read from its start to its end.
         case .notify(.systemd): return
+        case .notify(.descriptor(let number)): return readyPipes?.begin(generation, number: number) ?? ()
         case .tcp: check = .tcp
         case .http(let path):
             let value = templateValues(service: service.name, instance: instance.number, port: port)

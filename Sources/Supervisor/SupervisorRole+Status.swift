@@ -53,13 +53,15 @@ extension SupervisorRole {
             Dictionary(counters.endpoints.map { ($0.instance, $0.counts) }, uniquingKeysWith: { first, _ in first })
         }
         let services = zip(application.views(at: now), application.manifest.services).map { view, service in
-            let fronts = balancer.fronts[view.name] ?? []
             return ServiceStatus(
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
-                ready: view.ready, replicas: service.replicas, listen: fronts.map(\.address),
-                fronts: counters.map { counters in
-                    counters.fronts.filter { $0.service == view.name }.map { FlowStatus(of: $0) }
-                },
+                ready: view.ready, replicas: service.replicas, listen: openAddresses(of: service),
+                passed: (passedFronts[view.name] ?? []).map(\.address),
+                fronts: passedFronts[view.name] != nil && !service.isBalanced
+                    ? []
+                    : counters.map { counters in
+                        counters.fronts.filter { $0.service == view.name }.map { FlowStatus(of: $0) }
+                    },
                 instances: view.instances.map { instance in
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
@@ -69,6 +71,13 @@ extension SupervisorRole {
                 })
         }
         return StatusReport(services: services, daemon: daemonStatus)
+    }
+
+    /// Where clients reach a service: the addresses of its fronts that are open, in the order of `listen`.
+    func openAddresses(of service: Service) -> [String] {
+        let fronts = (balancer.fronts[service.name] ?? []) + (passedFronts[service.name] ?? [])
+        let open = Set(fronts.map(\.address))
+        return service.listen.map(\.address.description).filter(open.contains)
     }
 
     private var daemonStatus: DaemonStatus {

@@ -19,7 +19,7 @@ extension SupervisorRole {
         let views = application.views(at: now)
         let addresses = Dictionary(
             application.manifest.services.map { service in
-                (service.name, (balancer.fronts[service.name] ?? []).map { service.opened($0.address) })
+                (service.name, openAddresses(of: service).map { service.opened($0) })
             }, uniquingKeysWith: +)
         for line in progress.lines(views, addresses: addresses, at: now) { log.write(.info, line) }
         let status = progress.statusLine(views, isShuttingDown: isShuttingDown)

@@ -35,10 +35,13 @@ actor SupervisorRole {
     private var armedDeadline: Instant?
 
     var balancer = BalancerClient()
+    /// The fronts whose sockets the instances get themselves, in the order of `listen`.
+    var passedFronts: [String: [Front]] = [:]
     var planner: SpawnPlanner?
     let processes = ProcessSampler()
     var prober: Prober?
     var notices: NoticeSockets?
+    var readyPipes: ReadyPipes?
     var pump: LogPump?
     var control: ControlServer?
     /// Plans of processes between the request and the keeper's answer: for the words of a failure.
@@ -164,7 +167,9 @@ actor SupervisorRole {
         case .checkGroup(let generation): checkGroup(generation)
         case .release(let generation): release(generation)
         case .beginProbing(let generation, let instance, let port): beginProbing(generation, instance, port: port)
-        case .endProbing(let generation): prober?.end(generation)
+        case .endProbing(let generation):
+            prober?.end(generation)
+            readyPipes?.end(generation)
         case .keepReadiness(let generation, let instance, let port):
             keepReadiness(generation, instance, port: port)
         case .publish: balancer.routesAreStale = true

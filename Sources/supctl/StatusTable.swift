@@ -91,10 +91,12 @@ enum StatusTable {
 
     /// A line for each front.
     static func frontLines(_ service: ServiceStatus) -> [String] {
+        let passed = (service.passed ?? []).map { "\($0): its instances accept by themselves" }
         guard let fronts = service.fronts else {
-            return service.listen.map { "\($0): no figures, since the balancer did not answer" }
+            let balanced = service.listen.filter { !(service.passed ?? []).contains($0) }
+            return balanced.map { "\($0): no figures, since the balancer did not answer" } + passed
         }
-        return fronts.map { "\($0.address ?? "?"): \(flowText($0))" }
+        return fronts.map { "\($0.address ?? "?"): \(flowText($0))" } + passed
     }
 
     /// The counters in words; what is nought and of no interest then is left out.

@@ -47,6 +47,35 @@ import Testing
         _ = try supervisor.start(shell(1, "true"))
     }
 
+    @Test("gives a child what is held for it, and nothing that is not", arguments: [[], ["old"]])
+    func passesHeldDescriptors(options: [String]) throws {
+        let keeper = try RealKeeper(options)
+        let (supervisor, _) = try keeper.supervisor()
+        let pipe = try makePipe(nonblockingRead: true)
+        try supervisor.send(.hold(name: "writing"), [pipe.write])
+        var plan = shell(1, "echo here >&5; test $OWN = $$ && echo own; test -e /proc/$$/fd/4 || echo closed")
+        plan.passed = [SpawnPlan.Passed(number: 5, held: "writing")]
+        plan.processIDVariables = ["OWN"]
+        let (_, output) = try supervisor.start(plan)
+        #expect(try supervisor.exit(of: 1) == (.code(0), true))
+        #expect(PipeIO.readAvailable(pipe.read, limit: 100) == Array("here\n".utf8))
+        #expect(PipeIO.readAvailable(output[0], limit: 100) == Array("own\nclosed\n".utf8))
+        // Dropped meanwhile.
+        plan.id = 2
+        try supervisor.send(.drop(name: "writing"))
+        try supervisor.send(.spawn(plan))
+        let refused = try supervisor.next().notice
+        #expect(refused == .spawnFailed(id: 2, failure: SpawnFailure(stage: .descriptors, code: EMFILE)))
+        for number in [Int32.min, 2, 1024, Int32.max] {
+            plan.id += 1
+            plan.passed = [SpawnPlan.Passed(number: number, held: "writing")]
+            try supervisor.send(.hold(name: "writing"), [pipe.write])
+            try supervisor.send(.spawn(plan))
+            let notice = try supervisor.next().notice
+            #expect(notice == .spawnFailed(id: plan.id, failure: SpawnFailure(stage: .descriptors, code: EMFILE)))
+        }
+    }
+
     @Test("hands children, exits and descriptors on to the next supervisor")
     func survivesSupervisor() throws {
         let keeper = try RealKeeper()

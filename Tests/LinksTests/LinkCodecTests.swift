@@ -9,7 +9,8 @@ import Testing
         id: .max, label: "api/2 \u{1F600} \"quoted\" \n", candidates: ["/bin/a", "/bin/b"], arguments: ["a", ""],
         environment: ["A=1", "B=ü"], processIDVariables: ["LISTEN_PID"], directory: "/",
         credentials: .init(user: .max, group: 0, supplementary: [1, 2]),
-        umask: 0o77, limits: [.init(resource: 7, soft: .max, hard: 0)], capturesOutput: false)
+        umask: 0o77, limits: [.init(resource: 7, soft: .max, hard: 0)], capturesOutput: false,
+        passed: [.init(number: 3, held: "ready 7 writing")])
 
     static let requests: [KeeperRequest] = [
         .hello(version: 1), .pong, .relabel(id: 7, label: "leader a/1 7 20000 ready"),

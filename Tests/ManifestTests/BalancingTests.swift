@@ -25,6 +25,45 @@ import Testing
         #expect(try service("listen: { address: 80, keepAlive: '5m' }").listen.first?.keepAlive == .seconds(300))
     }
 
+    @Test func aFrontMayBePassedToTheInstances() throws {
+        let passed = try service("listen: { address: 8080, pass: true, backlog: 7 }")
+        #expect(passed.listen.first?.passes == true && !passed.isBalanced)
+        // Nobody knows whether it listens on PORT.
+        #expect(passed.ready == .started)
+        #expect(try service("listen: { address: 8080, pass: true }, port: 9000").ready == .tcp)
+        let mixed = try service("listen: [80, { address: 8080, pass: true }], balance: { maxConnections: 3 }")
+        #expect(mixed.isBalanced && mixed.ready == .tcp)
+        #expect(try service("listen: { address: 8080, pass: false, maxConnections: 3 }").isBalanced)
+        #expect(try !service("").isBalanced)
+    }
+
+    @Test(arguments: [
+        ("listen: { address: 80, pass: true, maxConnections: 3 }", "listen.maxConnections"),
+        ("listen: { address: 80, pass: true, maxConnectionsPerAddress: 3 }", "listen.maxConnectionsPerAddress"),
+        ("listen: { address: 80, pass: true, allow: ['::1'] }", "listen.allow"),
+        ("listen: { address: 80, acceptProxyProtocol: true, pass: true }", "listen.acceptProxyProtocol"),
+        ("listen: { address: 80, pass: true, keepAlive: '5s' }", "listen.keepAlive"),
+        ("listen: { address: 80, pass: true, userTimeout: '5s' }", "listen.userTimeout"),
+        ("listen: { address: 80, pass: true, deferAccept: '5s' }", "listen.deferAccept"),
+        ("listen: { address: 80, pass: true }, balance: { proxyProtocol: 'v2' }", "balance"),
+        ("listen: { address: 80, pass: true }, ready: { notify: { fd: 4 } }", "ready.notify"),
+        ("listen: { address: 80, pass: 'yes' }", "listen.pass"),
+    ])
+    func whatDoesNotGoTogetherWithPassIsAnError(text: String, path: String) {
+        let found = loadService(text).errors
+        #expect(found.count == 1 && found[0].path == "services.a.\(path)", "\(found)")
+    }
+
+    @Test func defaultsOfBalancingDoNotHinderAPassedFront() throws {
+        let text = """
+            { defaults: { balance: { maxConnections: 3 } },
+              services: { a: { command: ['x'], listen: { address: 80, pass: true }, ready: { notify: { fd: 5 } } } } }
+            """
+        let result = ManifestLoader.load(
+            text: Array(text.utf8), file: "f", directory: "/", environment: [:], facts: testFacts)
+        #expect(result.errors == [])
+    }
+
     /// All settings of balancing away from their defaults.
     @Test func allSettingsOfBalancingAreRead() throws {
         var expected = BalanceSettings(

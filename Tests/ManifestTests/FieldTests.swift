@@ -149,6 +149,8 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("listen: 8080, ready: 'started'", .started), ("ready: { tcp: true }", .tcp),
             ("ready: { http: '/h?x=1' }", .http(path: Template(literal: "/h?x=1"))),
             ("ready: { notify: 'systemd' }", .notify(.systemd)),
+            ("ready: { notify: { fd: 3 } }", .notify(.descriptor(3))),
+            ("ready: { notify: { fd: 255 } }", .notify(.descriptor(255))),
             ("ready: { command: 'a b' }", .command([Template(literal: "a"), Template(literal: "b")])),
         ] as [(String, ReadyCheck)])
     func readiness(text: String, expected: ReadyCheck) throws {
@@ -175,6 +177,8 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
     @Test(arguments: [
         "'tcp'", "true", "{ tcp: false }", "{ tcp: true, http: '/' }", "{ http: 'healthz' }", "{ http: '/a b' }",
         "{ http: '' }", "{ http: '/ä' }", "{ command: [] }", "{ notify: 'systemd', tcp: true }", "{ notify: true }",
+        "{ notify: {} }", "{ notify: { fd: 2 } }", "{ notify: { fd: 256 } }", "{ notify: { fd: '3' } }",
+        "{ notify: { FD: 3, fd: 3 } }",
         "{ notify: 's6' }",
         "{ timeout: 5 }", "{ timeout: '0s' }", "null",
     ])

@@ -40,6 +40,25 @@ import Testing
         #expect(story.acts.contains(.signal(Generation(1), "TERM")))
     }
 
+    @Test func `a service that says it by a descriptor is ready with the newline, which comes once`() throws {
+        var story = Story(service("a", port: 3000, ready: .notify(.descriptor(3)), readyTimeout: .seconds(5)))
+        story.spawned(1)
+        #expect(story.acts == [.beginProbing(Generation(1), a, port: 3000)])
+        #expect(try story.view(a).detail == "to be ready: no newline has come by descriptor 3")
+        // Only who is to say it by the socket can.
+        story.says(1, "READY=1")
+        #expect(try story.view(a).state == "starting")
+        var other = story
+        story.ready(1)
+        #expect(story.acts == [.keepReadiness(Generation(1), a, port: 3000)])
+        other.tell(.probed(Generation(1), passed: false, detail: "descriptor 3 was closed without a newline"))
+        other.pass(.seconds(5))
+        #expect(
+            other.reports == [
+                "a/1: not ready within 5 s (descriptor 3 was closed without a newline); stopping it"
+            ])
+    }
+
     @Test func `what it says before its start is confirmed, or as another process, counts for nothing`() throws {
         var story = Story(service("a", ready: .notify(.systemd)))
         story.says(1, "READY=1")

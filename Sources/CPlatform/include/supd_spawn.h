@@ -26,6 +26,9 @@ enum supd_spawn_stage {
 /// The most characters of a process id, with the NUL at its end.
 #define SUPD_PID_ROOM 12
 
+/// In a plan's descriptors: this number is not open in the child.
+#define SUPD_CLOSED (-2)
+
 /// One prlimit(2) setting.
 struct supd_spawn_limit {
     int resource;
@@ -46,7 +49,7 @@ struct supd_spawn_plan {
     size_t pid_place_count;
     /// The working directory; NULL: the parent's.
     const char *directory;
-    /// The child's descriptors 0, 1, 2, …, each one of the parent's, or -1 for /dev/null.
+    /// The child's descriptors 0, 1, 2, …, each one of the parent's, or -1 for /dev/null, or SUPD_CLOSED for none.
     const int *descriptors;
     size_t descriptor_count;
     /// Where a failure is written, as struct supd_spawn_failure; close-on-exec, so that its end means success.
