@@ -107,6 +107,7 @@ final class LogJournal {
     /// Words of a slot, three each; between them is the name.
     private static let droppedField = 5
     private static let lostField = 25
+    private static let awaitedField = 28
 
     // The layout. Only pages that are used take memory.
     private static let stateOffset = 64
@@ -348,6 +349,7 @@ final class LogJournal {
         memory.store(generation, at: field(slot, 1))
         for index in 2...7 { memory.store(0, at: field(slot, index)) }
         set(slot, Self.lostField, to: DroppedLines())
+        memory.store(0, at: field(slot, Self.awaitedField))
         memory.store(UInt64(name.count), at: field(slot, 8))
         memory.copy(name, to: field(slot, 9))
         memory.publish(UInt64(stream.rawValue), at: field(slot, 0))
@@ -359,6 +361,12 @@ final class LogJournal {
         memory.store(UInt64(max(maxSize, 0)), at: field(slot, 3))
         memory.store(UInt64(max(keep, 0)), at: field(slot, 4))
     }
+
+    /// Whether the line that somebody waits for was seen in the stream.
+    func sawAwaitedLine(_ slot: Int) -> Bool { memory.load(at: field(slot, Self.awaitedField)) == 1 }
+
+    /// Notes that it was.
+    func noteAwaitedLine(_ slot: Int) { memory.store(1, at: field(slot, Self.awaitedField)) }
 
     /// Makes a slot free, and gives its memory back.
     func free(_ slot: Int) {

@@ -31,12 +31,17 @@ package final class LogPump: Sendable {
     private static let retrySeconds = 5
 
     /// Starts a pump that writes to `DIRECTORY/NAME/N.log`. `journal` is the one that the keeper held, or nil; it is
-    /// finished before this returns, so that no later line overtakes it. `report` is called on the pump's queue.
+    /// finished before this returns, so that no later line overtakes it. `report` is called on the pump's queue, and so is
+    /// `seen`, with each generation of which a line has come that somebody waits for: one of `awaiting`, which a pump before
+    /// was reading, or of `awaitLine`. It may be called twice for one.
     /// Throws only if the kernel gives no memory or descriptors at all.
     package init(
-        directory: String, journal: Descriptor?, report: @escaping @Sendable (LogNotice) -> Void
+        directory: String, journal: Descriptor?, awaiting: [UInt64: LinePattern] = [:],
+        seen: @escaping @Sendable (_ generation: UInt64) -> Void = { _ in },
+        report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
-        let writer = try LogWriter(directory: directory, journal: journal, losses: losses, report: report)
+        let writer = try LogWriter(
+            directory: directory, journal: journal, losses: losses, awaiting: awaiting, seen: seen, report: report)
         self.journal = writer.journalDescriptor
         let readiness = writer.readinessDescriptor
         state = Lock(State(writer: writer))
@@ -62,6 +67,17 @@ package final class LogPump: Sendable {
                 generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize, keep: keep
             )
         }
+    }
+
+    /// Waits for the first line of a generation, attached afterwards, that contains a pattern. A line of more than 16 KiB is
+    /// looked at in the pieces in which it is written.
+    package func awaitLine(_ pattern: LinePattern, of generation: UInt64) {
+        perform { $0.awaitLine(pattern, of: generation) }
+    }
+
+    /// Nobody waits for it any more.
+    package func forgetLine(of generation: UInt64) {
+        perform { $0.forgetLine(of: generation) }
     }
 
     /// Takes the lines that the balancer writes about a service's sessions, from the read end of their pipe. Like a

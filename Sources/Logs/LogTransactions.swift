@@ -11,6 +11,7 @@ final class LogTransactions {
     private let journal: LogJournal
     private let notices: NoticeLimiter
     private let losses: LogLosses
+    private let awaited: AwaitedLines
     private var formatter = BatchFormatter()
 
     /// For tests: called at each step.
@@ -18,10 +19,11 @@ final class LogTransactions {
     /// Whether there may be lines dropped that the files do not tell of yet.
     var hasUnwrittenNotes = false
 
-    init(_ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses) {
+    init(_ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses, _ awaited: AwaitedLines) {
         self.journal = journal
         self.notices = notices
         self.losses = losses
+        self.awaited = awaited
     }
 
     /// Takes a transaction whose bytes are in the buffer to its end.
@@ -29,6 +31,7 @@ final class LogTransactions {
         let slot = transaction.slot
         let before = journal.dropped(slot)
         let batch = formatter.format(transaction, journal)
+        awaited.look(at: formatter.output, from: batch.noteLength, of: slot, journal)
         atStep?(.formatted)
         let failure = write(&transaction, file)
         let written = transaction.written

@@ -30,6 +30,7 @@ package final class LogWriter {
     private let transactions: LogTransactions
     private let notices: NoticeLimiter
     private let losses: LogLosses
+    private let awaited: AwaitedLines
     private let readiness: ReadinessSet
     private let peekPipe: PeekPipe
     private var streams: [UInt64: Stream] = [:]
@@ -51,9 +52,11 @@ package final class LogWriter {
     package var clock: () -> Int64 = wallClockNanoseconds
 
     /// Resumes from the journal of a process before, or starts with an empty one, and first of all finishes what was
-    /// under way. What is dropped is counted in `losses`. Throws only if there can be no journal or no epoll set at all.
+    /// under way. What is dropped is counted in `losses`. `seen` is told of the first line of each generation in `awaiting`
+    /// (and of what `awaitLine` adds) that contains its pattern, sometimes twice, also if it cannot be written. Throws only if there can be no journal or no epoll set at all.
     package init(
         directory: String, journal held: Descriptor?, losses: LogLosses = LogLosses(),
+        awaiting: [UInt64: LinePattern] = [:], seen: @escaping @Sendable (UInt64) -> Void = { _ in },
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         self.directory = directory
@@ -72,7 +75,8 @@ package final class LogWriter {
             }
         }
         journal = if let resumed { resumed } else { try LogJournal() }
-        transactions = LogTransactions(journal, notices, losses)
+        awaited = AwaitedLines(awaiting, seen: seen)
+        transactions = LogTransactions(journal, notices, losses, awaited)
         if resumed != nil { resume() }
     }
 
@@ -127,6 +131,7 @@ package final class LogWriter {
             return
         }
         journal.set(slot, maxSize: file.maxSize, keep: file.keep)
+        awaited.tookOver(slot, journal)
         if let untold = untold.removeValue(forKey: instance) {
             journal.move(untold.slot, into: slot)
             file.users -= 1
@@ -185,7 +190,14 @@ package final class LogWriter {
             while rest > 0, case .bytes(let count) = takeBatch(token) { rest -= count }
             detach(token)
         }
+        awaited.remove(generation)
     }
+
+    /// Waits for a line of a generation that is not attached yet.
+    package func awaitLine(_ pattern: LinePattern, of generation: UInt64) { awaited.insert(pattern, generation) }
+
+    /// Nobody waits for a line of a generation any more.
+    package func forgetLine(of generation: UInt64) { awaited.remove(generation) }
 
     /// All generations that live are attached: what a process before left of others is written out.
     package func finishUnattached() {

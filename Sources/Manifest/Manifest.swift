@@ -198,6 +198,16 @@ package struct Template: Sendable, Hashable, Codable {
     /// Creates a template without variables.
     package init(literal: String) { self.parts = [.literal(literal)] }
 
+    /// The text with its variables by their names: `port ${PORT}`.
+    package var source: String {
+        parts.map { part in
+            switch part {
+            case .literal(let text): text
+            case .variable(let variable): "${\(variable.rawValue)}"
+            }
+        }.joined()
+    }
+
     /// The text for one instance.
     package func expanded(_ value: (Variable) -> String) -> String {
         parts.map { part in
@@ -221,6 +231,8 @@ package enum ReadyCheck: Sendable, Hashable, Codable {
     case command([Template])
     /// The service says so itself.
     case notify(NotifyProtocol)
+    /// A line of its output contains this; `*` stands for anything.
+    case log(pattern: Template)
 }
 
 /// How a service says that it is ready.

@@ -17,7 +17,7 @@ extension ReadyCheck {
     package var isSaidOnce: Bool {
         switch self {
         case .started, .tcp, .http, .command: false
-        case .notify: true
+        case .notify, .log: true
         }
     }
 }

@@ -89,10 +89,14 @@ extension FieldTable {
                         $1.ready = .notify($0.value)
                         $1.readyNotify = $0.location
                     },
+                    Field(
+                        "log", .linePattern,
+                        "Ready when a line of the service's output contains this; * stands for anything in it."
+                    ) { $1.ready = .log(pattern: $0) },
                     Field("timeout", .duration(), default: "60s", "How long an instance may take to become ready.") {
                         $1.readyTimeout = $0
                     },
-                ], exclusive: ["tcp", "http", "command", "notify"]),
+                ], exclusive: ["tcp", "http", "command", "notify", "log"]),
             word: startedFormat,
             "When an instance counts as ready; without it tcp for a service with listen or port, else started."),
         Field(
@@ -136,7 +140,9 @@ extension FieldTable {
         guard value.content == .string("started") else {
             reader.report(
                 value,
-                expected: "\"started\", { tcp: true }, { http: \"/path\" }, { command: […] } or { notify: \"systemd\" }"
+                expected:
+                    "\"started\", { tcp: true }, { http: \"/path\" }, { command: […] }, { notify: \"systemd\" } or "
+                    + "{ log: \"a text\" }"
             )
             return nil
         }

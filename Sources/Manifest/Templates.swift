@@ -169,6 +169,22 @@ extension Format where Value == Template {
             }
     }
 
+    /// What a line of a service's output is to contain.
+    static var linePattern: Format {
+        let expected = "a text that a line of the output contains, like \"listening on * port\", of at most 1024 bytes"
+        return Format.template(expected, minimum: 1).map { template, value, reader in
+            let literals = template.parts.compactMap { if case .literal(let text) = $0 { text } else { nil } }
+            let isUseful = literals.count < template.parts.count || literals.contains { $0.contains { $0 != "*" } }
+            guard template.size <= 1024, isUseful,
+                !literals.contains(where: { $0.utf8.contains { $0 == 10 || $0 == 0 } })
+            else {
+                reader.report(value, expected: "\(expected), without a line break, and not of \"*\" alone")
+                return nil
+            }
+            return template
+        }
+    }
+
     /// The path of an HTTP request.
     static var requestPath: Format {
         let expected = "a path like \"/healthz\""

@@ -132,7 +132,7 @@ extension Service {
     var usesPort: Bool {
         switch ready {
         case .tcp, .http: true
-        case .started, .command, .notify: port != nil || isBalanced
+        case .started, .command, .notify, .log: port != nil || isBalanced
         }
     }
 }

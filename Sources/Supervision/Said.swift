@@ -125,6 +125,7 @@ extension Service {
     func wordAwaited(after said: Said?) -> String? {
         switch ready {
         case .started, .tcp, .http, .command: return nil
+        case .log(let pattern): return "no line with \"\(Wording.bounded(pattern.source))\" has come"
         case .notify(.descriptor(let number)): return "no newline has come by descriptor \(number)"
         case .notify(.systemd):
             let status = said?.status.map { "; its status: \($0)" } ?? ""

@@ -1,3 +1,4 @@
+import Dispatch
 import FoundationEssentials
 import Links
 import Logs
@@ -23,7 +24,7 @@ extension SupervisorRole {
         guard let welcome = inventory.welcome else { return }
         do {
             let manifest = try acceptedManifest(inventory)
-            try openLog(inventory)
+            try openLog(of: manifest, inventory)
             try openFronts(of: manifest, inventory)
             try openSessionLogs(of: manifest, inventory)
             try openControl(inventory)
@@ -97,10 +98,15 @@ extension SupervisorRole {
         return manifest
     }
 
-    private func openLog(_ inventory: Inventory) throws(BeginningFailure) {
+    private func openLog(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
         do {
             let pump = try LogPump(
-                directory: configuration.logDirectory, journal: inventory.held[Held.journal]
+                directory: configuration.logDirectory, journal: inventory.held[Held.journal],
+                awaiting: awaitedLines(of: manifest, inventory),
+                seen: { [weak self] generation in
+                    guard let self else { return }
+                    self.queue.async { self.assumeIsolated { $0.sawAwaitedLine(Generation(generation)) } }
+                }
             ) { [log] notice in
                 log.write(.warning, notice.description)
             }

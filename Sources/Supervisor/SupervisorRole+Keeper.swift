@@ -91,6 +91,7 @@ extension SupervisorRole {
         let generation = Generation(id)
         plansUnderWay[generation] = nil
         if let (instance, _) = application?.instance(of: generation) {
+            awaitLine(generation, instance)
             attach(generation, instance, output)
             listenToNotices(generation, instance, pid: pid)
         }

@@ -13,8 +13,8 @@ extension SupervisorRole {
         let check: Prober.Target.Check
         switch service.ready {
         case .started: return
-        // Its socket is read from its start to its end.
-        case .notify(.systemd): return
+        // Its socket, or its output, is read from its start to its end.
+        case .notify(.systemd), .log: return
         case .notify(.descriptor(let number)): return readyPipes?.begin(generation, number: number) ?? ()
         case .tcp: check = .tcp
         case .http(let path):

@@ -170,6 +170,7 @@ actor SupervisorRole {
         case .endProbing(let generation):
             prober?.end(generation)
             readyPipes?.end(generation)
+            pump?.forgetLine(of: generation.number)
         case .keepReadiness(let generation, let instance, let port):
             keepReadiness(generation, instance, port: port)
         case .publish: balancer.routesAreStale = true

@@ -151,6 +151,10 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("ready: { notify: 'systemd' }", .notify(.systemd)),
             ("ready: { notify: { fd: 3 } }", .notify(.descriptor(3))),
             ("ready: { notify: { fd: 255 } }", .notify(.descriptor(255))),
+            (
+                "ready: { log: 'up on * ${PORT}' }",
+                .log(pattern: Template(parts: [.literal("up on * "), .variable(.port)]))
+            ),
             ("ready: { command: 'a b' }", .command([Template(literal: "a"), Template(literal: "b")])),
         ] as [(String, ReadyCheck)])
     func readiness(text: String, expected: ReadyCheck) throws {
@@ -176,7 +180,9 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
 
     @Test(arguments: [
         "'tcp'", "true", "{ tcp: false }", "{ tcp: true, http: '/' }", "{ http: 'healthz' }", "{ http: '/a b' }",
-        "{ http: '' }", "{ http: '/ä' }", "{ command: [] }", "{ notify: 'systemd', tcp: true }", "{ notify: true }",
+        "{ http: '' }", "{ http: '/ä' }", "{ command: [] }", "{ notify: 'systemd', tcp: true }", "{ log: '' }",
+        "{ log: '**' }", "{ log: 'a\\nb' }", "{ log: true }", "{ log: 'x', tcp: true }",
+        "{ notify: true }",
         "{ notify: {} }", "{ notify: { fd: 2 } }", "{ notify: { fd: 256 } }", "{ notify: { fd: '3' } }",
         "{ notify: { FD: 3, fd: 3 } }",
         "{ notify: 's6' }",

@@ -59,6 +59,23 @@ import Testing
             ])
     }
 
+    @Test func `a service that says it by a line of its output is ready with it, and the keeper is to remember it`()
+        throws
+    {
+        let pattern = Template(parts: [.literal("up on *:"), .variable(.port)])
+        var story = Story(service("a", ready: .log(pattern: pattern), readyTimeout: .seconds(5)))
+        story.spawned(1)
+        #expect(try story.view(a).detail == "to be ready: no line with \"up on *:${PORT}\" has come")
+        var other = story
+        story.ready(1)
+        #expect(story.acts == [.keepReadiness(Generation(1), a, port: 20000)])
+        // The line may be told of twice.
+        story.ready(1)
+        #expect(story.effects == [])
+        other.pass(.seconds(5))
+        #expect(other.reports == ["a/1: not ready within 5 s (no line with \"up on *:${PORT}\" has come); stopping it"])
+    }
+
     @Test func `what it says before its start is confirmed, or as another process, counts for nothing`() throws {
         var story = Story(service("a", ready: .notify(.systemd)))
         story.says(1, "READY=1")
