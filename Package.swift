@@ -54,7 +54,7 @@ let package = Package(
         // The programs.
         .executableTarget(
             name: "supd",
-            dependencies: ["Balancer", "Keeper", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
+            dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
         .executableTarget(
             name: "supctl", dependencies: ["ControlAPI", "Logs", "Manifest", "Platform"], swiftSettings: safe),
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),

@@ -42,6 +42,8 @@ package actor BalancerEngine {
     private var lastLook = Int64.min
     private var runningLoops = 0
     private var stopped: (@Sendable () -> Void)?
+    /// Set once another balancer has taken over: nothing of the supervisor's is taken any more.
+    private var retirement: Retirement?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -66,6 +68,7 @@ package actor BalancerEngine {
     }
 
     private func handle(_ request: BalancerRequest, _ descriptors: [Descriptor]) {
+        guard retirement == nil else { return }
         switch request {
         case .hello(let version):
             if version != linkVersion {
@@ -154,7 +157,11 @@ package actor BalancerEngine {
             if endpoint.state == .active { active.insert(endpoint.id) } else { draining.insert(endpoint.id) }
         }
         progress.sent(number: tableNumber, revision: table.revision, active: active, draining: draining)
-        for loop in loops { loop.mailbox.send(.routing(routing)) }
+        for loop in loops {
+            loop.mailbox.send(.routing(routing))
+            // A balancer before this one may have been told alone, by the kernel, of who waits.
+            loop.mailbox.passArrivals()
+        }
     }
 
     private func complain(_ text: String) { notify(.log(level: 3, text: text)) }
@@ -218,6 +225,36 @@ package actor BalancerEngine {
         let before = lastProgress
         lastProgress = loops.map(\.mailbox.progress)
         return zip(before, lastProgress).contains { $0 == $1 && $1.hasWork }
+    }
+
+    // MARK: Retiring
+
+    /// Accepts nothing more, and calls `done` once no connection is left; each has the drain time of its service from now
+    /// on, and is then cut.
+    package nonisolated func retire(_ done: @escaping @Sendable () -> Void) { perform { $0.beginRetiring(done) } }
+
+    private func beginRetiring(_ done: @escaping @Sendable () -> Void) {
+        guard retirement == nil else { return }
+        retirement = Retirement(table, at: monotonicNanoseconds(), done: done)
+        for loop in loops { loop.mailbox.send(.retire) }
+        // Sent after that: the loops have accepted who waited before their listeners go.
+        goOnRetiring()
+    }
+
+    private func goOnRetiring() {
+        let now = monotonicNanoseconds()
+        if let next = retirement?.nextTable(at: now) { take(next) }
+        guard let retirement else { return }
+        // Until all loops have the table, those that they have just accepted may not be counted yet.
+        let isEmpty = progress.isSettled && openConnections == 0
+        if loops.isEmpty || isEmpty || retirement.isOver(at: now) { return retirement.done() }
+        executor.queue.asyncAfter(deadline: .now() + Retirement.pause) { [weak self] in
+            self?.assumeIsolated { $0.goOnRetiring() }
+        }
+    }
+
+    private var openConnections: UInt64 {
+        compiler.counters(table, acceptPauses: 0).fronts.reduce(0) { $0 &+ $1.counts.current }
     }
 
     // MARK: For tests

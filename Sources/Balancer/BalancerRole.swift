@@ -11,7 +11,8 @@ package final class BalancerRole: Sendable {
     private let control: DispatchQueue
     private let exit: @Sendable (Int32) -> Void
 
-    /// Creates the role. `exit` ends the process: with 0 when the keeper has closed its link, with 1 when a link is of no
+    /// Creates the role. `exit` ends the process: with 0 when the keeper has closed its link, or has told it to retire and no
+    /// connection is left, with 1 when a link is of no
     /// use any more; then the keeper starts another balancer.
     package init(
         keeper: LinkConnection, supervisor: LinkConnection, engine: BalancerEngine.Configuration,
@@ -39,9 +40,13 @@ package final class BalancerRole: Sendable {
                 // The keeper holds the other end too, so it closes only when the keeper is going.
                 if isBroken { exit(1) }
             }
-            keeper.start(KeeperNotice.self) { [self] notice, _ in
+            keeper.start(KeeperNotice.self) { [self, exit] notice, _ in
                 // A loop that is stuck ends the balancer's life: without a pong the keeper replaces it.
-                if case .ping = notice, !engine.isStuck() { keeper.send(KeeperRequest.pong) }
+                switch notice {
+                case .ping: if !engine.isStuck() { keeper.send(KeeperRequest.pong) }
+                case .retire: engine.retire { exit(0) }
+                default: break
+                }
             } ended: { [exit] isBroken in
                 exit(isBroken ? 1 : 0)
             }

@@ -31,6 +31,8 @@ enum LoopCommand: Sendable {
     case routing(Routing)
     /// The writing end of a service's pipe for session lines.
     case sessionLog(service: String, Descriptor)
+    /// Another process accepts from now on.
+    case retire
     /// For tests: so many accepts fail with this errno.
     case failAccepts(count: Int, code: Int32)
     /// For tests: so many clients cannot be watched.

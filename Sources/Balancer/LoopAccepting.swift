@@ -101,6 +101,27 @@ extension LoopCore {
         return true
     }
 
+    /// So many accepts a listener at the end, a backlog at most.
+    private static let lastAccepts = 65_536
+
+    /// Another process watches the same listeners, and goes on alone. EPOLLEXCLUSIVE wakes one of them for an arrival, and
+    /// that may have been this loop: it leaves the set first, so that all who come later are the other's, and then takes
+    /// those who are there.
+    mutating func retireListeners() {
+        for number in listeners.numbers where listeners[number].pointee.isWatched {
+            set.remove(listeners[number].pointee.socket)
+            for _ in 0..<Self.lastAccepts {
+                let before = listeners[number].pointee.counters.pointee.total.load(ordering: .relaxed)
+                acceptConnections(listener: number)
+                guard listeners[number].pointee.isWatched,
+                    listeners[number].pointee.counters.pointee.total.load(ordering: .relaxed) != before
+                else { break }
+            }
+            listeners[number].pointee.isWatched = false
+        }
+        isRetired = true
+    }
+
     // MARK: Pauses
 
     /// Stops accepting in this loop: for want of descriptors or slots. Clients wait in the kernel's queue meanwhile.
@@ -129,9 +150,9 @@ extension LoopCore {
         for number in listeners.numbers { watchListener(number) }
     }
 
-    /// Watches a listener, unless accepting is paused.
+    /// Watches a listener, unless accepting is paused, or over.
     mutating func watchListener(_ number: UInt32) {
-        guard !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull else { return }
+        guard !isRetired, !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull else { return }
         let result = set.add(
             listeners[number].pointee.socket, [.input, .exclusive],
             word: EventWord(kind: .listener, index: number).bits)

@@ -88,6 +88,8 @@ struct LoopCore {
     /// Accepting is paused for want of descriptors or slots, until a connection closes or this instant.
     var acceptsAgainAt = Int64.max
     var isAcceptPaused = false
+    /// Another process has taken over: no listener is watched again.
+    var isRetired = false
     /// Descriptors were short when a connection needed one for its endpoint.
     var isShort = false
     var isStopped = false

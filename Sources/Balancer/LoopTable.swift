@@ -15,6 +15,7 @@ extension LoopCore {
             case .failWatches(let count): forcedWatchFailures = count
             case .failConnects(let count): forcedConnectFailures = count
             case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
+            case .retire: retireListeners()
             case .stop: stop()
             }
         }

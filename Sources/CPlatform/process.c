@@ -2,6 +2,7 @@
 #include "supd_process.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -35,6 +36,10 @@ void supd_close_from(int first) {
     struct rlimit limit = {.rlim_cur = 1024};
     getrlimit(RLIMIT_NOFILE, &limit);
     for (int number = first; (rlim_t)number < limit.rlim_cur && number < 65536; number++) close(number);
+}
+
+int supd_execute(int image, char *const arguments[], char *const environment[]) {
+    return (int)syscall(SYS_execveat, image, "", arguments, environment, AT_EMPTY_PATH);
 }
 
 int supd_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

@@ -16,6 +16,9 @@ package enum ControlRoute: Sendable, Hashable {
     case limit(names: [String], limits: [String: String])
     /// `POST /v1/shutdown[?wait=true][&timeout=SECONDS]`; answered as `verb` is.
     case shutdown(options: WaitOptions)
+    /// `POST /v1/upgrade[?path=PATH][&check=true]`: another program takes supd's place; answered by `ProgressLine`s. The last
+    /// one comes before that happens, for the connection ends with the supervisor: what came of it `version` tells.
+    case upgrade(path: String?, check: Bool)
 
     /// Whether the answer comes when the goal is reached, as JSON lines that say what is waited for.
     package struct WaitOptions: Sendable, Hashable {
@@ -112,6 +115,13 @@ extension ControlRoute {
         case ["shutdown"]:
             try require("POST")
             self = .shutdown(options: try parameters.takeWaitOptions())
+        case ["upgrade"]:
+            try require("POST")
+            let path = try parameters.take("path")
+            if let path, !path.hasPrefix("/") || path.utf8.contains(0) {
+                throw RouteFailure(400, "usage", "the path of a program is absolute, not \"\(path)\"")
+            }
+            self = .upgrade(path: path, check: try parameters.takeBool("check") ?? false)
         case let rest where rest.first == "services" && rest.count >= 3:
             // An instance may come with its slash as it is: services/api/2/restart.
             let names = rest.dropFirst().dropLast().joined(separator: "/")
@@ -163,6 +173,11 @@ extension ControlRoute {
                 method: "POST", target: "/v1/services/\(encodeNames(names))/limit",
                 fields: [HTTPField("Content-Type", "application/json")], body: LimitBody.encode(limits))
         case .shutdown(let options): HTTPRequest(method: "POST", target: "/v1/shutdown" + options.query)
+        case .upgrade(let path, let check):
+            HTTPRequest(
+                method: "POST",
+                target: "/v1/upgrade"
+                    + queryText([path.map { "path=" + PercentEncoding.encode($0) }, check ? "check=true" : nil]))
         }
     }
 
@@ -170,7 +185,8 @@ extension ControlRoute {
         RouteFailure(
             404, "not-found",
             "there is no \(path) here; there are GET /v1/status, /v1/balancer and /v1/version, "
-                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal and limit, and POST /v1/shutdown"
+                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal and limit, "
+                + "and POST /v1/shutdown and /v1/upgrade"
         )
     }
 }

@@ -1,3 +1,5 @@
+package import Platform
+
 /// What the keeper is told at its start.
 package struct KeeperConfiguration: Sendable {
     /// What to execute for a role, tried in order. The image in use is always there, whatever became of its file.
@@ -16,6 +18,17 @@ package struct KeeperConfiguration: Sendable {
     package var notifySocket: String?
     /// How often systemd wants to hear from us, in nanoseconds; nil: it does not.
     package var watchdog: Int64?
+    /// What the keeper itself was executed with, for the image that takes its place: its arguments, and the whole of its
+    /// environment.
+    package var ownArguments: [String] = []
+    /// `NAME=value`, with what systemd means for the keeper.
+    package var ownEnvironment: [String] = []
+    /// What the program around the keeper leaves to that image.
+    package var program = KeeperProgram(supervisorConfiguration: "", path: "", locks: [])
+    /// The locks of `program`; held as long as the keeper runs.
+    package var locks: [Descriptor] = []
+    /// The arguments of a program that is tried, the first of which is its name.
+    package var trialArguments = ["supd", "--trial"]
     /// For tests: do as if the kernel were older than 6.9 and had neither clone3 nor lists of children.
     package var usesOldKernelPaths = false
 
@@ -36,6 +49,7 @@ package struct KeeperConfiguration: Sendable {
         let taken: Set = [
             "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
         ]
+        ownEnvironment = environment.map { "\($0.key)=\($0.value)" }.sorted()
         self.environment = environment.filter { !taken.contains($0.key) }.map { "\($0.key)=\($0.value)" }.sorted()
         balancerEnvironment = environment.filter { Self.isForBalancer($0.key) }.map { "\($0.key)=\($0.value)" }.sorted()
     }

@@ -12,6 +12,7 @@ extension KeeperCore {
         }
         switch phase {
         case .running:
+            cancelUpgrade("supd was told to stop")
             phase = .stopping(signal: number, crashes: 0)
             tell(.shutdown(signal: number))
         case .stopping, .abandoned:
@@ -35,6 +36,7 @@ extension KeeperCore {
     mutating func end(code: Int32, farewell: Bool, at now: Int64) {
         if case .ending = phase { return }
         act(.notify("STOPPING=1"))
+        cancelUpgrade("supd is stopping")
         phase = .ending(
             code: code, farewellUntil: farewell ? now + Self.farewellTime : nil, until: now + Self.endingTime)
         retireRoles()
@@ -51,6 +53,7 @@ extension KeeperCore {
         supervisor.retire()
         balancer.retire()
         kill(.balancer, wanted: true)
+        for former in formerBalancers { act(.killBalancer(pid: former.pid)) }
     }
 
     private mutating func signalEverything(_ number: Int32) {
@@ -82,6 +85,6 @@ extension KeeperCore {
         guard !phase.replacesRoles, orphans.isEmpty, !children.values.contains(where: { !$0.hasExited }) else { return }
         if case .abandoned = phase { end(code: 1, farewell: false, at: now) }
         guard case .ending(let code, _, _) = phase else { return }
-        if supervisor.phase == .unwanted, balancer.phase == .unwanted { act(.exit(code)) }
+        if supervisor.phase == .unwanted, balancer.phase == .unwanted, formerBalancers.isEmpty { act(.exit(code)) }
     }
 }

@@ -44,11 +44,14 @@ extension KeeperCore {
             if !wasReady { act(.notify("READY=1")) }
             wasReady = true
             supervisor.began()
+            imageIsProved()
         case (.supervisor, .status(let text)):
             act(.notify("STATUS=" + String(text.prefix(500).map { $0.isNewline ? " " : $0 })))
         case (.supervisor, .stopping(let microseconds)):
             act(.notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=\(microseconds)"))
         case (.supervisor, .exit(let code)): end(code: code, farewell: true, at: now)
+        case (.supervisor, .upgrade(let path, let onlyTries)): beginTrial(of: path, onlyTries: onlyTries, at: now)
+        case (.supervisor, .balancerServes(let drainTime)): retireFormerBalancers(within: drainTime, at: now)
         }
     }
 
@@ -78,6 +81,9 @@ extension KeeperCore {
             }
         }
         for name in held.sorted() { tell(.held(name: name), [.held(name: name)]) }
+        if images.count > 0 || images.failure != nil {
+            tell(.upgraded(count: images.count, failure: images.failure))
+        }
         if let pid = balancer.process?.pid { tell(.balancerStarted(pid: pid), [.balancerLink]) }
         tell(.inventoryEnd)
         if case .stopping(let signal, _) = phase { tell(.shutdown(signal: signal)) }

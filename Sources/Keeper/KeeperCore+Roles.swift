@@ -19,6 +19,8 @@ extension KeeperCore {
     }
 
     mutating func startRoles(at now: Int64) {
+        // The next ones are of another image.
+        if upgrade?.isLeaving == true { return }
         for role in Role.allCases where self[role].takeDue(at: now) {
             act(.spawnRole(role, role == .balancer ? balancerCredentials : nil))
         }
@@ -33,7 +35,7 @@ extension KeeperCore {
 
     mutating func roleSpawned(_ role: Role, _ pid: Int32, at now: Int64) {
         self[role].spawned(pid: pid, at: now)
-        if !phase.replacesRoles {
+        if !phase.replacesRoles || role == .supervisor && upgrade?.isLeaving == true {
             kill(role, wanted: true)
         } else if role == .balancer {
             tell(.balancerStarted(pid: pid), [.balancerLink])
@@ -45,6 +47,7 @@ extension KeeperCore {
         act(.warn("cannot start the \(role.rawValue): \(reason); it is tried again"))
         self[role].spawnFailed(at: now)
         roleWasLost(role, at: now)
+        if role == .supervisor { supervisorEnded(wasWanted: true) }
     }
 
     mutating func roleExited(_ role: Role, _ exit: ChildExit, at now: Int64) {
@@ -54,6 +57,7 @@ extension KeeperCore {
         if phase.replacesRoles, !wasWanted { act(.warn("the \(role.rawValue) \(exit.words): it is started anew")) }
         if role == .balancer { tell(.balancerExited(exit: exit)) }
         roleWasLost(role, at: now)
+        if role == .supervisor { supervisorEnded(wasWanted: wasWanted) }
     }
 
     private mutating func roleWasLost(_ role: Role, at now: Int64) {

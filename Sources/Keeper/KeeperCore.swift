@@ -85,6 +85,14 @@ struct KeeperCore {
     var orphans: [Int32: String?] = [:]
     var highestID: UInt64 = 0
     var wasReady = false
+    /// While another image is about to take over.
+    var upgrade: Upgrade?
+    /// What is known of the images so far.
+    var images = Images()
+    /// The image before had a balancer: the next one is started without waiting for the supervisor's word.
+    var wantsBalancerAtOnce = false
+    /// Balancers of images before, the oldest first.
+    var formerBalancers: [FormerBalancer] = []
 
     /// `watchdog`: the interval within which systemd wants to hear from us, in nanoseconds; nil: it does not.
     init(scope: String, watchdog: Int64?) {
@@ -96,7 +104,9 @@ struct KeeperCore {
     /// When `timePassed` is due.
     var nextDeadline: Int64 {
         var next = nextTick
-        for case let instant? in [supervisor.nextDeadline, balancer.nextDeadline] { next = min(next, instant) }
+        for case let instant? in [supervisor.nextDeadline, balancer.nextDeadline, upgradeDeadline] {
+            next = min(next, instant)
+        }
         switch phase {
         case .running, .stopping: return next
         case .abandoned(let killAt): return min(next, killAt)
@@ -111,6 +121,10 @@ struct KeeperCore {
         case .started:
             nextTick = now + tick
             supervisor.want(at: now)
+        case .resumed:
+            // The watchdog is fed at once: nobody did while the image was replaced.
+            nextTick = now
+            resumed(at: now)
         case .signalled(let number): signalled(number, at: now)
         case .timePassed: timePassed(at: now)
         case .roleSpawned(let role, let pid): roleSpawned(role, pid, at: now)
@@ -127,6 +141,9 @@ struct KeeperCore {
         case .orphanFound(let pid, let scope): orphanFound(pid, scope)
         case .orphanExited(let pid):
             if orphans.removeValue(forKey: pid) != nil { tell(.orphanExited(pid: pid)) }
+        case .trialEnded(let report): trialEnded(report, at: now)
+        case .imageStays(let reason): imageStays(reason)
+        case .formerBalancerExited(let pid, let exit): formerBalancerExited(pid, exit)
         }
         startRoles(at: now)
         finishIfNothingLives(at: now)
@@ -154,6 +171,7 @@ struct KeeperCore {
             if feedsWatchdog { act(.notify("WATCHDOG=1")) }
             for role in Role.allCases where self[role].takePing(at: now) { act(.send(role, .ping, [])) }
         }
+        upgradeTimePassed(at: now)
         endingTimePassed(at: now)
     }
 }

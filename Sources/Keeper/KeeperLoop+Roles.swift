@@ -70,7 +70,7 @@ extension KeeperLoop {
         }
     }
 
-    private func startSpendingReserve(_ spawn: Spawn) throws(SpawnError) -> Spawn.Forked {
+    func startSpendingReserve(_ spawn: Spawn) throws(SpawnError) -> Spawn.Forked {
         guard let processReserve else { return try spawn.start() }
         return try processReserve.spending { () throws(SpawnError) in try spawn.start() }
     }

@@ -2,14 +2,20 @@ import Links
 import Platform
 
 /// Runs the keeper in this process until it is done, and answers its exit code. The process must have no other thread.
-package func runKeeper(_ configuration: KeeperConfiguration) -> Int32 {
+///
+/// `resuming`: it is the same process as before in another image, and goes on with these tables. If it cannot, it executes
+/// the image before again, and returns only if that is not possible either.
+package func runKeeper(_ configuration: KeeperConfiguration, resuming state: ResumedState? = nil) -> Int32 {
     openStandardDescriptors()
     ignoreBrokenPipes()
     setProcessName("supd: keeper")
     do throws(SystemError) {
         try becomeSubreaper()
-        return try KeeperLoop(configuration).run()
+        let loop = try KeeperLoop(configuration, resuming: state)
+        state?.forget()
+        return try loop.run(isResumed: state != nil)
     } catch {
+        state?.goBack(because: "\(error)", configuration)
         DaemonLog.error("the keeper cannot run: \(error)")
         return 1
     }
@@ -28,6 +34,8 @@ final class KeeperLoop {
         case childExit(UInt64)
         case orphanExit(Int32)
         case spareExit
+        case trialExit, trialStatus, trialAnswer, trialOutput
+        case formerBalancerExit(Int32)
     }
 
     let configuration: KeeperConfiguration
@@ -65,11 +73,22 @@ final class KeeperLoop {
     var children: [UInt64: ChildResources] = [:]
     var orphans: [Int32: OrphanResources] = [:]
     var held: [String: Descriptor] = [:]
+    /// A program that is being tried.
+    var trial: Trial?
+    /// The program that was tried last.
+    var nextImage: ProgramImage?
+    /// The image before, as long as there may be a return to it.
+    var formerImage: Descriptor?
+    var formerPath: String?
+    /// Which image to become after this turn.
+    var replacement: Replacement?
+    var formerBalancers: [Int32: FormerBalancerResources] = [:]
     /// What the next child becomes, if it is there.
     var spare: Spare?
     /// When it is to be forked.
     var spareDue = Int64.max
-    /// The processes in `roles`, `children`, `orphans` and `spare` that are not reaped, and those that were here before us.
+    /// The processes in `roles`, `children`, `orphans`, `spare`, `trial` and `formerBalancers` that are not reaped, and those
+    /// that were here before us.
     var knownProcesses: Set<Int32> = []
     var mustFindOrphans = false
     /// The last look for orphans may have left some out.
@@ -79,7 +98,7 @@ final class KeeperLoop {
     /// So many processes and threads are left to the roles: what the two have, and again while they are replaced.
     private static let processesForRoles: UInt64 = 32
 
-    init(_ configuration: KeeperConfiguration) throws(SystemError) {
+    init(_ configuration: KeeperConfiguration, resuming resumed: ResumedState? = nil) throws(SystemError) {
         self.configuration = configuration
         poll = try PollSet()
         signals = try SignalDescriptor(SignalNumber.taken)
@@ -88,26 +107,37 @@ final class KeeperLoop {
         notifySocket = try configuration.notifySocket.flatMap { path throws(SystemError) in try NotifySocket(path: path)
         }
         let fileLimit = raiseOpenFileLimit()
-        formerFileLimit = fileLimit.before
+        let former = resumed?.state
+        formerFileLimit = former.map { $0.formerFileLimit.map(Spawn.Limit.init) } ?? fileLimit.before
         // The supervisor, under the same limit, needs some for itself besides what it has of every child: it is the
         // keeper that refuses first, with words, before the supervisor loses what it is sent.
         descriptorReserve = Int32(clamping: max(fileLimit.now - 256, fileLimit.now / 2))
         holdingLimit = descriptorReserve + Int32(clamping: (fileLimit.now - Int(descriptorReserve)) / 2)
-        processReserve = ProcessReserve(of: Self.processesForRoles)
+        processReserve =
+            if let former {
+                former.formerProcessLimit.flatMap { ProcessReserve(inherited: Spawn.Limit($0)) }
+            } else {
+                ProcessReserve(of: Self.processesForRoles)
+            }
         resetsOOMScore =
             (try? readSmallFile("/proc/self/oom_score_adj", limit: 16)).map { $0 != Array("0\n".utf8) } ?? false
         standardOutput = try? Descriptor.duplicate(of: 1)
         standardError = try? Descriptor.duplicate(of: 2)
         core = KeeperCore(scope: configuration.scope, watchdog: configuration.watchdog)
-        // Whoever ran exec may have had children: they are not ours.
-        knownProcesses.formUnion((try? childList.list()) ?? [])
+        if let resumed {
+            try resume(resumed)
+        } else {
+            // Whoever ran exec may have had children: they are not ours.
+            knownProcesses.formUnion((try? childList.list()) ?? [])
+        }
     }
 
     /// Runs until the core says exit.
-    func run() throws(SystemError) -> Int32 {
+    func run(isResumed: Bool = false) throws(SystemError) -> Int32 {
         try watch(signals.descriptor, .signals)
-        tell(.started)
+        tell(isResumed ? .resumed : .started)
         while true {
+            if replacement != nil { replaceImage() }
             flushLinks()
             if let exitCode { return exitCode }
             let ready = try poll.wait(until: min(core.nextDeadline, spareDue))
@@ -176,6 +206,11 @@ final class KeeperLoop {
         case .childExit(let id): childExited(id)
         case .orphanExit(let pid): orphanExited(pid)
         case .spareExit: spareExited()
+        case .trialStatus: trialStatusChanged()
+        case .trialAnswer: trialAnswered()
+        case .trialOutput: readTrialOutput()
+        case .trialExit: trialExited()
+        case .formerBalancerExit(let pid): formerBalancerExited(pid)
         }
     }
 
@@ -194,6 +229,12 @@ final class KeeperLoop {
         case .findOrphans: findOrphans()
         case .hold(let name): hold(name)
         case .drop(let name): held[name] = nil
+        case .tryImage(let path): beginTrial(of: path)
+        case .endTrial: try? trial?.process.signal(SignalNumber.kill)
+        case .replaceImage(let reason): replacement = Replacement(goingBackBecause: reason)
+        case .keepImage: formerImage = nil
+        case .retireBalancer(let pid): _ = try? formerBalancers[pid]?.link?.send(KeeperNotice.retire)
+        case .killBalancer(let pid): try? formerBalancers[pid]?.process.signal(SignalNumber.kill)
         case .notify(let text): try? notifySocket?.send(text)
         case .warn(let text): DaemonLog.warning(text)
         case .note(let text): DaemonLog.notice(text)

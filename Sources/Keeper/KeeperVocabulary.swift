@@ -20,6 +20,8 @@ enum DescriptorKey: Hashable {
 enum KeeperEvent: Equatable {
     /// The keeper begins.
     case started
+    /// The keeper goes on, in an image that has taken the place of another one.
+    case resumed
     /// A signal came that is meant for the keeper.
     case signalled(Int32)
     /// `nextDeadline` has come.
@@ -51,6 +53,13 @@ enum KeeperEvent: Equatable {
     case orphanFound(pid: Int32, scope: String?)
     /// An adopted orphan has ended and is reaped.
     case orphanExited(pid: Int32)
+
+    /// The answer to `tryImage`: what came of the trial. Nothing is left of it.
+    case trialEnded(TrialReport)
+    /// The answer to `replaceImage`, if this process is still what it was: why.
+    case imageStays(String)
+    /// A balancer of an image before has ended and is reaped.
+    case formerBalancerExited(pid: Int32, ChildExit)
 }
 
 /// What the shell must do, in order.
@@ -83,6 +92,19 @@ enum KeeperAction: Equatable {
     case hold(name: String)
     /// Close it.
     case drop(name: String)
+
+    /// Try a program in a child; answered by `trialEnded`. nil: the one by which supd was started.
+    case tryImage(path: String?)
+    /// End the trial, which is answered soon.
+    case endTrial
+    /// Become the program that was tried last, or, with a reason, go back to the one before, once this turn is over.
+    case replaceImage(goingBackBecause: String?)
+    /// The image has proved itself: there is no going back any more.
+    case keepImage
+    /// Tell a balancer of an image before to retire.
+    case retireBalancer(pid: Int32)
+    /// SIGKILL it.
+    case killBalancer(pid: Int32)
 
     /// Tell systemd.
     case notify(String)

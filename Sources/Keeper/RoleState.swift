@@ -52,6 +52,9 @@ struct RoleState: Equatable {
     private var quickCrashes = 0
     private var crashTimes: [Int64] = []
 
+    /// One that was never started by this image, and was so often by those before.
+    init(runs: Int = 0) { self.runs = runs }
+
     /// The live process, if any.
     var process: Process? {
         if case .running(let process) = phase { process } else { nil }
@@ -170,6 +173,9 @@ struct RoleState: Equatable {
             process.endIsWanted = process.endIsWanted || wanted
         }
     }
+
+    /// It was told to end, which is no crash.
+    mutating func expectEnd() { change { $0.endIsWanted = true } }
 
     /// The keeper itself was held up: a deadline that passed meanwhile says nothing about the role.
     mutating func forgive(at now: Int64) {

@@ -43,6 +43,12 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
     case stopping(microseconds: UInt64)
     /// Everything is down: end the other roles and exit with this code.
     case exit(code: Int32)
+    /// Try the program at a path (nil: the one by which supd was started) and, unless it is only to be tried, take it in
+    /// place of the own one. Answered by `trialEnded`; after a trial that went well `leave` follows.
+    case upgrade(path: String?, onlyTries: Bool)
+    /// The balancer has its listeners and a table: those of the image before may retire, which is to take so many
+    /// nanoseconds at most.
+    case balancerServes(drainTime: Int64)
 }
 
 /// What the keeper says to a role.
@@ -79,6 +85,42 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case balancerExited(exit: ChildExit)
     /// Answer `pong` within four seconds: a role that does not is replaced.
     case ping
+    /// How the program of an `upgrade` did in its trial.
+    case trialEnded(TrialReport)
+    /// Another image takes over: keep a snapshot and end, with 0. The next supervisor comes from it.
+    case leave
+    /// To a balancer, of the image before: accept nothing more, and end once all connections have.
+    case retire
+    /// How often this keeper's image was replaced, and why the last attempt failed, if it did. In the inventory, too, if
+    /// there is something to tell.
+    case upgraded(count: Int, failure: String?)
+    /// A balancer of an image before has ended.
+    case formerBalancerEnded(pid: Int32)
+}
+
+/// What came of the trial of a program.
+package struct TrialReport: Codable, Sendable, Equatable {
+    /// The program's path.
+    package var path: String
+    /// Its version, if it said it.
+    package var version: String?
+    /// Why it cannot take over; nil: it can.
+    package var failure: String?
+
+    /// Creates a report.
+    package init(path: String, version: String? = nil, failure: String? = nil) {
+        self.path = path
+        self.version = version
+        self.failure = failure
+    }
+}
+
+/// Names of held descriptors that the keeper shows to a program before it takes over.
+package enum HeldName {
+    /// The accepted manifest, in a file in memory.
+    package static let manifest = "manifest"
+    /// The supervisor's snapshot, in a file in memory.
+    package static let snapshot = "snapshot"
 }
 
 /// What a child is doing.

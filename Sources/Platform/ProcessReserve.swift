@@ -8,6 +8,13 @@ package struct ProcessReserve: Sendable {
     package let former: Spawn.Limit
     private let lowered: LimitPair
 
+    /// Goes on with what the program before this one has set aside in the same process; nil if nothing is any more.
+    package init?(inherited former: Spawn.Limit) {
+        guard let limit = try? ResourceLimits.own(former.resource), limit.soft < former.soft else { return nil }
+        self.former = former
+        lowered = limit
+    }
+
     /// Sets so many aside, at most half of the limit, by prlimit(2). nil: there is no limit, or none for this user: root
     /// has none (setrlimit(2)).
     package init?(of count: UInt64) {

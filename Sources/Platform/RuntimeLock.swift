@@ -3,8 +3,11 @@ import Glibc
 /// The lock that makes one supd per runtime directory: flock(2) on a file that names the holder. The kernel lets go of
 /// it with the process, however it ends.
 package struct RuntimeLock: Sendable {
-    /// The open, locked file; the lock lasts as long as this value.
-    private let descriptor: Descriptor
+    /// The open, locked file; the lock lasts as long as this value, and as any process that the descriptor is left to.
+    package let descriptor: Descriptor
+
+    /// Goes on with a lock that the program before this one held in the same process.
+    package init(inherited descriptor: Descriptor) { self.descriptor = descriptor }
 
     /// Why there is no lock.
     package enum Failure: Error, Sendable {

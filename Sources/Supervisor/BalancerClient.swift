@@ -18,6 +18,8 @@ struct BalancerClient {
     var routesAreStale = false
     /// The balancer has said hello, and has every listener.
     var isReady = false
+    /// It has said that a table of this supervisor's is in force.
+    var isServing = false
     /// The pipes for the lines about sessions, by service.
     var sessionLogs: [String: SessionLog] = [:]
     /// Of the last table.

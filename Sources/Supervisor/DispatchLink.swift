@@ -59,6 +59,9 @@ final class DispatchLink<Outgoing: LinkMessage, Incoming: LinkMessage> {
         }
     }
 
+    /// Whether the socket has taken all that was sent.
+    var isFlushed: Bool { waiting.isEmpty }
+
     /// The next message, if there is one.
     func receive() -> LinkConnection.Receipt<Incoming> {
         isClosed ? .closed : connection.receive(Incoming.self)

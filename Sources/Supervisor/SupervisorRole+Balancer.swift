@@ -19,6 +19,7 @@ extension SupervisorRole {
         balancer.link?.close()
         balancer.pid = pid
         balancer.isReady = false
+        balancer.isServing = false
         let link = DispatchLink<BalancerRequest, BalancerNotice>(
             LinkConnection(descriptor), queue: queue,
             onReadable: { [weak self] in self?.assumeIsolated { $0.balancerIsReadable() } },
@@ -36,6 +37,7 @@ extension SupervisorRole {
         balancer.link = nil
         balancer.pid = nil
         balancer.isReady = false
+        balancer.isServing = false
         giveUpCounters()
         let drained = balancer.draining
         balancer.draining = []
@@ -97,7 +99,9 @@ extension SupervisorRole {
             balancer.isReady = true
             sendRoutes()
             for query in balancer.waitingForCounters.keys.sorted() { balancer.link?.send(.queryCounters(query: query)) }
-        case .applied(let revision): balancer.applied = max(balancer.applied, revision)
+        case .applied(let revision):
+            balancer.applied = max(balancer.applied, revision)
+            if balancer.applied == balancer.revision { balancerServes() }
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)
             take(.drained(Generation(endpoint)))

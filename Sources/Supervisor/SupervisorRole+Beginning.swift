@@ -10,8 +10,8 @@ import Supervision
 extension SupervisorRole {
     /// Names under which the keeper holds this role's descriptors.
     enum Held {
-        static let manifest = "manifest"
-        static let snapshot = "snapshot"
+        static let manifest = HeldName.manifest
+        static let snapshot = HeldName.snapshot
         static let control = "control"
         static let journal = "log-journal"
         static let listenerPrefix = "listener "

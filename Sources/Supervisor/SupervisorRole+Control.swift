@@ -12,7 +12,7 @@ extension SupervisorRole {
             return responder.fail(503, code: "failed", "supd is still starting; try again")
         }
         switch request.route {
-        case .version: responder.finish(json: VersionReport(version: version))
+        case .version: responder.finish(json: versionReport)
         case .status(let names, let withLimits): status(names, withLimits: withLimits, application, responder)
         case .balancer(let names): balancerReport(names, application, responder)
         case .verb(let verb, let names, let options):
@@ -27,6 +27,7 @@ extension SupervisorRole {
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             carryOut(commands.begin(), options, responder, summary: nil, beginShutdown)
+        case .upgrade(let path, let check): upgrade(to: path, onlyTries: check, peer, responder)
         }
     }
 

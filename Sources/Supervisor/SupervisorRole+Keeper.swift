@@ -52,6 +52,12 @@ extension SupervisorRole {
         case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
         case .balancerExited: balancerExited()
         case .ping: keeper?.send(.pong)
+        case .trialEnded(let report): trialEnded(report)
+        case .leave: leave()
+        case .upgraded(let count, let failure): upgrades.told(count: count, failure: failure)
+        case .formerBalancerEnded: formerBalancerEnded()
+        // That is for balancers.
+        case .retire: break
         }
     }
 

@@ -66,6 +66,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
+    /// What is known of upgrades, and who asked for the one under way.
+    var upgrades = UpgradeRequests()
     var isWritingSnapshot = false
     /// Of the last snapshot begun.
     var snapshotNumber: UInt64 = 0

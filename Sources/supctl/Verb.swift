@@ -81,7 +81,7 @@ let commonOptions = [
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
     statusVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb, logsVerb, signalVerb, limitVerb,
-    checkVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
+    checkVerb, upgradeVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
 ]
 
 /// A verb with what it was given.

@@ -8,6 +8,8 @@ struct Options {
         case check
         /// Print a text and end.
         case version, help
+        /// Say whether this program can take over what a keeper has: it is the keeper that asks.
+        case trial
     }
 
     var action = Action.run
@@ -46,6 +48,7 @@ struct Options {
             case "--check": action = .check
             case "--version", "-V": action = .version
             case "--help", "-h": action = .help
+            case "--trial": action = .trial
             case "--runtime-directory": runtimeDirectory = try value()
             case "--state-directory": stateDirectory = try value()
             case "--log-directory": logDirectory = try value()

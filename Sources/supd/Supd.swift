@@ -17,6 +17,9 @@ enum Supd {
 
     static func main() {
         var environment = ProcessInfo.processInfo.environment
+        let resumed = ResumedState.take(
+            from: &environment, arguments: CommandLine.arguments, processID: ownProcessID())
+        if let resumed { return resume(resumed, environment) }
         guard let configuration = environment.removeValue(forKey: configurationVariable) else {
             return runProgram(environment)
         }
@@ -43,6 +46,7 @@ enum Supd {
             case .help: print(Options.help)
             case .version: print("supd \(version)")
             case .check: check(manifestPath(options), environment)
+            case .trial: runTrial()
             case .run: run(options, environment)
             }
         } catch {
@@ -90,8 +94,7 @@ enum Supd {
         closeInheritedDescriptors()
         let lock = takeLock(directories)
         let logLock = takeLogLock(directories)
-        keep(path, directories, environment)
-        withExtendedLifetime((lock, logLock)) {}
+        keep(path, directories, environment, [lock.descriptor] + [logLock?.descriptor].compactMap(\.self))
     }
 
     /// Two that write and rotate the same files would lose lines. Logs that cannot be written are no reason not to start.
@@ -122,7 +125,9 @@ enum Supd {
     }
 
     /// Becomes the keeper.
-    private static func keep(_ path: String, _ directories: Directories, _ environment: [String: String]) {
+    private static func keep(
+        _ path: String, _ directories: Directories, _ environment: [String: String], _ locks: [Descriptor]
+    ) {
         let began = monotonicNanoseconds()
         let pid = ownProcessID()
         let supervisor = SupervisorConfiguration(
@@ -131,15 +136,46 @@ enum Supd {
         guard let encoded = try? JSONEncoder().encode(supervisor) else {
             fail("cannot write down the configuration; is a path not UTF-8?", code: 1)
         }
-        var values = environment
-        values[configurationVariable] = String(decoding: encoded, as: UTF8.self)
         let scope = ProcessScope(runtimeDirectory: directories.runtime, nonce: "\(pid)-\(began)")
+        let program = KeeperProgram(
+            supervisorConfiguration: String(decoding: encoded, as: UTF8.self),
+            path: ProgramImage.ownPath(
+                firstArgument: CommandLine.arguments.first ?? "", searchPath: environment["PATH"]),
+            locks: locks.map(\.raw))
+        exitProcess(runKeeper(configuration(of: program, scope, environment, locks)))
+    }
+
+    /// Goes on as the keeper that this process was before, in the image of another supd.
+    private static func resume(_ resumed: ResumedState, _ environment: [String: String]) {
+        guard let configuration = configuration(of: resumed, environment) else {
+            fail("the tables of the supd before name no scope", code: 1)
+        }
+        exitProcess(runKeeper(configuration, resuming: resumed))
+    }
+
+    private static func configuration(
+        of resumed: ResumedState, _ environment: [String: String]
+    ) -> KeeperConfiguration? {
+        guard let state = resumed.state, let scope = ProcessScope(state.scope) else { return nil }
+        let locks = state.program.locks.compactMap { try? resumed.descriptor($0) }
+        return configuration(of: state.program, scope, environment, locks)
+    }
+
+    private static func configuration(
+        of program: KeeperProgram, _ scope: ProcessScope, _ environment: [String: String], _ locks: [Descriptor]
+    ) -> KeeperConfiguration {
+        var values = environment
+        values[configurationVariable] = program.supervisorConfiguration
         // Roles that outlive a killed keeper for a moment are in the next one's way: their listeners, their logs.
         values[ProcessScope.variable] = ProcessMark(scope: scope, instance: "supd", generation: 0).description
-        let configuration = KeeperConfiguration(
+        var configuration = KeeperConfiguration(
             supervisorArguments: [supervisorName], balancerArguments: [balancerName], environment: values,
-            scope: scope.description, processID: pid)
-        exitProcess(runKeeper(configuration))
+            scope: scope.description, processID: ownProcessID())
+        configuration.ownArguments = CommandLine.arguments
+        configuration.ownEnvironment = environment.map { "\($0.key)=\($0.value)" }.sorted()
+        configuration.program = program
+        configuration.locks = locks
+        return configuration
     }
 
     // MARK: Words
@@ -154,7 +190,7 @@ enum Supd {
         return path
     }
 
-    private static func fail(_ text: String, code: Int32) -> Never {
+    static func fail(_ text: String, code: Int32) -> Never {
         for line in text.split(separator: "\n") { DaemonLog.error(String(line)) }
         exitProcess(code)
     }

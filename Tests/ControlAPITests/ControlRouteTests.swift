@@ -21,6 +21,8 @@ struct ControlRouteTests {
         .limit(names: ["api/1"], limits: ["nofile": "4096", "core": "0:unlimited"]),
         .shutdown(options: .init(wait: true)),
         .shutdown(options: .init(wait: false)),
+        .upgrade(path: nil, check: false),
+        .upgrade(path: "/opt/supd 2/ü", check: true),
     ]
 
     @Test("What the client asks for is what the daemon understands", arguments: routes)
@@ -77,7 +79,9 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/stop?timeout=1e300", 400), ("GET", "/v1/status?name=", 400),
             ("POST", "/v1/balancer", 405), ("GET", "/v1/balancer?name=", 400), ("GET", "/v1/balancer?limits=1", 400),
             ("GET", "/v1/services/api/drain", 405), ("POST", "/v1/services/api/undrain?n=1", 400),
-            ("POST", "/v1/services/api/limit", 400),
+            ("POST", "/v1/services/api/limit", 400), ("GET", "/v1/upgrade", 405),
+            ("POST", "/v1/upgrade?path=supd", 400), ("POST", "/v1/upgrade?path=", 400),
+            ("POST", "/v1/upgrade?path=/a%00b", 400), ("POST", "/v1/upgrade?force=1", 400),
         ])
     func refused(method: String, target: String, status: Int) {
         #expect(

@@ -52,28 +52,30 @@ final class Daemon {
     /// Starts supd with a manifest's text; `@demo@` in it stands for the demo service's path.
     convenience init(
         _ manifest: String, in directory: TemporaryDirectory? = nil, under launcher: Launcher? = nil,
-        environment: [String: String]? = nil, waitUntilUp: Bool = true
+        environment: [String: String]? = nil, supd: String = Daemon.supd, waitUntilUp: Bool = true
     ) throws {
         let directory = try directory ?? TemporaryDirectory()
         let text = manifest.replacingOccurrences(of: "@demo@", with: Self.demoService)
         let path = try directory.write("supd.json5", text)
         try self.init(
-            manifestAt: path, in: directory, under: launcher, environment: environment, waitUntilUp: waitUntilUp)
+            manifestAt: path, in: directory, under: launcher, environment: environment, supd: supd,
+            waitUntilUp: waitUntilUp)
     }
 
     /// Starts supd with a manifest that is there.
     init(
         manifestAt path: String, in directory: TemporaryDirectory, under launcher: Launcher? = nil,
-        environment: [String: String]? = nil, to destination: Program.Destination = .pipe, waitUntilUp: Bool = true
+        environment: [String: String]? = nil, to destination: Program.Destination = .pipe, supd: String = Daemon.supd,
+        waitUntilUp: Bool = true
     ) throws {
         self.directory = directory
         self.environment = environment
         let arguments = [path] + Self.directoryOptions(in: directory)
         if let launcher {
             program = launcher.path
-            self.arguments = launcher.arguments + [Self.supd] + arguments
+            self.arguments = launcher.arguments + [supd] + arguments
         } else {
-            program = Self.supd
+            program = supd
             self.arguments = arguments
         }
         keeper = try Program(program, self.arguments, environment: environment, to: destination)

@@ -464,7 +464,7 @@ private final class Handling: @unchecked Sendable {
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
             held.append(Held(value: responder))
             arrivals.signal()
-        case .verb, .shutdown, .signal, .limit: responder.finish(json: ProgressLine(result: "accepted"))
+        case .verb, .shutdown, .signal, .limit, .upgrade: responder.finish(json: ProgressLine(result: "accepted"))
         }
     }
 }

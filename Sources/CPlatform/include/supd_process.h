@@ -18,6 +18,10 @@ struct supd_exit {
 /// Closes all descriptors from this number on, by close_range(2), else one by one up to the limit.
 void supd_close_from(int first);
 
+/// execveat(2) of an open file, which may be close-on-exec. Returns -1 with errno: ENOENT for a script whose descriptor is
+/// close-on-exec, before anything has changed; by a name of that descriptor, execve(2) would go on, and its interpreter fail.
+int supd_execute(int image, char *const arguments[], char *const environment[]);
+
 /// pidfd_open(2). Returns the descriptor, close-on-exec, or -1 with errno.
 int supd_pidfd_open(pid_t pid);
 

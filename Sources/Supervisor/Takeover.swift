@@ -1,0 +1,32 @@
+import FoundationEssentials
+import Links
+import Manifest
+import Platform
+import Supervision
+
+/// Why a supervisor of this program could not go on with what another one has left; nil: it could. The numbers are those
+/// of descriptors of files in memory; nil: there is none.
+package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot: Int32?) -> String? {
+    do {
+        _ = try JSONDecoder().decode(SupervisorConfiguration.self, from: Data(configuration.utf8))
+    } catch {
+        return "cannot read the supervisor's configuration: \(error)"
+    }
+    // Without one nothing was accepted yet: the file is read, as at every start.
+    guard let manifest else { return nil }
+    let accepted: Manifest
+    do {
+        let bytes = try MemoryFile.contents(ofDescriptor: manifest, limit: LinkCodec.messageLimit)
+        accepted = try JSONDecoder().decode(Manifest.self, from: Data(bytes))
+    } catch {
+        return "cannot read the accepted manifest: \(error)"
+    }
+    guard let snapshot else { return nil }
+    do {
+        let bytes = try MemoryFile.contents(ofDescriptor: snapshot, limit: LinkCodec.messageLimit)
+        _ = try Application(manifest: accepted, snapshot: try JSONDecoder().decode(Snapshot.self, from: Data(bytes)))
+        return nil
+    } catch {
+        return "cannot read the snapshot of what runs: \(error)"
+    }
+}

@@ -1,0 +1,341 @@
+import ControlAPI
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// `supctl upgrade` with real programs. The new version is a copy of the same program: another file, which is what a
+/// package leaves behind; what a version that differs in what it reads may do is in `KeeperTests`.
+@Suite("Upgrading supd itself", .timeLimit(.minutes(15)))
+struct UpgradeTests {
+    /// A supd of a directory's own, installed as a package would: by a rename.
+    private static func install(in directory: TemporaryDirectory) throws -> String {
+        let path = directory.file("supd")
+        try put(copyOf: Daemon.supd, at: path)
+        return path
+    }
+
+    /// Writes a program by another process: what is open for writing here, a child of another test may have as well, and
+    /// then it cannot be executed (ETXTBSY).
+    private static func put(copyOf source: String, at path: String, mode: String = "755") throws {
+        let script = "cp \"$1\" \"$2.new\" && chmod \"$3\" \"$2.new\" && mv \"$2.new\" \"$2\""
+        let result = try Program.run("/bin/sh", ["-c", script, "sh", source, path, mode])
+        guard result.code == 0 else { throw TestFailure(result.output) }
+    }
+
+    private static func put(_ contents: Data, at path: String, mode: String = "755") throws {
+        try contents.write(to: URL(fileURLWithPath: path + ".contents"))
+        try put(copyOf: path + ".contents", at: path, mode: mode)
+    }
+
+    private static func put(_ script: String, at path: String) throws { try put(Data(script.utf8), at: path) }
+
+    private static func inode(_ path: String) -> UInt64 {
+        var status = stat()
+        return stat(path, &status) == 0 ? UInt64(status.st_ino) : 0
+    }
+
+    private static func children(of pid: Int32, named name: String) -> [Int32] {
+        (ProcessTable.children(of: pid) ?? []).compactMap(ProcessTable.entry)
+            .filter { $0.name == name && !$0.hasEnded }.map(\.pid)
+    }
+
+    @Test(
+        "Services keep their processes, no client of any kind notices, no log line is lost, and the keeper is the same process"
+    )
+    func underLoad() throws {
+        let front = try freePort()
+        let directory = try TemporaryDirectory()
+        let supd = try Self.install(in: directory)
+        let daemon = try Daemon(
+            """
+            { services: {
+                api: { command: ["@demo@", "--quiet"], replicas: 3, listen: \(front.port), ready: { http: "/healthz" } },
+                writer: { command: ["/bin/sh", "-c", "i=0; while :; do i=$$((i+1)); echo line $$i; sleep 0.001; done"] },
+                deserter: { command: ["/bin/sh", "-c", "setsid sleep 4712 & echo $$! > deserter; wait"] },
+            } }
+            """, in: directory, supd: supd)
+        let before = try daemon.pids()
+        let clients = SteadyClients(3, port: front.port)
+        defer { clients.stop() }
+        var kept: KeptConnection? = try KeptConnection(port: front.port)
+        let served = try kept?.get("/")
+        try clients.serve(50)
+        var balancers: [Int32] = [try daemon.role("balancer")]
+        for round in 1...3 {
+            let (oldSupervisor, oldBalancer) = (try daemon.role("supervisor"), try daemon.role("balancer"))
+            _ = try Self.install(in: directory)
+            let asking = try KeptConnection(port: front.port)
+            try asking.ask("/work?ms=300")
+            let result = try daemon.ctl("upgrade")
+            #expect(result.code == 0, "\(result.output)\n\(daemon.keeper.output)")
+            #expect(result.output.contains("no service was stopped"))
+            #expect(!daemon.keeper.ended())
+            #expect(Self.inode("/proc/\(daemon.keeper.pid)/exe") == Self.inode(supd))
+            for role in ["supervisor", "balancer"] {
+                #expect(Self.inode("/proc/\(try daemon.role(role))/exe") == Self.inode(supd), "\(role)")
+            }
+            #expect(try daemon.role("supervisor") != oldSupervisor)
+            #expect(try daemon.role("balancer") != oldBalancer)
+            balancers.append(try daemon.role("balancer"))
+            #expect(try daemon.pids() == before)
+            // What was open goes on, be it silent or in the middle of an answer.
+            #expect(try kept?.get("/") == served)
+            #expect(try asking.answer().contains("\"service\":\"api\""))
+            try clients.serve(50)
+            #expect(try HTTP.get(port: front.port, "/").status == 200)
+            let version = try JSONDecoder().decode(
+                VersionReport.self,
+                from: Data(ControlClient(socketPath: daemon.socket).ask(.version)))
+            #expect(version.upgrades == round)
+            #expect(version.program == supd)
+            #expect(version.upgradeFailure == nil)
+        }
+        #expect(try clients.end().isEmpty)
+        // The lock was never given up.
+        let other = try Program.run(
+            Daemon.supd, [directory.file("supd.json5")] + Daemon.directoryOptions(in: directory))
+        #expect(other.code == 1)
+        #expect(other.output.contains("runs already in"))
+
+        // Its children are still its own: an end is seen at once, and so is who has left the group of the dead one.
+        let deserter = try #require(
+            Int32(
+                try String(contentsOfFile: directory.file("deserter"), encoding: .utf8).trimmingCharacters(
+                    in: .whitespacesAndNewlines)))
+        let leader = try #require(before["deserter/1"])
+        let desertedProcess = try ProcessDescriptor(pid: deserter)
+        kill(leader, SIGKILL)
+        try desertedProcess.waitForEnd(until: monotonicNanoseconds() + 30_000_000_000)
+        try eventually("another process of the service") {
+            let now = try daemon.pids()["deserter/1"]
+            return now != nil && now != leader ? true : nil
+        }
+
+        // The first balancer has ended when its last connection has, and those in between at once.
+        for balancer in balancers.dropLast().dropFirst() { try waitUntilGone(balancer) }
+        #expect(kill(balancers[0], 0) == 0)
+        kept = nil
+        try waitUntilGone(balancers[0])
+        try daemon.keeper.waitForOutput("the balancer before (pid \(balancers[0])) exited with code 0")
+
+        #expect(try daemon.ctl("stop", "writer").code == 0)
+        let lines = try wholeLog(directory, "writer")
+        #expect(lines.count > 100)
+        for (index, line) in lines.enumerated() where line != "stdout F line \(index + 1)" {
+            Issue.record("line \(index + 1) is \(line)")
+            break
+        }
+    }
+
+    @Test("The keeper's end still takes every service along, and the runtime directory is free for the next one")
+    func keeperIsKilledAfterwards() throws {
+        let front = try freePort()
+        let daemon = try Daemon(
+            "{ services: { api: { command: ['@demo@', '--quiet'], replicas: 2, listen: \(front.port) } } }")
+        #expect(try daemon.ctl("upgrade").code == 0)
+        let processes = try daemon.pids().values.map { try ProcessDescriptor(pid: $0) }
+        daemon.keeper.send(SIGKILL)
+        for process in processes { try process.waitForEnd(until: monotonicNanoseconds() + 10_000_000_000) }
+        daemon.keeper.kill()
+        try daemon.startAgain()
+        try daemon.keeper.waitForOutput("everything is up")
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
+    }
+
+    /// What cannot take over, and what is said of it.
+    private static let bad: [(name: String, words: String)] = [
+        ("missing", "cannot open it: No such file or directory"),
+        ("directory", "cannot open it: Is a directory"),
+        ("not executable", "cannot execute it: Permission denied"),
+        ("of another architecture", "cannot execute it: Exec format error"),
+        ("half", "it"),
+        ("crashing", "was ended by signal 11"),
+        ("ready", "it is no supd that can take over: it exited with code 0: ready"),
+        ("true", "it is no supd that can take over: it exited with code 0"),
+        ("failing", "it exited with code 3: some reason"),
+    ]
+
+    @Test("A program that fails its trial changes nothing", arguments: bad.map(\.name))
+    func failedTrial(kind: String) throws {
+        let words = try #require(Self.bad.first { $0.name == kind }?.words)
+        let front = try freePort()
+        let directory = try TemporaryDirectory()
+        let daemon = try Daemon(
+            "{ services: { api: { command: ['@demo@', '--quiet'], listen: \(front.port) } } }", in: directory)
+        let (before, roles) = (try daemon.pids(), try daemon.status().daemon.roles)
+        let kept = try KeptConnection(port: front.port)
+        let served = try kept.get("/")
+        let path = directory.file("program")
+        var program = try #require(FileManager.default.contents(atPath: Daemon.supd))
+        func script(_ text: String) throws { try Self.put("#!/bin/sh\n\(text)\n", at: path) }
+        switch kind {
+        case "missing": break
+        case "directory": mkdir(path, 0o755)
+        case "not executable": try Self.put(program, at: path, mode: "644")
+        case "of another architecture":
+            // e_machine of the ELF header: a SPARC.
+            program[18] = 2
+            program[19] = 0
+            try Self.put(program, at: path)
+        case "half": try Self.put(program.prefix(100_000), at: path)
+        case "crashing": try script("kill -SEGV $$")
+        case "ready": try script("echo ready; echo ready >&3")
+        case "true": try script("exec true")
+        default: try script("echo some reason >&2; exit 3")
+        }
+        for arguments in [["upgrade", path], ["upgrade", "--check", path]] {
+            let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket] + arguments)
+            #expect(result.code == 1)
+            #expect(result.output.contains("supd stays as it is: \(path): "), "\(result.output)")
+            #expect(result.output.contains(words), "\(result.output)")
+        }
+        #expect(try daemon.pids() == before)
+        #expect(try daemon.status().daemon.roles == roles)
+        #expect(try kept.get("/") == served)
+        // And nothing is in the way of one that can.
+        #expect(try daemon.ctl("upgrade").code == 0)
+        #expect(try daemon.pids() == before)
+        #expect(try kept.get("/") == served)
+    }
+
+    @Test("A trial that hangs is ended; meanwhile there is no second one, and a supervisor that crashes changes nothing")
+    func hangingTrial() throws {
+        let directory = try TemporaryDirectory()
+        let daemon = try Daemon("{ services: { a: { command: 'sleep 1000' } } }", in: directory)
+        let before = try daemon.pids()
+        let path = directory.file("program")
+        try Self.put("#!/bin/sh\necho $$ > \(path).pid\nexec sleep 4713\n", at: path)
+        let asking = try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade", path])
+        let pid: Int32 = try eventually("the trial") {
+            (try? String(contentsOfFile: path + ".pid", encoding: .utf8)).flatMap {
+                Int32($0.trimmingCharacters(in: .whitespacesAndNewlines))
+            }
+        }
+        let process = try ProcessDescriptor(pid: pid)
+        #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
+        let supervisor = try daemon.role("supervisor")
+        kill(supervisor, SIGKILL)
+        try eventually("another supervisor") {
+            let now = try? daemon.role("supervisor")
+            return now != nil && now != supervisor ? true : nil
+        }
+        #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
+        try process.waitForEnd(until: monotonicNanoseconds() + 40_000_000_000)
+        let result = try asking.wait()
+        #expect(result.code == 1)
+        #expect(result.output.contains("it has not said within 10 s whether it can take over"), "\(result.output)")
+        #expect(try daemon.pids() == before)
+        try eventually("an upgrade") { try daemon.ctl("upgrade").code == 0 ? true : nil }
+        #expect(try daemon.pids() == before)
+    }
+
+    @Test("A program that passes its trial, but cannot be executed in the end, changes nothing but the supervisor")
+    func wrapper() throws {
+        let front = try freePort()
+        let directory = try TemporaryDirectory()
+        let daemon = try Daemon(
+            "{ services: { api: { command: ['@demo@', '--quiet'], listen: \(front.port) } } }", in: directory)
+        let (before, balancer) = (try daemon.pids(), try daemon.role("balancer"))
+        let path = directory.file("program")
+        // The kernel refuses a script that is executed by a descriptor which is close-on-exec.
+        try Self.put("#!/bin/sh\nexec \(Daemon.supd) \"$@\"\n", at: path)
+        #expect(try daemon.ctl("upgrade", "--check", path).code == 0)
+        let result = try daemon.ctl("upgrade", path)
+        #expect(result.code == 1)
+        #expect(result.output.contains("supd stays as it was: cannot execute it"), "\(result.output)")
+        #expect(try daemon.pids() == before)
+        #expect(try daemon.role("balancer") == balancer)
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
+        #expect(try daemon.ctl("upgrade").code == 0)
+        #expect(try daemon.pids() == before)
+    }
+
+    @Test("What a user asked for before is so afterwards: what was stopped stays stopped, and what was drained drained")
+    func goalsAreKept() throws {
+        let front = try freePort()
+        let daemon = try Daemon(
+            """
+            { services: {
+                api: { command: ['@demo@', '--quiet'], replicas: 2, listen: \(front.port) },
+                idle: { command: 'sleep 1000' },
+            } }
+            """)
+        #expect(try daemon.ctl("stop", "idle").code == 0)
+        #expect(try daemon.ctl("drain", "api/1").code == 0)
+        #expect(try daemon.ctl("upgrade").code == 0)
+        let services = try daemon.status().services
+        #expect(services.map(\.state) == ["running", "down"])
+        let bodies = try (0..<6).map { _ in try HTTP.get(port: front.port, "/").body }
+        #expect(Set(bodies.map { $0.contains("\"instance\":1") }) == [false], "\(bodies)")
+    }
+
+    @Test("systemd is spoken to as before: the watchdog is fed by the same process, and services see nothing of it")
+    func notifications() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("notify")
+        let listener = Descriptor(
+            owning: try systemCall("socket") {
+                socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+            })
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        try withUnsafePointer(to: &address) { pointer in
+            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                _ = try systemCall("bind") { bind(listener.raw, generic, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+            }
+        }
+        func wait(for text: String) throws {
+            try eventually("\(text) for systemd") {
+                var bytes = [UInt8](repeating: 0, count: 4096)
+                let count = recv(listener.raw, &bytes, bytes.count, 0)
+                return count > 0 && String(decoding: bytes[..<count], as: UTF8.self).contains(text) ? true : nil
+            }
+        }
+        var environment = ProcessInfo.processInfo.environment
+        environment["NOTIFY_SOCKET"] = path
+        environment["WATCHDOG_USEC"] = "500000"
+        let daemon = try Daemon(
+            "{ services: { a: { command: 'sleep 1000' } } }", in: directory, environment: environment)
+        try wait(for: "READY=1")
+        #expect(try daemon.ctl("upgrade").code == 0)
+        // Nothing of before is left to be read.
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        while recv(listener.raw, &bytes, bytes.count, 0) > 0 {}
+        for _ in 0..<3 { try wait(for: "WATCHDOG=1") }
+        #expect(try daemon.ctl("restart", "a").code == 0)
+        let pid = try #require(try daemon.pids()["a/1"])
+        let given = String(
+            decoding: FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data(), as: UTF8.self)
+        #expect(!given.contains("NOTIFY_SOCKET") && !given.contains("SUPD_KEEPER"))
+    }
+
+    @Test("supd can be stopped while a program is tried, and then stops everything in order")
+    func stoppedMeanwhile() throws {
+        let directory = try TemporaryDirectory()
+        let daemon = try Daemon("{ services: { a: { command: 'sleep 1000' } } }", in: directory)
+        let path = directory.file("program")
+        try Self.put("#!/bin/sh\ntouch \(path).begun\nexec sleep 4714\n", at: path)
+        let asking = try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade", path])
+        try eventually("the trial") { FileManager.default.fileExists(atPath: path + ".begun") ? true : nil }
+        daemon.keeper.send(SIGTERM)
+        #expect(try daemon.keeper.wait().code == 0)
+        #expect(try asking.wait().code != 0)
+        #expect(daemon.keeper.output.contains("everything is stopped"))
+    }
+
+    /// All lines of an instance's log in order, without time stamps, over all files of its rotation.
+    private func wholeLog(_ directory: TemporaryDirectory, _ service: String) throws -> [String] {
+        try String(contentsOfFile: directory.file("log/\(service)/1.log"), encoding: .utf8).split(separator: "\n").map {
+            $0.split(separator: " ", maxSplits: 1).dropFirst().joined()
+        }
+    }
+
+    private func waitUntilGone(_ pid: Int32) throws {
+        try eventually("end of process \(pid)") {
+            ProcessTable.entry(of: pid).map(\.hasEnded) ?? true ? true : nil
+        }
+    }
+}
