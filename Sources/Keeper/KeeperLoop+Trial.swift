@@ -145,6 +145,7 @@ extension KeeperLoop {
         if report.failure == nil, exit != .code(0) { report.failure = "in its trial it \(exit.words)" }
         if report.failure == nil { nextImage = trial.image }
         tell(.trialEnded(report))
+        if core.upgrade?.isLeaving != true { nextImage = nil }
     }
 }
 

@@ -109,6 +109,7 @@ extension KeeperLoop {
     func replaceImage() {
         guard let replacement, core.upgrade?.isLeaving == true else { return self.replacement = nil }
         self.replacement = nil
+        defer { nextImage = nil }
         guard let image = replacement.goingBackBecause == nil ? nextImage?.descriptor : formerImage else {
             return tell(.imageStays("there is no image to execute"))
         }
@@ -123,6 +124,8 @@ extension KeeperLoop {
                 state.program.path = nextImage?.path ?? state.program.path
             } else {
                 state.program.path = formerPath ?? state.program.path
+                // This one has not taken its place after all.
+                state.upgrades = max(0, state.upgrades - 1)
             }
             let file = try MemoryFile(name: "supd-state")
             try file.write(try state.encoded(), at: 0)

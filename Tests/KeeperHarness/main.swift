@@ -1,6 +1,8 @@
 // A real keeper for tests. `keeper SOCKET [old] [nofile:N] [fault:CALL:N:ERRNO …]` runs one whose roles are this program again;
 // `role NAME SOCKET` is such a role: it hands its links to the test that listens on SOCKET, and stays until the test
-// closes the connection or says how to end.
+// closes the connection or says how to end. `trial` is what a keeper tries before an upgrade. HARNESS_BREAKS=version in the
+// environment makes an image that was upgraded to find tables of a version that it cannot read.
+import Foundation
 import Glibc
 import Keeper
 import Platform
@@ -38,8 +40,36 @@ func runRole(_ name: String, _ path: String) throws -> Never {
     }
 }
 
+/// Answers as supd does.
+func runTrial() throws -> Never {
+    let inherited = try InheritedDescriptors([TrialDescriptor.answer])
+    let state = try KeeperState(MemoryFile.contents(ofDescriptor: TrialDescriptor.state, limit: KeeperState.limit))
+    let manifest = (try? MemoryFile.contents(ofDescriptor: TrialDescriptor.manifest, limit: 100)) ?? []
+    let refusal = String(decoding: manifest, as: UTF8.self)
+    let answer = TrialAnswer(
+        nonce: state.nonce, version: "harness", failure: refusal.hasPrefix("refuse") ? refusal : nil)
+    _ = try PacketSocket(inherited.descriptor(TrialDescriptor.answer)).send([UInt8](JSONEncoder().encode(answer)))
+    exit(0)
+}
+
+/// Changes the version of the tables that the image before has left.
+func breakTables(_ environment: [String: String]) throws {
+    guard environment["HARNESS_BREAKS"] == "version", let number = environment[KeeperState.variable].flatMap({ Int32($0) })
+    else { return }
+    let text = String(
+        decoding: try MemoryFile.contents(ofDescriptor: number, limit: KeeperState.limit), as: UTF8.self)
+    // The image before finds its own again.
+    let (from, to) = environment[KeeperState.failureVariable] == nil ? (1, 9) : (9, 1)
+    let broken = text.replacingOccurrences(of: "\"version\":\(from)", with: "\"version\":\(to)")
+    let file = try MemoryFile(received: Descriptor(owning: dup(number)))
+    try file.write(Array(broken.utf8), at: 0)
+}
+
 func runHarness(_ path: String, _ options: ArraySlice<String>) -> Int32 {
     var environment: [String: String] = [:]
+    var whole = ProcessInfo.processInfo.environment
+    do { try breakTables(whole) } catch { fail("cannot break the tables: \(error)") }
+    let resumed = ResumedState.take(from: &whole, arguments: CommandLine.arguments, processID: getpid())
     for name in ["PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "SUPD_TEST"] {
         if let value = Platform.environment(name) { environment[name] = value }
     }
@@ -47,6 +77,12 @@ func runHarness(_ path: String, _ options: ArraySlice<String>) -> Int32 {
         supervisorArguments: ["harness", "role", "supervisor", path],
         balancerArguments: ["harness", "role", "balancer", path], environment: environment, scope: path,
         processID: getpid())
+    configuration.ownArguments = CommandLine.arguments
+    configuration.ownEnvironment = whole.map { "\($0.key)=\($0.value)" }
+    configuration.trialArguments = ["harness", "trial"]
+    configuration.program = KeeperProgram(
+        supervisorConfiguration: "", path: ProgramImage.running().path, locks: [])
+    if let program = resumed?.state?.program { configuration.program = program }
     var faults: [String: [Int: Int32]] = [:]
     for option in options {
         let parts = option.split(separator: ":").map(String.init)
@@ -64,13 +100,14 @@ func runHarness(_ path: String, _ options: ArraySlice<String>) -> Int32 {
     }
     let table = faults
     return FaultPlan.$current.withValue(FaultPlan { call, count in table[call]?[count] }) {
-        runKeeper(configuration)
+        runKeeper(configuration, resuming: resumed)
     }
 }
 
 let arguments = CommandLine.arguments
 switch arguments.dropFirst().first {
 case "role" where arguments.count == 4: try runRole(arguments[2], arguments[3])
+case "trial": try runTrial()
 case "keeper" where arguments.count >= 3: exit(runHarness(arguments[2], arguments[3...]))
 default: fail("usage: keeper SOCKET [old] [fault:CALL:N:ERRNO …] | role NAME SOCKET")
 }

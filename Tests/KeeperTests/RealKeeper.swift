@@ -13,7 +13,7 @@ final class RealKeeper {
     private let listener: Descriptor
     private var waiting: [FakeRole] = []
     /// Roles live as long as the keeper, unless they are killed: letting go of one ends it.
-    private var given: [FakeRole] = []
+    private(set) var given: [FakeRole] = []
 
     init(_ options: [String] = [], environment: [String: String] = [:]) throws {
         directory = try TemporaryDirectory()
