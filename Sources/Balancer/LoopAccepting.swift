@@ -152,7 +152,8 @@ extension LoopCore {
 
     /// Watches a listener, unless accepting is paused, or over.
     mutating func watchListener(_ number: UInt32) {
-        guard !isRetired, !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull else { return }
+        guard !isRetired, !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull
+        else { return }
         let result = set.add(
             listeners[number].pointee.socket, [.input, .exclusive],
             word: EventWord(kind: .listener, index: number).bits)

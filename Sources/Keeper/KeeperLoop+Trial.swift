@@ -125,7 +125,14 @@ extension KeeperLoop {
     }
 
     func trialExited() {
-        guard let process = trial?.process, let exit = try? process.exit().map(ChildExit.init) else { return }
+        guard let process = trial?.process else { return }
+        let exit: ChildExit
+        do throws(SystemError) {
+            guard let processExit = try process.exit() else { return }
+            exit = ChildExit(processExit)
+        } catch {
+            exit = .code(255)
+        }
         trialStatusChanged()
         trialAnswered()
         readTrialOutput()

@@ -3,7 +3,7 @@ import Manifest
 import Platform
 
 let upgradeVerb = Verb(
-    name: "upgrade", synopsis: "[FILE]", summary: "let the installed supd take the running one's place, services go on",
+    name: "upgrade", synopsis: "[FILE]", summary: "let a newer supd take over, services go on",
     details: """
         The program by which supd was started, as it is there now, or FILE, is tried in a process of its own first: it must
         read all that the running supd has. One that cannot changes nothing. Then it takes over: services keep their

@@ -22,7 +22,7 @@ struct RetiringTests {
         return end
     }
 
-    @Test("it serves the connections that it has, leaves new ones to the next, and ends with the last", arguments: [1, 2])
+    @Test("it serves what it has, leaves new connections to the next, and ends with its last one", arguments: [1, 2])
     func serves(loops: Int) throws {
         try Rig.run(loops: loops) { old in
             let backend = try Backend()

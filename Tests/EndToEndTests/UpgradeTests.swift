@@ -200,7 +200,7 @@ struct UpgradeTests {
         #expect(try kept.get("/") == served)
     }
 
-    @Test("A trial that hangs is ended; meanwhile there is no second one, and a supervisor that crashes changes nothing")
+    @Test("A trial that hangs is ended; meanwhile there is no second one, and a crash of the supervisor is as always")
     func hangingTrial() throws {
         let directory = try TemporaryDirectory()
         let daemon = try Daemon("{ services: { a: { command: 'sleep 1000' } } }", in: directory)
@@ -269,6 +269,34 @@ struct UpgradeTests {
         #expect(services.map(\.state) == ["running", "down"])
         let bodies = try (0..<6).map { _ in try HTTP.get(port: front.port, "/").body }
         #expect(Set(bodies.map { $0.contains("\"instance\":1") }) == [false], "\(bodies)")
+    }
+
+    @Test("Connections that outlive an upgrade have their lines, and those that outlive their drain time are cut")
+    func sessionLines() throws {
+        let (front, short) = (try freePort(), try freePort())
+        let daemon = try Daemon(
+            """
+            { services: {
+                api: { command: ['@demo@', '--quiet'], listen: \(front.port), balance: { log: true } },
+                short: { command: ['@demo@', '--quiet'], listen: \(short.port), balance: { drainTimeout: '200ms' } },
+            } }
+            """)
+        var kept: KeptConnection? = try KeptConnection(port: front.port)
+        _ = try kept?.get("/")
+        let cut = try KeptConnection(port: short.port)
+        _ = try cut.get("/")
+        #expect(try daemon.ctl("upgrade").code == 0)
+        #expect(try cut.rest().isEmpty)
+        #expect(try HTTP.get(port: short.port, "/").status == 200)
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
+        _ = try kept?.get("/")
+        kept = nil
+        // Of the two balancers.
+        try eventually("both lines") {
+            let log = daemon.directory.file("log/api/balancer.log")
+            let lines = try? String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+            return lines?.count == 2 ? true : nil
+        }
     }
 
     @Test("systemd is spoken to as before: the watchdog is fed by the same process, and services see nothing of it")

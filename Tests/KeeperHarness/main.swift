@@ -48,13 +48,15 @@ func runTrial() throws -> Never {
     let refusal = String(decoding: manifest, as: UTF8.self)
     let answer = TrialAnswer(
         nonce: state.nonce, version: "harness", failure: refusal.hasPrefix("refuse") ? refusal : nil)
-    _ = try PacketSocket(inherited.descriptor(TrialDescriptor.answer)).send([UInt8](JSONEncoder().encode(answer)))
+    let socket = PacketSocket(try inherited.descriptor(TrialDescriptor.answer))
+    _ = try socket.send([UInt8](JSONEncoder().encode(answer)))
     exit(0)
 }
 
 /// Changes the version of the tables that the image before has left.
 func breakTables(_ environment: [String: String]) throws {
-    guard environment["HARNESS_BREAKS"] == "version", let number = environment[KeeperState.variable].flatMap({ Int32($0) })
+    guard environment["HARNESS_BREAKS"] == "version",
+        let number = environment[KeeperState.variable].flatMap({ Int32($0) })
     else { return }
     let text = String(
         decoding: try MemoryFile.contents(ofDescriptor: number, limit: KeeperState.limit), as: UTF8.self)
