@@ -196,7 +196,8 @@ extension KeeperLoop {
                 }
             return KeeperState.Child(
                 id: id, label: child.label, pid: resources.pid, state: state, exit: exit, groupEmpty: groupEmpty,
-                mark: child.mark, standbyPort: child.standby?.port, standbyPlan: child.standby?.plan,
+                mark: child.mark, standbyPort: child.standby?.port,
+                standby: child.standby.map { KeeperState.StandingOrder($0.plan) },
                 process: resources.process.descriptor.raw, output: resources.output.map(\.raw),
                 isWatched: resources.exitToken != nil, status: resources.status?.descriptor.raw,
                 failure: resources.failure, isReaped: resources.isReaped)
@@ -230,7 +231,7 @@ extension KeeperLoop {
             state.strangers + state.children.filter { !$0.isReaped }.map(\.pid) + state.orphans.map(\.pid)
                 + state.balancers.map(\.pid))
         mustFindOrphans = true
-        if state.children.contains(where: { $0.standbyPlan != nil }) { wantSpare() }
+        if state.children.contains(where: { $0.standby?.plan != nil }) { wantSpare() }
     }
 
     private func resume(_ child: KeeperState.Child, _ resumed: ResumedState) throws(SystemError) -> ChildResources {
@@ -279,7 +280,7 @@ extension KeeperCore {
                 case .exited: .exited(child.exit ?? .code(255), groupEmpty: child.groupEmpty ?? false)
                 }
             var entry = Child(label: child.label, pid: child.pid, state: childState, mark: child.mark)
-            if let port = child.standbyPort, let plan = child.standbyPlan {
+            if let port = child.standbyPort, let plan = child.standby?.plan {
                 entry.standby = Standby(port: port, plan: plan)
             }
             children[child.id] = entry

@@ -67,7 +67,7 @@ package struct KeeperState: Codable, Sendable, Equatable {
         var groupEmpty: Bool?
         var mark: String?
         var standbyPort: UInt16?
-        var standbyPlan: SpawnPlan?
+        var standby: StandingOrder?
         /// The pidfd.
         var process: Int32
         var output: [Int32]
@@ -77,6 +77,17 @@ package struct KeeperState: Codable, Sendable, Equatable {
         var status: Int32?
         var failure: SpawnFailure?
         var isReaped: Bool
+    }
+
+    /// A plan that another version may not be able to read: then there is no order, and the supervisor gives another one.
+    struct StandingOrder: Codable, Sendable, Equatable {
+        var plan: SpawnPlan?
+
+        init(_ plan: SpawnPlan) { self.plan = plan }
+
+        init(from decoder: any Decoder) { plan = try? SpawnPlan(from: decoder) }
+
+        func encode(to encoder: any Encoder) throws { try plan?.encode(to: encoder) }
     }
 
     struct Orphan: Codable, Sendable, Equatable {

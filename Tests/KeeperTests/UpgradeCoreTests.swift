@@ -40,7 +40,7 @@ extension KeeperState {
         }
         var waiting = child(2, .running)
         waiting.standbyPort = 20_000
-        waiting.standbyPlan = plan
+        waiting.standby = StandingOrder(plan)
         return KeeperState(
             processID: 42, nonce: "n", program: KeeperProgram(supervisorConfiguration: "{}", path: "/supd", locks: [3]),
             scope: "s", upgrades: 1, formerImage: 4,
@@ -190,6 +190,15 @@ extension KeeperState {
             let error = #expect(throws: KeeperState.Unreadable.self) { try KeeperState(Array(bytes.utf8)) }
             #expect(error?.text.contains(words) == true, "\(error?.text ?? "")")
         }
+    }
+
+    @Test("an order to start that cannot be read is none, and costs nothing else")
+    func unreadableOrder() throws {
+        let text = String(decoding: try KeeperState.example().encoded(), as: UTF8.self)
+        let other = text.replacingOccurrences(of: "\"candidates\":", with: "\"programs\":")
+        let state = try KeeperState(Array(other.utf8))
+        #expect(state.children.map(\.standby?.plan) == [nil, nil, nil])
+        #expect(KeeperCore(resuming: state, failure: nil, watchdog: nil).children.count == 3)
     }
 
     @Test("an image whose supervisors end before they are ready goes back to the one before")
