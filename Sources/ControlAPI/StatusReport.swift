@@ -133,6 +133,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var drained: Bool?
     /// What the process says of its status (STATUS= of sd_notify(3)); null if nothing, or from an older supd.
     package var statusText: String?
+    /// What health probes have shown; null if its service has none.
+    package var health: HealthStatus?
     /// Starts beyond the first.
     package var restarts: Int
     /// Since the process began.
@@ -154,8 +156,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         id: String, state: String, detail: String? = nil, pid: Int32? = nil, port: UInt16? = nil, ready: Bool,
-        drained: Bool? = false, statusText: String? = nil, restarts: Int, uptimeSeconds: Double? = nil,
-        cpuPercent: Double? = nil,
+        drained: Bool? = false, statusText: String? = nil, health: HealthStatus? = nil, restarts: Int,
+        uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
         memoryBytes: UInt64? = nil,
         lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, limits: [String: LimitStatus]? = nil,
         flow: FlowStatus? = nil
@@ -168,6 +170,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.ready = ready
         self.drained = drained
         self.statusText = statusText
+        self.health = health
         self.restarts = restarts
         self.uptimeSeconds = uptimeSeconds
         self.cpuPercent = cpuPercent
@@ -313,6 +316,7 @@ extension InstanceStatus {
         try container.encode(ready, forKey: .ready)
         try container.encode(drained, forKey: .drained)
         try container.encode(statusText, forKey: .statusText)
+        try container.encode(health, forKey: .health)
         try container.encode(restarts, forKey: .restarts)
         // JSON has no infinity: a figure that is none is absent.
         try container.encode(uptimeSeconds.flatMap(finite), forKey: .uptimeSeconds)

@@ -58,7 +58,7 @@ struct Options {
         Usage: demo-service [OPTION]…
 
         A tiny HTTP/1.1 service on $HOST:$PORT. GET /, /healthz, /work?ms=N, /call?service=NAME (asks the service at
-        $NAME_ADDRESS), /crash. SIGTERM: finishes what it has begun and exits with 0.
+        $NAME_ADDRESS), /sick?how=error|hang|no (what becomes of /healthz), /crash. SIGTERM: finishes what it has begun and exits with 0.
 
           --task                      print a few lines and exit
           --quiet                     do not log requests

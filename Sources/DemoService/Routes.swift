@@ -1,6 +1,16 @@
 import FoundationEssentials
 import Platform
 
+/// What becomes of `/healthz`.
+enum Sickness: String, Sendable {
+    /// It says that all is well.
+    case no
+    /// It answers 500.
+    case error
+    /// It takes a minute.
+    case hang
+}
+
 /// What the service answers.
 struct Routes: Sendable {
     /// Who answers.
@@ -9,6 +19,8 @@ struct Routes: Sendable {
     let environment: [String: String]
     /// Whether each request is a line of output.
     let isLogged: Bool
+    /// What becomes of `/healthz`; shared by all connections.
+    let sickness = Lock(Sickness.no)
 
     /// The answer to one request.
     func answer(_ request: HTTPRequest) -> HTTPResponse {
@@ -21,14 +33,35 @@ struct Routes: Sendable {
         guard ["GET", "HEAD"].contains(request.method) else { return refusal(405, "only GET and HEAD are served") }
         switch request.path {
         case "/": return json(200, Greeting(identity))
-        case "/healthz": return HTTPResponse(type: "text/plain", body: "ok\n")
+        case "/healthz": return health()
+        case "/sick": return fallSick(request.query["how"])
         case "/work": return work(request.query["ms"] ?? "100")
         case "/call": return call(request.query["service"])
         case "/crash":
             printErrorLine("crashing, as asked for")
             exitProcess(1)
-        default: return refusal(404, "no such page; there are /, /healthz, /work?ms=N, /call?service=NAME and /crash")
+        default:
+            return refusal(
+                404,
+                "no such page; there are /, /healthz, /work?ms=N, /call?service=NAME /sick?how=error|hang|no and /crash"
+            )
         }
+    }
+
+    /// As `/sick` has asked for.
+    private func health() -> HTTPResponse {
+        switch sickness.withLock({ $0 }) {
+        case .no: break
+        case .error: return refusal(500, "sick, as asked for")
+        case .hang: pause(for: .seconds(60))
+        }
+        return HTTPResponse(type: "text/plain", body: "ok\n")
+    }
+
+    private func fallSick(_ text: String?) -> HTTPResponse {
+        guard let how = Sickness(rawValue: text ?? "") else { return refusal(400, "how must be error, hang or no") }
+        sickness.withLock { $0 = how }
+        return json(200, Greeting(identity))
     }
 
     /// An answer that takes its time.

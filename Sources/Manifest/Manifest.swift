@@ -103,6 +103,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var readyTimeout: Duration
     /// How long the process may be silent, sd_watchdog_enabled(3); nil: for ever.
     package var watchdog: Duration?
+    /// How ready instances are probed for their health; nil: they are not.
+    package var health: HealthSettings?
     /// When and how to restart.
     package var restart: RestartSettings
     /// How to stop.
@@ -123,7 +125,7 @@ package struct Service: Sendable, Hashable, Codable {
         balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck? = nil, readyTimeout: Duration = .seconds(60),
         watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
         dependsOn: [Dependency] = [],
-        limits: [ResourceLimit] = [], log: LogSettings = LogSettings()
+        limits: [ResourceLimit] = [], log: LogSettings = LogSettings(), health: HealthSettings? = nil
     ) {
         self.name = name
         self.kind = kind
@@ -142,6 +144,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.ready = ready ?? (listen.allSatisfy(\.passes) && port == nil ? .started : .tcp)
         self.readyTimeout = readyTimeout
         self.watchdog = watchdog
+        self.health = health
         self.restart = restart ?? RestartSettings(policy: kind == .task ? .onFailure : .always)
         self.stop = stop
         self.dependsOn = dependsOn
@@ -225,8 +228,8 @@ package enum ReadyCheck: Sendable, Hashable, Codable {
     case started
     /// Its port accepts connections, and the listener is its own.
     case tcp
-    /// A GET of this path on its port answers with a status of 200 to 399.
-    case http(path: Template)
+    /// A GET on its port is answered as it should be.
+    case http(HTTPCheck)
     /// A command exits with 0; same user, directory and environment as the instance.
     case command([Template])
     /// The service says so itself.

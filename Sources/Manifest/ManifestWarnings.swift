@@ -22,6 +22,7 @@ struct ManifestWarnings {
             warnOfPorts(service.draft, &reader)
             warnOfFronts(service.draft, &reader)
             warnOfTask(service.draft, &reader)
+            warnOfHealth(service, &reader)
             for limit in service.draft.limits {
                 guard let text = warning(about: limit.value, service, accounts) else { continue }
                 reader.warnings.add(location(limit.location, of: service), text)
@@ -30,7 +31,7 @@ struct ManifestWarnings {
     }
 
     /// A warning about what stands in `defaults` names the service that it is about.
-    private func location(_ location: Location, of service: NamedDraft) -> Location {
+    func location(_ location: Location, of service: NamedDraft) -> Location {
         guard location.path.hasPrefix("defaults.") else { return location }
         return Location(offset: location.offset, path: "\(location.path) of services.\(service.name)")
     }

@@ -20,6 +20,7 @@ struct ServiceDraft: Sendable {
     var readyNotify: Location?
     var readyTimeout = Duration.seconds(60)
     var watchdog: Duration?
+    var health = HealthDraft()
     var restart = RestartSettings()
     var restartPolicy: Located<RestartSettings.Policy>?
     var restartDelays: Location?
@@ -52,7 +53,8 @@ struct ServiceDraft: Sendable {
             ready: ready,
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),
-            limits: limits.map(\.value), log: log)
+            limits: limits.map(\.value), log: log,
+            health: health.finished)
     }
 }
 

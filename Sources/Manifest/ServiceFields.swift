@@ -75,9 +75,10 @@ extension FieldTable {
                 [
                     Field("tcp", .yes, "Ready when the instance's port accepts connections.") { $1.ready = .tcp },
                     Field(
-                        "http", .requestPath,
-                        "Ready when a GET of this path on the instance's port answers with a status of 200 to 399."
-                    ) { $1.ready = .http(path: $0) },
+                        "http", httpCheckFormat,
+                        "Ready when a GET of this path on the instance's port is answered with a status of 200 to 399, or "
+                            + "as a map says."
+                    ) { $1.ready = .http($0) },
                     Field("command", .command, "Ready when this command exits with 0; it runs like the instance.") {
                         $1.ready = .command($0)
                     },
@@ -99,6 +100,7 @@ extension FieldTable {
                 ], exclusive: ["tcp", "http", "command", "notify", "log"]),
             word: startedFormat,
             "When an instance counts as ready; without it tcp for a service with listen or port, else started."),
+        healthField,
         Field(
             "watchdog", .durationOrFalse(from: .milliseconds(100)),
             "How long the service may be silent on the socket in NOTIFY_SOCKET (WATCHDOG=1) before it is restarted; without "

@@ -111,6 +111,7 @@ extension Application {
         case .probed(let generation, let passed, let detail):
             pass(.probed(passed: passed, detail: detail), of: generation, &turn)
         case .notified(let generation, let notice): pass(.notified(notice), of: generation, &turn)
+        case .healthProbed(let generation, let outcome): pass(.healthProbed(outcome), of: generation, &turn)
         case .drained(let generation): pass(.drained, of: generation, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
         case .commandForgotten(let id): forget(id)

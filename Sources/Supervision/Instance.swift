@@ -29,6 +29,10 @@ struct Instance: Sendable, Hashable, Codable {
     var latest: Generation?
     /// What its latest process has said of itself; nil: nothing.
     var said: Said?
+    /// What health probes of its process have shown; see Health.swift.
+    var health: Health?
+    /// The process that was stopped because it was unhealthy, until the instance is ready again.
+    var healing: Generation?
 
     /// What it is doing. Whatever has, or may have, a process carries that one's generation; whatever waits for a
     /// moment carries that moment, so no timer can be stale.
@@ -94,7 +98,7 @@ struct Instance: Sendable, Hashable, Codable {
         /// The stop signal was sent to the group (or will be once the process is there); once the leader has ended, the
         /// rest of the group is looked after.
         case terminating(until: Instant, check: Check)
-        /// SIGKILL was sent to the group, and is sent again with every look.
+        /// SIGKILL was sent to the group, and is sent again with every outcome.
         case killing(Check)
     }
 

@@ -8,7 +8,7 @@ import Manifest
 // starting   becomes ready (running), or is stopped when            is stopped without draining; if its spawn was not
 //            `ready.timeout` is over, or ends by itself; the        confirmed yet, the signal follows once it is
 //            latter two count as failures
-// running    serves; when it ends, the restart policy decides       is stopped once no dependant that is to go down,
+// running    serves; when it ends, the restart policy decides;      is stopped once no dependant that is to go down,
 //                                                                   too, has a process: drained if it is an endpoint,
 //                                                                   then signalled, then killed
 // stopping   goes on to its end, then starts at once (a person      goes on to its end, then down
@@ -17,6 +17,9 @@ import Manifest
 // backoff    starts when the pause is over                          goes down at once
 // failed     rests until a person asks for a start                  goes down at once
 // completed  rests until a person asks for a start                  goes down at once
+//
+// What health probes have shown stands beside the state (Health.swift): nothing follows from it until the budget of its
+// service lets it be restarted; then it is stopped like one that was not ready in time, but drained first.
 //
 // Whether a user has drained it stands beside the state and changes no transition: it only decides how a running one is
 // published (Parking.swift).
@@ -55,6 +58,10 @@ extension Instance {
         case probed(passed: Bool, detail: String)
         /// The process has said something of itself.
         case notified(ServiceNotice)
+        /// A health probe of the ready process has ended.
+        case healthProbed(Application.ProbeOutcome)
+        /// It is unhealthy, and may be restarted now; `leavesNone`: clients have no other endpoint.
+        case healthRestartDue(leavesNone: Bool)
         /// No connection is left.
         case drained
         /// A new supervisor finds that nobody knows the process any more.
@@ -96,7 +103,7 @@ extension Instance {
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
         case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
-            .vanished:
+            .vanished, .healthProbed, .healthRestartDue:
             break
         }
     }
@@ -115,7 +122,7 @@ extension Instance {
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
         case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
-            .vanished:
+            .vanished, .healthProbed, .healthRestartDue:
             break
         }
     }
@@ -132,7 +139,7 @@ extension Instance {
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
         case .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
-            .vanished:
+            .vanished, .healthProbed, .healthRestartDue:
             break
         }
     }
@@ -147,7 +154,7 @@ extension Instance {
         case .startAsked, .restartAsked:
             startAfresh(service, surroundings, &turn)
         case .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed, .notified, .drained,
-            .vanished:
+            .vanished, .healthProbed, .healthRestartDue:
             break
         }
     }
@@ -186,7 +193,7 @@ extension Instance {
             noticeWhileStarting(process, until, probe, notice, service, &turn)
         case .vanished:
             vanished(process, wasReady: false, service, surroundings, &turn)
-        case .groupChecked, .drained:
+        case .groupChecked, .drained, .healthProbed, .healthRestartDue:
             break
         }
     }
@@ -207,6 +214,10 @@ extension Instance {
             endedByItself(process, status, groupEmpty: groupEmpty, wasReady: true, service, surroundings, &turn)
         case .vanished:
             vanished(process, wasReady: true, service, surroundings, &turn)
+        case .healthProbed(let outcome):
+            healthProbed(process, outcome, service, &turn)
+        case .healthRestartDue(let leavesNone):
+            restartUnhealthy(process, leavesNone: leavesNone, surroundings, service, &turn)
         case .drained:
             connectionsEnded(of: process)
         case .notified(let notice):
@@ -260,7 +271,7 @@ extension Instance {
             if case .draining = stop.phase { terminate(process, stop, service, &turn) }
         case .notified(let notice):
             noticeWhileStopping(process, stop, notice, &turn)
-        case .probed:
+        case .probed, .healthProbed, .healthRestartDue:
             break
         }
     }

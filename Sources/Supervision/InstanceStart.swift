@@ -128,6 +128,9 @@ extension Service {
     /// Whether readiness is probed for. A task has none: it is at work from its start until it has completed.
     var isProbed: Bool { kind == .service && ready != .started }
 
+    /// Whether its ready instances are probed for their health. A task is at work, and never ready.
+    var isHealthProbed: Bool { kind == .service && health != nil }
+
     /// Whether people know it by its port.
     var usesPort: Bool {
         switch ready {

@@ -21,6 +21,8 @@ extension Application {
         case probed(Generation, passed: Bool, detail: String)
         /// The process, which was confirmed as started, has said something of itself.
         case notified(Generation, ServiceNotice)
+        /// A health probe of a ready process has ended. Passes that are no news (`isNews`) need not be told.
+        case healthProbed(Generation, ProbeOutcome)
         /// The balancer has no connection to this endpoint any more.
         case drained(Generation)
         /// A user's command; `targets` are existing instances.
@@ -47,6 +49,10 @@ extension Application {
         case endProbing(Generation)
         /// It has said that it is ready, which it says once: have the keeper remember it for the next supervisor.
         case keepReadiness(Generation, InstanceID, port: UInt16)
+        /// Probe the ready process again and again, as its service's `health` says; each result is a `healthProbed`.
+        case beginHealthProbing(Generation, InstanceID, port: UInt16)
+        /// Stop probing it.
+        case endHealthProbing(Generation)
         /// The routes have changed: hand `routes` to the balancer.
         case publish
         /// Something worth telling people.
@@ -57,6 +63,23 @@ extension Application {
         case finished(CommandID, CommandOutcome)
         /// After `shutdownRequested`: every instance is down.
         case allDown
+    }
+
+    /// What one probe came to.
+    package struct ProbeOutcome: Sendable, Hashable {
+        /// Whether it is as it should be.
+        package var passed: Bool
+        /// What was found: `GET /healthz answered 500`.
+        package var reason: String
+        /// What the probe has printed, or the body of the answer, as far as it is of use.
+        package var output: String
+
+        /// Creates a result.
+        package init(passed: Bool, reason: String, output: String = "") {
+            self.passed = passed
+            self.reason = reason
+            self.output = output
+        }
     }
 
     /// How a command ended.

@@ -9,7 +9,7 @@ struct Leftover: Sendable, Hashable, Codable {
     let port: UInt16
     /// The leader's exit was seen.
     var leaderEnded = false
-    /// The next SIGKILL and look.
+    /// The next SIGKILL and outcome.
     var check: Instance.Check
 }
 
@@ -51,7 +51,8 @@ extension Application {
             } else {
                 leftovers[position].check = leftovers[position].check.notYet(at: turn.now)
             }
-        case .reconsidered, .deadlineReached, .startAsked, .restartAsked, .probed, .notified, .drained:
+        case .reconsidered, .deadlineReached, .startAsked, .restartAsked, .probed, .notified, .healthProbed,
+            .healthRestartDue, .drained:
             break
         }
     }

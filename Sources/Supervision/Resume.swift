@@ -117,6 +117,7 @@ extension Application {
         case .running:
             // What it has said meanwhile is still to be read.
             instances[place].said?.watchdog?.heardAt = turn.now
+            probeHealth(of: place, &turn)
         case .down, .waiting, .backoff, .failed, .completed:
             break
         }

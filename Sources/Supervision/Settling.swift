@@ -47,11 +47,17 @@ extension Application {
         let owned = instances[place].process?.generation
         let port = instances[place].port
         let wasWaiting = instances[place].state == .waiting
+        let readyGeneration = instances[place].readyGeneration
         let surroundings = Instance.Surroundings(
             mayStart: mayStart(place), mayStop: blockers[service] == 0, isShuttingDown: isShuttingDown)
 
         if port == 0 { instances[place].port = ports.free(after: 0) ?? 0 }
         instances[place].handle(event, of: manifest.services[service], in: surroundings, &turn)
+
+        instances[place].endHealing()
+        if instances[place].readyGeneration != readyGeneration {
+            exchangeHealthProbing(readyGeneration, at: place, &turn)
+        }
 
         let owns = instances[place].process?.generation
         if owns != owned {
@@ -84,6 +90,19 @@ extension Application {
         }
     }
 
+    /// Has the new ready process of an instance probed in place of the old one.
+    private func exchangeHealthProbing(_ old: Generation?, at place: Int, _ turn: inout Turn) {
+        guard service(of: place).isHealthProbed else { return }
+        if let old { turn.effects.append(.endHealthProbing(old)) }
+        probeHealth(of: place, &turn)
+    }
+
+    /// Has the process of an instance probed, if it is ready and its service asks for it.
+    func probeHealth(of place: Int, _ turn: inout Turn) {
+        guard service(of: place).isHealthProbed, case .running(let process) = instances[place].state else { return }
+        turn.effects.append(.beginHealthProbing(process.generation, instances[place].id, port: process.port))
+    }
+
     /// Settles, lets the commands go on, and says what the turn has come to.
     mutating func finish(_ turn: inout Turn) -> [Effect] {
         repeat {
@@ -91,6 +110,7 @@ extension Application {
             let touched = turn.touched
             turn.touched = []
             advanceOperations(touched, &turn)
+            restartUnhealthy(touched, &turn)
         } while !turn.touched.isEmpty
         nextGeneration = turn.nextGeneration
         if turn.routesChanged { turn.effects.append(.publish) }
@@ -187,7 +207,7 @@ extension Application {
                 facts.started += 1
                 if !isTask { facts.ready += 1 }
             case .stopping(_, let stop):
-                if stop.cause == .replacement, mayServe { facts.holdUntil = .never }
+                if stop.cause == .replacement || instance.waitsToReplace, mayServe { facts.holdUntil = .never }
             case .backoff: break
             case .failed: isStuck = true
             case .completed:

@@ -33,6 +33,8 @@ extension Application {
         package var isReady: Bool
         /// Whether a user has drained it.
         package var isDrained: Bool
+        /// What health probes have shown; nil if its service has none.
+        package var health: HealthView?
         /// Starts beyond the first since the keeper began.
         package var restarts: Int
         /// When the current process began; nil if it has none.
@@ -74,6 +76,7 @@ extension Application {
             id: instance.id, state: state, detail: detail, pid: instance.process?.pid,
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
             isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
+            health: healthView(of: place),
             restarts: max(0, instance.starts - 1),
             startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt },
             status: instance.process == nil ? nil : instance.said?.status, lastExit: instance.lastExit)
@@ -90,7 +93,9 @@ extension Application {
             return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
         case .running:
             if instance.goal == .down { return ("running", "what depends on it to stop first") }
-            return ("running", instance.said?.phase.map { "it says that it is \($0.rawValue)" })
+            return (
+                "running", healthDetail(of: place) ?? instance.said?.phase.map { "it says that it is \($0.rawValue)" }
+            )
         case .stopping(_, let stop):
             switch stop.phase {
             case .draining(let until): return ("draining", "its connections to end, \(left(until))")

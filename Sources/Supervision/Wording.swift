@@ -43,6 +43,29 @@ enum Wording {
     /// Text from outside, cut to a length that every log line can bear.
     static func bounded(_ text: String) -> String { text.count > 300 ? "\(text.prefix(300))…" : text }
 
+    /// What a probe has printed, cut to a few lines.
+    static func boundedOutput(_ text: String) -> String { text.count > 1000 ? "\(text.prefix(1000))…" : text }
+
+    /// The last line of an output that says something, to follow a reason: `: db pool exhausted`; nothing without one.
+    static func quotedLine(of output: String) -> String {
+        guard let line = output.split(whereSeparator: \.isNewline).last(where: { $0.contains { !$0.isWhitespace } })
+        else {
+            return ""
+        }
+        return ": \(bounded(String(line)))"
+    }
+
+    /// `once`, `twice`, `three times`, `12 times`.
+    static func times(_ count: Int) -> String {
+        let words = ["three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+        switch count {
+        case 1: return "once"
+        case 2: return "twice"
+        case 3...10: return "\(words[count - 3]) times"
+        default: return "\(count) times"
+        }
+    }
+
     /// How a process ended, with the limit that probably ended it: `exited with code 1`,
     /// `killed by SIGXCPU: cpu limit of 5 s reached`.
     static func reason(_ status: ExitStatus, limits: [ResourceLimit]) -> String {

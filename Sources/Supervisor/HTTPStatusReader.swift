@@ -13,7 +13,8 @@ struct HTTPStatusReader {
     /// The most bytes taken before a final status.
     static let limit = 65_536
 
-    private var bytes: [UInt8] = []
+    /// What has come, from the status line of the final response on once its status is known.
+    private(set) var bytes: [UInt8] = []
 
     /// Takes the next bytes.
     mutating func receive(_ more: [UInt8]) -> Outcome {

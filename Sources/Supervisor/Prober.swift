@@ -4,11 +4,12 @@ package import Manifest
 import Platform
 package import Supervision
 
-/// Probes instances for readiness. Lives on one serial queue: call it there; it calls back there, and never from within
-/// `begin` or `end`. Nothing wakes up while nothing is probed.
+/// Probes instances for readiness or for their health. Lives on one serial queue: call it there; it calls back there, and
+/// never from within `begin` or `end`. Nothing wakes up while nothing is probed.
 ///
-/// A probe is tried at once, then again with growing pauses until it passes or is ended; of a generation only one try
-/// runs at a time, and of all together 64.
+/// For readiness a probe is tried at once, then again with growing pauses until it passes or is ended; for health once in
+/// every interval until it is ended. Of a generation only one try runs at a time, and of all together 64. So that slow
+/// answers of the one never keep the other waiting, each has a prober of its own.
 package final class Prober {
     /// What is to be probed.
     package struct Target {
@@ -16,10 +17,18 @@ package final class Prober {
         package enum Check {
             /// The port accepts connections, and its listener belongs to the instance.
             case tcp
-            /// A GET of this path on the port answers with a status of 200 to 399; the listener as with `tcp`.
-            case http(path: String)
+            /// A GET of this path on the port is answered as it should be; the listener as with `tcp`.
+            case http(HTTPCheck, (Template.Variable) -> String)
             /// A process exits with 0. The plan's id is for whoever runs it to set, anew each time.
             case command(SpawnPlan)
+        }
+
+        /// When, and for what.
+        package enum Purpose {
+            /// At once and until it passes.
+            case readiness
+            /// Once in every interval, for so long at most.
+            case health(interval: Duration, timeout: Duration)
         }
 
         /// The instance's processes.
@@ -28,17 +37,20 @@ package final class Prober {
         package var port: UInt16
         /// How to probe.
         package var check: Check
+        /// When.
+        package var purpose: Purpose
         /// The PROXY protocol that the instance expects of whoever connects.
         package var proxyProtocol: BalanceSettings.ProxyProtocol?
 
         /// Creates a target.
         package init(
-            instance: InstanceProcesses.Instance, port: UInt16, check: Check,
+            instance: InstanceProcesses.Instance, port: UInt16, check: Check, purpose: Purpose = .readiness,
             proxyProtocol: BalanceSettings.ProxyProtocol? = nil
         ) {
             self.instance = instance
             self.port = port
             self.check = check
+            self.purpose = purpose
             self.proxyProtocol = proxyProtocol
         }
     }
@@ -57,28 +69,30 @@ package final class Prober {
     /// The most tries at the same time.
     static let concurrencyLimit = 64
 
-    private let queue: DispatchQueue
+    let queue: DispatchQueue
     private let timer: any DispatchSourceTimer
     private let runCommand: RunCommand
-    private let report: (Generation, _ passed: Bool, _ detail: String) -> Void
-    private let note: (String) -> Void
-    private var owner: ListenerOwner
+    private let report: (Generation, Application.ProbeOutcome) -> Void
+    let note: (String) -> Void
+    var owner: ListenerOwner
     private var probes: [Generation: Probe] = [:]
     private var running = 0
-    private var lingering: [LingeringConnection] = []
-    private var hasNotedUnknownOwner = false
+    var lingering: [LingeringConnection] = []
+    var hasNotedUnknownOwner = false
     /// Within `timeCame`, which arms the timer once at its end.
     private var isWorking = false
+    /// What the timer is armed for.
+    private var armedFor = Int64.max
 
     /// Creates a prober.
     /// - Parameters:
     ///   - keeper: the keeper's pid, whose descendants all instances are.
-    ///   - report: gets each pass, after which the generation is not probed any more, and each failure whose text is not
-    ///     that of the one before.
+    ///   - report: gets, of readiness, each pass, after which the generation is not probed any more, and each failure whose
+    ///     text is not that of the one before; of health every result.
     ///   - note: gets lines for supd's log.
     package init(
         queue: DispatchQueue, keeper: Int32, runCommand: @escaping RunCommand,
-        report: @escaping (Generation, _ passed: Bool, _ detail: String) -> Void, note: @escaping (String) -> Void
+        report: @escaping (Generation, Application.ProbeOutcome) -> Void, note: @escaping (String) -> Void
     ) {
         self.queue = queue
         self.runCommand = runCommand
@@ -117,9 +131,13 @@ package final class Prober {
     // MARK: Time
 
     /// One generation being probed.
-    private final class Probe {
+    final class Probe {
         let target: Target
+        /// What is asked for, if it is a GET.
+        let http: HTTPProbe?
         let pacing: ProbePacing
+        /// Of a health probe.
+        let rhythm: ProbeRhythm?
         var dueAt: Int64
         /// The try that runs; nil between tries.
         var attempt: Attempt?
@@ -128,8 +146,20 @@ package final class Prober {
 
         init(_ target: Target, now: Int64) {
             self.target = target
+            if case .http(let check, let value) = target.check {
+                http = HTTPProbe(check, port: target.port, value)
+            } else {
+                http = nil
+            }
             pacing = ProbePacing(startedAt: now, isCommand: target.isCommand)
-            dueAt = now
+            if case .health(let interval, _) = target.purpose {
+                let rhythm = ProbeRhythm(interval: interval, number: target.instance.generation.number)
+                self.rhythm = rhythm
+                dueAt = rhythm.next(after: now)
+            } else {
+                rhythm = nil
+                dueAt = now
+            }
         }
     }
 
@@ -142,7 +172,10 @@ package final class Prober {
         let now = monotonicNanoseconds()
         for probe in probes.values {
             guard let attempt = probe.attempt, attempt.deadline <= now else { continue }
-            finish(probe, attempt, .failed(attempt.timeoutText))
+            // Where this queue was busy for long, what one waits for may have come in time.
+            takeWhatHasCome(probe, attempt)
+            // Unless it has more time for its next step.
+            if attempt.deadline <= now { finish(probe, attempt, timedOut(probe, attempt)) }
         }
         lingering.removeAll { connection in
             guard connection.deadline <= now else { return false }
@@ -158,7 +191,7 @@ package final class Prober {
         }
     }
 
-    private func armTimer() {
+    func armTimer() {
         guard !isWorking else { return }
         var next = Int64.max
         for probe in probes.values {
@@ -169,6 +202,7 @@ package final class Prober {
             }
         }
         for connection in lingering { next = min(next, connection.deadline) }
+        armedFor = next
         if next == .max {
             timer.schedule(deadline: .distantFuture)
         } else {
@@ -189,157 +223,38 @@ package final class Prober {
         }
     }
 
-    private func finish(_ probe: Probe, _ attempt: Attempt, _ result: ProbeResult) {
+    func finish(_ probe: Probe, _ attempt: Attempt, _ result: ProbeResult) {
         let generation = probe.target.instance.generation
         guard probe.attempt === attempt, probes[generation] === probe else { return }
         attempt.end()
         probe.attempt = nil
         running -= 1
-        switch result {
-        case .passed(let detail):
+        let outcome = result.outcome(withOutput: probe.isForHealth)
+        if let rhythm = probe.rhythm {
+            probe.dueAt = rhythm.next(after: monotonicNanoseconds())
+            report(generation, outcome)
+        } else if outcome.passed {
             probes[generation] = nil
-            report(generation, true, detail)
-        case .failed(let detail):
+            report(generation, outcome)
+        } else {
             let now = monotonicNanoseconds()
             probe.dueAt = now + probe.pacing.pause(afterTry: probe.tries, now: now)
-            if probe.lastFailure != detail {
-                probe.lastFailure = detail
-                report(generation, false, detail)
+            if probe.lastFailure != outcome.reason {
+                probe.lastFailure = outcome.reason
+                report(generation, outcome)
             }
         }
+        // Nothing was waited for that is not still there: most probes end like this, and looking at all would take long.
+        if armedFor < attempt.deadline, armedFor <= probe.dueAt, running < Self.concurrencyLimit - 1 { return }
         armTimer()
-    }
-
-    // MARK: tcp and http
-
-    private func connect(_ probe: Probe) {
-        let port = probe.target.port
-        let attempt = Attempt(timeout: .seconds(1), timeoutText: "no answer to a connect to port \(port) within 1 s")
-        probe.attempt = attempt
-        do {
-            let connection = try LoopbackConnection(port: port)
-            attempt.connection = connection
-            try goOnConnecting(probe, attempt, connection)
-        } catch {
-            finish(probe, attempt, .failed(Self.text(error, port: port)))
-        }
-    }
-
-    /// On loopback the answer is there at once, unless the listener's queue is full.
-    private func goOnConnecting(_ probe: Probe, _ attempt: Attempt, _ connection: LoopbackConnection)
-        throws(SystemError)
-    {
-        switch try connection.progress() {
-        case .connected:
-            attempt.watch(nil)
-            try connected(probe, attempt, connection)
-        case .connectedToItself:
-            finish(probe, attempt, .failed("nothing listens on port \(probe.target.port)"))
-        case .pending:
-            guard attempt.source == nil else { return }
-            let source = DispatchSource.makeWriteSource(fileDescriptor: connection.descriptor.raw, queue: queue)
-            watch(source, probe, attempt, connection) { prober throws(SystemError) in
-                try prober.goOnConnecting(probe, attempt, connection)
-            }
-        }
-    }
-
-    private func connected(_ probe: Probe, _ attempt: Attempt, _ connection: LoopbackConnection) throws(SystemError) {
-        let port = probe.target.port
-        switch owner.find(port: port, instance: probe.target.instance) {
-        case .own: break
-        case .unknown:
-            if !hasNotedUnknownOwner {
-                hasNotedUnknownOwner = true
-                note(
-                    "cannot see which process listens on port \(port): readiness probes will accept any listener where "
-                        + "this is so; run supd as root to have it checked")
-            }
-        case .nobody:
-            // Gone again since, or of a kind that a look at the tables does not show: the next try will tell.
-            return finish(probe, attempt, .failed("nothing listens on port \(port)"))
-        case .stranger(let holder):
-            return finish(probe, attempt, .failed("port \(port) is held by \(holder), which is not of this instance"))
-        }
-        guard case .http(let path) = probe.target.check else {
-            return finish(probe, attempt, .passed("port \(port) accepts connections"))
-        }
-        guard path.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }), path.hasPrefix("/") else {
-            return finish(probe, attempt, .failed("'\(path)' is no path that a GET could ask for"))
-        }
-        attempt.extend(to: .seconds(5), timeoutText: "GET \(path): no answer within 5 s")
-        armTimer()
-        let head = [
-            "GET \(path) HTTP/1.1", "Host: 127.0.0.1:\(port)", "User-Agent: supd", "Accept: */*", "Connection: close",
-        ]
-        let greeting = ProbeGreeting.bytes(probe.target.proxyProtocol)
-        try connection.send(greeting + Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8))
-        let source = DispatchSource.makeReadSource(fileDescriptor: connection.descriptor.raw, queue: queue)
-        watch(source, probe, attempt, connection) { prober throws(SystemError) in
-            try prober.readResponse(probe, attempt, connection, path: path)
-        }
-    }
-
-    private func readResponse(
-        _ probe: Probe, _ attempt: Attempt, _ connection: LoopbackConnection, path: String
-    ) throws(SystemError) {
-        while true {
-            switch try connection.receive() {
-            case .nothing: return
-            case .end:
-                return finish(probe, attempt, .failed("GET \(path): the connection was closed without an answer"))
-            case .bytes(let bytes):
-                switch attempt.response.receive(bytes) {
-                case .incomplete: continue
-                case .malformed: return finish(probe, attempt, .failed("GET \(path): the answer is not HTTP"))
-                case .status(let status):
-                    linger(connection)
-                    let passed = (200...399).contains(status)
-                    let text = "GET \(path) answered \(status)"
-                    return finish(probe, attempt, passed ? .passed(text) : .failed(text))
-                }
-            }
-        }
-    }
-
-    /// Waits on a connection for the attempt's next step.
-    private func watch(
-        _ source: any DispatchSourceProtocol, _ probe: Probe, _ attempt: Attempt, _ connection: LoopbackConnection,
-        _ step: @escaping (Prober) throws(SystemError) -> Void
-    ) {
-        let port = probe.target.port
-        source.setEventHandler { [weak self, weak attempt] in
-            guard let self, let attempt, probe.attempt === attempt else { return }
-            do throws(SystemError) {
-                try step(self)
-            } catch {
-                self.finish(probe, attempt, .failed(Self.text(error, port: port)))
-            }
-        }
-        // Keeps the descriptor open until Dispatch has let go of it.
-        source.setCancelHandler { _ = connection }
-        attempt.watch(source)
-        source.activate()
-    }
-
-    /// Closing with unread bytes would reset the connection, and some servers log that: reads the rest of the answer.
-    private func linger(_ connection: LoopbackConnection) {
-        guard lingering.count < Self.concurrencyLimit else { return }
-        let rest = LingeringConnection(connection, queue: queue)
-        rest.ended = { [weak self, unowned rest] in self?.lingering.removeAll { $0 === rest } }
-        lingering.append(rest)
-    }
-
-    private static func text(_ error: SystemError, port: UInt16) -> String {
-        error.code == ErrorCode.connectionRefused
-            ? "connection refused on port \(port); the program must listen on 127.0.0.1:\(port), the port it gets as PORT"
-            : "cannot connect to port \(port): \(error.call): \(error.reason)"
     }
 
     // MARK: command
 
     private func run(_ plan: SpawnPlan, for probe: Probe) {
-        let attempt = Attempt(timeout: .seconds(10), timeoutText: "the command did not end within 10 s")
+        let timeout = probe.timeout ?? .seconds(10)
+        let attempt = Attempt(
+            timeout: timeout, timeoutText: "the command did not end within \(Self.text(timeout))")
         probe.attempt = attempt
         let cancel = runCommand(plan) { [weak self, weak attempt] result in
             guard let self, let attempt else { return }
@@ -348,6 +263,12 @@ package final class Prober {
         }
         attempt.cancelCommand = cancel
     }
+
+    /// A time in a text: `1 s`, `500 ms`.
+    static func text(_ time: Duration) -> String {
+        let milliseconds = time.wholeNanoseconds / 1_000_000
+        return milliseconds % 1000 == 0 ? "\(milliseconds / 1000) s" : "\(milliseconds) ms"
+    }
 }
 
 extension Prober.Target {
@@ -355,5 +276,15 @@ extension Prober.Target {
     fileprivate var isCommand: Bool {
         if case .command = check { return true }
         return false
+    }
+}
+
+extension Prober.Probe {
+    /// Whether it is one for health.
+    var isForHealth: Bool { rhythm != nil }
+
+    /// How long a whole try may take; nil: each step has a time of its own.
+    var timeout: Duration? {
+        if case .health(_, let timeout) = target.purpose { timeout } else { nil }
     }
 }

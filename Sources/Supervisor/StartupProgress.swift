@@ -60,10 +60,15 @@ struct StartupProgress {
 }
 
 extension Service {
-    /// How people write an address of this service: as a URL if it is known to speak HTTP. Only its readiness check says.
+    /// How people write an address of this service: as a URL if it is known to speak HTTP. Only what probes it says.
     func opened(_ address: String) -> String {
-        guard case .http = ready, !address.hasPrefix("unix:") else { return address }
-        return "http://\(address)"
+        address.hasPrefix("unix:") || !speaksHTTP ? address : "http://\(address)"
+    }
+
+    private var speaksHTTP: Bool {
+        if case .http = ready { return true }
+        if case .http = health?.check { return true }
+        return false
     }
 }
 

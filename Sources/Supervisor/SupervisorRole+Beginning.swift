@@ -212,19 +212,7 @@ extension SupervisorRole {
         planner?.passedSockets = passedFronts.mapValues { fronts in
             fronts.flatMap(\.sockets).map { Held.listenerPrefix + $0.id }
         }
-        prober = Prober(
-            queue: queue, keeper: configuration.keeper,
-            runCommand: { [weak self] plan, completion in
-                let completion = QueueConfined(completion)
-                let id = self?.assumeIsolated { $0.runProbeCommand(plan, completion.value) }
-                return { [weak self] in
-                    if let id { self?.assumeIsolated { $0.endProbeCommand(id) } }
-                }
-            },
-            report: { [weak self] generation, passed, detail in
-                self?.assumeIsolated { $0.take(.probed(generation, passed: passed, detail: detail)) }
-            },
-            note: { [log] in log.write(.notice, $0) })
+        makeProbers()
     }
 
     // MARK: The application

@@ -132,8 +132,8 @@ extension InstanceStatus {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
         self.init(
             id: view.id.description, state: view.state, detail: view.detail, pid: view.pid, port: view.port,
-            ready: view.isReady, drained: view.isDrained, statusText: view.status, restarts: view.restarts,
-            uptimeSeconds: uptime,
+            ready: view.isReady, drained: view.isDrained, statusText: view.status,
+            health: view.health.map { HealthStatus($0, now: now) }, restarts: view.restarts, uptimeSeconds: uptime,
             cpuPercent: uptime.flatMap { seconds in
                 guard let usage, seconds > 0 else { return nil }
                 return (usage.cpuSeconds / seconds * 1000).rounded() / 10
@@ -147,11 +147,27 @@ extension InstanceStatus {
     }
 }
 
+/// The core counts in CLOCK_MONOTONIC; people read the wall clock.
+private func wallClockText(_ instant: Instant, now: Instant) -> String {
+    let age = now.nanoseconds &- instant.nanoseconds
+    return WallClock.text(nanoseconds: wallClockNanoseconds() &- age)
+}
+
+extension HealthStatus {
+    /// The application's view for the API.
+    init(_ view: Application.HealthView, now: Instant) {
+        var failure: FailedProbe?
+        if let reason = view.reason, let at = view.at {
+            failure = FailedProbe(reason: reason, output: view.output, at: wallClockText(at, now: now))
+        }
+        self.init(state: view.state, failures: view.failures, lastFailure: failure)
+    }
+}
+
 extension ExitReport {
-    /// The core counts in CLOCK_MONOTONIC; people read the wall clock.
+    /// The application's view for the API.
     init(_ exit: Application.LastExit, now: Instant) {
-        let age = now.nanoseconds &- exit.at.nanoseconds
-        let at = WallClock.text(nanoseconds: wallClockNanoseconds() &- age)
+        let at = wallClockText(exit.at, now: now)
         switch exit.status {
         case .code(let code): self.init(code: code, signal: nil, reason: exit.reason, at: at)
         case .signal(let number, _):

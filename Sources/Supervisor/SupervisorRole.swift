@@ -42,6 +42,7 @@ actor SupervisorRole {
     var prober: Prober?
     var notices: NoticeSockets?
     var readyPipes: ReadyPipes?
+    var healthProber: Prober?
     var pump: LogPump?
     var control: ControlServer?
     /// Plans of processes between the request and the keeper's answer: for the words of a failure.
@@ -175,6 +176,9 @@ actor SupervisorRole {
             pump?.forgetLine(of: generation.number)
         case .keepReadiness(let generation, let instance, let port):
             keepReadiness(generation, instance, port: port)
+        case .beginHealthProbing(let generation, let instance, let port):
+            beginHealthProbing(generation, instance, port: port)
+        case .endHealthProbing(let generation): healthProber?.end(generation)
         case .publish: balancer.routesAreStale = true
         case .report(let report): tell(report)
         case .progress(let command, let text): commands.progress(command, text)

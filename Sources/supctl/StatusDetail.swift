@@ -19,8 +19,10 @@ enum StatusDetail {
         page.lines.append("")
         let isReady = instance.ready && instance.state != "completed" ? ", ready" : ""
         let isDrained = instance.drained == true ? ", drained" : ""
+        let isUnhealthy = instance.health?.isUnhealthy == true ? ", unhealthy" : ""
         page.lines.append(
-            shortened(printable("\(instance.id): \(instance.state)\(isReady)\(isDrained)"), to: page.width))
+            shortened(
+                printable("\(instance.id): \(instance.state)\(isReady)\(isDrained)\(isUnhealthy)"), to: page.width))
         if let detail = instance.detail { page.add("detail", detail) }
         if let text = instance.statusText { page.add("says", text) }
         var process: [String] = []
@@ -35,6 +37,7 @@ enum StatusDetail {
         if !use.isEmpty { page.add("use", use.joined(separator: ", ")) }
         if let flow = instance.flow { page.add("clients", StatusTable.flowText(flow)) }
         if let exit = instance.lastExit { page.add("last exit", "\(exit.reason), at \(exit.at)") }
+        if let health = instance.health { add(health, to: &page) }
         if let dropped = instance.droppedOutput {
             let lines = dropped.lines == 1 ? "1 line" : "\(dropped.lines) lines"
             page.add("log", "\(lines) (\(dropped.bytes) bytes) dropped: \(dropped.reason)")
@@ -43,6 +46,15 @@ enum StatusDetail {
             let words = limits.sorted { $0.key < $1.key }.map { "\($0.key) \(text($0.value, of: $0.key))" }
             page.addWrapped("limits", words)
         }
+    }
+
+    private static func add(_ health: HealthStatus, to page: inout Page) {
+        let count = health.failures > 0 ? ", \(health.failures) failed in a row" : ""
+        page.add("health", "\(health.state)\(count)")
+        guard let failure = health.lastFailure else { return }
+        page.add("", "last failure \(failure.at): \(failure.reason)")
+        guard let output = failure.output else { return }
+        for line in output.split(whereSeparator: \.isNewline).suffix(10) { page.add("", "| \(line)") }
     }
 
     /// `4096`, or `1024:4096` where soft and hard differ; sizes in their unit where it is exact.

@@ -52,7 +52,7 @@ enum StatusTable {
     ) -> [TextTable.Cell] {
         [
             TextTable.Cell(name),
-            instance.drained == true ? TextTable.Cell("\(word), drained", .yellow) : state(word),
+            marked(instance, word),
             TextTable.Cell(ready),
             TextTable.Cell(instance.pid.map(String.init) ?? ""),
             TextTable.Cell(instance.port.map(String.init) ?? ""),
@@ -62,6 +62,14 @@ enum StatusTable {
             TextTable.Cell(instance.memoryBytes.map(HumanText.bytes) ?? ""),
             TextTable.Cell(detail(instance)),
         ]
+    }
+
+    /// The state, and what a running instance is besides.
+    private static func marked(_ instance: InstanceStatus, _ word: String) -> TextTable.Cell {
+        let marks = [
+            instance.drained == true ? "drained" : nil, instance.health?.isUnhealthy == true ? "unhealthy" : nil,
+        ].compactMap { $0 }
+        return marks.isEmpty ? state(word) : TextTable.Cell(([word] + marks).joined(separator: ", "), .yellow)
     }
 
     private static func state(_ word: String) -> TextTable.Cell { TextTable.Cell(word, Colour.of(state: word)) }

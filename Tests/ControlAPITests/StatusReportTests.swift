@@ -29,11 +29,12 @@ struct StatusReportTests {
         #expect(
             Set(instance.keys) == [
                 "id", "state", "detail", "pid", "port", "ready", "drained", "statusText", "restarts", "uptimeSeconds",
-                "cpuPercent",
+                "cpuPercent", "health",
                 "memoryBytes", "lastExit", "droppedOutput", "limits", "flow",
             ])
         for key in [
-            "detail", "pid", "port", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit", "droppedOutput",
+            "detail", "pid", "port", "health", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit",
+            "droppedOutput",
             "limits",
             "flow", "statusText",
         ] {
@@ -42,6 +43,11 @@ struct StatusReportTests {
         let exit = try #require(
             ControlJSON.encode(ExitReport(code: nil, signal: "SIGKILL", reason: "killed", at: "2026-01-31T10:20:30Z")))
         #expect(String(decoding: exit, as: UTF8.self).contains("\"code\":null"))
+        let health = try #require(ControlJSON.encode(HealthStatus(state: "unknown", failures: 0)))
+        #expect(
+            String(decoding: health, as: UTF8.self) == "{\"failures\":0,\"lastFailure\":null,\"state\":\"unknown\"}")
+        let failure = try #require(ControlJSON.encode(FailedProbe(reason: "x", at: "y")))
+        #expect(String(decoding: failure, as: UTF8.self) == "{\"at\":\"y\",\"output\":null,\"reason\":\"x\"}")
         let limit = try #require(ControlJSON.encode(LimitStatus(soft: 1, hard: nil)))
         #expect(String(decoding: limit, as: UTF8.self) == "{\"hard\":null,\"soft\":1}")
     }
@@ -63,7 +69,10 @@ struct StatusReportTests {
             retries: 6, queued: 7, turnedAway: 8)
         report.services[0].fronts = [flow]
         report.services[0].instances[0] = InstanceStatus(
-            id: "api/1", state: "running", detail: "x", pid: 12, port: 20001, ready: true, restarts: 3,
+            id: "api/1", state: "running", detail: "x", pid: 12, port: 20001, ready: true,
+            health: HealthStatus(
+                state: "unhealthy", failures: 3,
+                lastFailure: FailedProbe(reason: "x", output: "y\nz", at: "2026-01-31T10:20:30Z")), restarts: 3,
             uptimeSeconds: 4.5, cpuPercent: 0.5, memoryBytes: .max,
             lastExit: ExitReport(code: 1, signal: nil, reason: "exited", at: "2026-01-31T10:20:30Z"),
             droppedOutput: DroppedOutput(lines: 3, bytes: 120, reason: "No space left on device"),

@@ -147,7 +147,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("", .started), ("listen: 8080", .tcp), ("port: 8080", .tcp), ("ready: { timeout: '5s' }", .started),
             ("listen: 8080, ready: { timeout: '5s' }", .tcp),
             ("listen: 8080, ready: 'started'", .started), ("ready: { tcp: true }", .tcp),
-            ("ready: { http: '/h?x=1' }", .http(path: Template(literal: "/h?x=1"))),
+            ("ready: { http: '/h?x=1' }", .http(HTTPCheck(path: Template(literal: "/h?x=1")))),
             ("ready: { notify: 'systemd' }", .notify(.systemd)),
             ("ready: { notify: { fd: 3 } }", .notify(.descriptor(3))),
             ("ready: { notify: { fd: 255 } }", .notify(.descriptor(255))),
@@ -329,7 +329,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
     }
 
     @Test(arguments: [
-        "health: {}", "web: {}", "deploy: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
+        "web: {}", "deploy: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
     ])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors

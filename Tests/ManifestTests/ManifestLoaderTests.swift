@@ -64,7 +64,7 @@ import Testing
         #expect(b.inheritEnvironment == ["Y", "Z"])
         #expect(b.environment.map(\.name) == ["A", "B"])
         #expect(b.replicas == 2 && b.user == "u" && b.readyTimeout == .seconds(7))
-        #expect(b.ready == .http(path: Template(literal: "/h")))
+        #expect(b.ready == .http(HTTPCheck(path: Template(literal: "/h"))))
     }
 
     @Test func aServicesOwnReadyCheckTakesThePlaceOfTheDefault() throws {

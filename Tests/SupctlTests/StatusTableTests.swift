@@ -49,6 +49,34 @@ struct StatusTableTests {
             StatusDetail.text(service, width: nil, allowsColour: false).contains("\napi/2: running, ready, drained\n"))
     }
 
+    @Test("An unhealthy instance is marked, and its last failure is shown with what the probe printed")
+    func unhealthy() throws {
+        var service = Example.service("api", replicas: 2)
+        let reason = "unhealthy: GET /healthz answered 500, three times in a row; not restarted since no other is ready"
+        service.instances[1].detail = reason
+        service.instances[1].health = HealthStatus(
+            state: "unhealthy", failures: 3,
+            lastFailure: FailedProbe(
+                reason: "GET /healthz answered 500", output: "first\n\nthe\u{1b} db\n", at: "2026-01-31T10:20:30Z"))
+        service.instances[0].health = HealthStatus(state: "healthy", failures: 0)
+        let table = StatusTable.text(Example.report([service]), width: 200, allowsColour: false)
+        #expect(table.contains("  api/2  running, unhealthy  yes "))
+        #expect(table.contains("  api/1  running             yes "))
+        #expect(table.contains(reason))
+        let detail = StatusDetail.text(service, width: nil, allowsColour: false)
+        #expect(detail.contains("\napi/2: running, ready, unhealthy\n"))
+        #expect(
+            detail.contains(
+                """
+                  health     unhealthy, 3 failed in a row
+                             last failure 2026-01-31T10:20:30Z: GET /healthz answered 500
+                             | first
+                             | the? db
+
+                """), "\(detail)")
+        #expect(detail.contains("  health     healthy\n"))
+    }
+
     @Test("In 80 columns, port and process id give way to the detail")
     func medium() {
         #expect(

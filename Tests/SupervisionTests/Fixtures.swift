@@ -9,13 +9,13 @@ func service(
     balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck = .started, readyTimeout: Duration = .seconds(60),
     watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
     dependsOn: [Dependency] = [],
-    limits: [ResourceLimit] = []
+    limits: [ResourceLimit] = [], health: HealthSettings? = nil
 ) -> Service {
     Service(
         name: name, kind: kind, command: [Template(literal: "x")], replicas: replicas, port: port,
         listen: front.map { [ListenSettings(.loopback(port: $0))] } ?? [], balance: balance, ready: ready,
         readyTimeout: readyTimeout, watchdog: watchdog,
-        restart: restart, stop: stop, dependsOn: dependsOn, limits: limits)
+        restart: restart, stop: stop, dependsOn: dependsOn, limits: limits, health: health)
 }
 
 /// What a service says of itself.
@@ -61,6 +61,10 @@ struct Story {
     mutating func ready(_ generation: UInt64) { tell(.probed(Generation(generation), passed: true, detail: "")) }
     mutating func says(_ generation: UInt64, _ text: String) {
         tell(.notified(Generation(generation), notice(text)))
+    }
+    mutating func probed(_ generation: UInt64, _ reason: String?, output: String = "") {
+        let outcome = Application.ProbeOutcome(passed: reason == nil, reason: reason ?? "fine", output: output)
+        tell(.healthProbed(Generation(generation), outcome))
     }
     mutating func exited(_ generation: UInt64, _ status: Supervision.ExitStatus = .code(1), groupEmpty: Bool = true) {
         tell(.exited(Generation(generation), status, groupEmpty: groupEmpty))

@@ -56,6 +56,10 @@ import Testing
         .probed(passed: false, detail: "z"), .drained, .vanished, .notified(notice("READY=1")),
         .notified(notice("RELOADING=1\nSTATUS=x")), .notified(notice("STOPPING=1")), .notified(notice("WATCHDOG=1")),
         .notified(notice("WATCHDOG=trigger")), .notified(notice("EXTEND_TIMEOUT_USEC=5000000")),
+        .probed(passed: false, detail: "z"), .drained, .vanished,
+        .healthProbed(Application.ProbeOutcome(passed: true, reason: "")),
+        .healthProbed(Application.ProbeOutcome(passed: false, reason: "no")), .healthRestartDue(leavesNone: false),
+        .healthRestartDue(leavesNone: true),
     ]
 
     static var services: [Service] {
@@ -66,6 +70,7 @@ import Testing
             service("a", restart: RestartSettings(policy: .never, limit: limit)),
             service("a", front: 80, ready: .notify(.systemd)), service("a", watchdog: .seconds(3)),
             service("a", kind: .task, ready: .notify(.systemd), watchdog: .seconds(3)),
+            service("a", front: 80, ready: .tcp, health: HealthSettings(check: .tcp, failures: 1)),
         ]
     }
 
@@ -80,6 +85,7 @@ import Testing
                             mayStart: bits & 1 != 0, mayStop: bits & 2 != 0, isShuttingDown: bits & 4 != 0)
                         var before = Instance(id: instance("a"), goal: goal, state: state, port: 20000)
                         before.latest = before.process?.generation
+                        before.health = unhealthy(service)
                         var after = before
                         var turn = Turn(now: StateEventTests.now, jitter: 0, nextGeneration: Generation(6))
                         after.handle(event, of: service, in: surroundings, &turn)
@@ -100,6 +106,7 @@ import Testing
                     let surroundings = Instance.Surroundings(mayStart: true, mayStop: true, isShuttingDown: false)
                     var plain = Instance(id: instance("a"), goal: goal, state: state, port: 20000)
                     plain.latest = plain.process?.generation
+                    plain.health = unhealthy(service)
                     var parked = plain
                     parked.parking = Parking()
                     let generation = plain.process?.generation
@@ -113,6 +120,44 @@ import Testing
                     #expect(parked.endpoint?.state != .active)
                     let isEmptied = event == .drained && [.running, .stopping].contains(word(state))
                     #expect(parked.parking?.emptied == (isEmptied ? generation : nil))
+                }
+            }
+        }
+    }
+
+    /// What stands beside the state when a service with a health check has failed it.
+    private func unhealthy(_ service: Service) -> Health? {
+        guard let settings = service.health else { return nil }
+        var health = Health(generation: Generation(5))
+        let failure = Health.Failure(reason: "no", output: "", at: StateEventTests.now)
+        return health.failed(failure, settings) ? health : nil
+    }
+
+    @Test func `only a running instance takes a health probe, and only an unhealthy one is restarted for it`() {
+        let checked = service("a", front: 80, ready: .tcp, health: HealthSettings(check: .tcp, failures: 1))
+        for state in StateEventTests.states {
+            for event in [
+                Instance.Event.healthRestartDue(leavesNone: true),
+                .healthProbed(Application.ProbeOutcome(passed: false, reason: "no")),
+            ] {
+                for isUnhealthy in [true, false] {
+                    var instance = Instance(id: instance("a"), goal: .up, state: state, port: 20000)
+                    if isUnhealthy { instance.health = unhealthy(checked) }
+                    let before = instance
+                    var turn = Turn(now: StateEventTests.now, jitter: 0, nextGeneration: Generation(6))
+                    instance.handle(
+                        event, of: checked,
+                        in: Instance.Surroundings(mayStart: true, mayStop: true, isShuttingDown: false), &turn)
+                    guard word(state) == .running else {
+                        #expect(instance == before && turn.effects.isEmpty, "\(state) + \(event)")
+                        continue
+                    }
+                    if case .healthRestartDue = event {
+                        #expect((word(instance.state) == .stopping) == isUnhealthy)
+                        #expect((instance.healing != nil) == isUnhealthy)
+                    } else {
+                        #expect(instance.state == state && instance.isUnhealthy)
+                    }
                 }
             }
         }
@@ -154,7 +199,7 @@ import Testing
                 expect(generation == old, "probed a process that it does not have")
             case .report(let report):
                 expect(!report.text.isEmpty, "said nothing")
-            case .publish, .progress, .finished, .allDown:
+            case .publish, .progress, .finished, .allDown, .beginHealthProbing, .endHealthProbing:
                 problems.append("an instance does not say this")
             }
         }
@@ -193,6 +238,7 @@ import Testing
         .exited(Generation(99), .code(0), groupEmpty: false), .groupChecked(Generation(99), empty: true),
         .probed(Generation(99), passed: true, detail: ""), .drained(Generation(99)), .deadlineReached,
         .notified(Generation(99), notice("READY=1\nSTATUS=x\nWATCHDOG=trigger")),
+        .healthProbed(Generation(99), Application.ProbeOutcome(passed: false, reason: "no")),
     ])
     func `what is about another generation changes nothing`(event: Application.Event) {
         var stories = [Story(service("a", front: 80, ready: .tcp))]

@@ -9,101 +9,6 @@ import Testing
 
 @testable import Supervisor
 
-/// A prober on a queue of its own, its reports as a stream to wait on.
-private final class Harness: @unchecked Sendable {
-    struct Report: Equatable {
-        var generation: UInt64
-        var passed: Bool
-        var detail: String
-    }
-
-    let queue = DispatchQueue(label: "prober")
-    private let reports = Lock<[Report]>([])
-    private let arrived = DispatchSemaphore(value: 0)
-    // Only used on the queue.
-    private var prober: Prober?
-
-    init(keeper: Int32 = getpid(), runCommand: @escaping Prober.RunCommand = { _, _ in {} }) {
-        queue.sync {
-            prober = Prober(
-                queue: queue, keeper: keeper, runCommand: runCommand,
-                report: { [unowned self] generation, passed, detail in
-                    dispatchPrecondition(condition: .onQueue(queue))
-                    reports.withLock {
-                        $0.append(Report(generation: generation.number, passed: passed, detail: detail))
-                    }
-                    arrived.signal()
-                },
-                note: { _ in })
-        }
-    }
-
-    deinit { queue.sync { prober = nil } }
-
-    func begin(
-        _ leader: Int32, port: UInt16 = 1, number: UInt64 = 1, _ check: sending Prober.Target.Check,
-        proxyProtocol: BalanceSettings.ProxyProtocol? = nil
-    ) {
-        queue.sync {
-            prober?.begin(
-                Prober.Target(
-                    instance: Self.instance(leader, number), port: port, check: check, proxyProtocol: proxyProtocol))
-        }
-    }
-
-    func end(_ number: UInt64) { queue.sync { prober?.end(Generation(number)) } }
-
-    static func instance(_ leader: Int32, _ number: UInt64 = 1) -> InstanceProcesses.Instance {
-        InstanceProcesses.Instance(
-            generation: Generation(number), id: InstanceID(service: "api", number: 1), leader: leader,
-            scope: "/run/\(getpid())#prober")
-    }
-
-    /// The next report.
-    func next() throws -> Report {
-        guard arrived.wait(timeout: .now() + 30) == .success else { throw TestFailure("no report within 30 s") }
-        return try reports.withLock { reports in
-            guard !reports.isEmpty else { throw TestFailure("no report") }
-            return reports.removeFirst()
-        }
-    }
-
-    /// Whatever was reported and not yet taken.
-    var rest: [Report] { queue.sync { reports.withLock { $0 } } }
-}
-
-/// Answers every connection with the same bytes, in the test process itself.
-private final class CannedServer: Sendable {
-    let port: UInt16
-    private let listener: Descriptor
-    private let heads = Lock<[String]>([])
-    private let cleanEnds = Lock(0)
-
-    init(_ pieces: [String]) throws {
-        (port, listener) = try testListener()
-        let listener = listener
-        DispatchQueue(label: "canned server").async { [weak self] in
-            while true {
-                guard let connection = try? acceptConnection(from: listener) else { return }
-                let raw = connection.raw
-                var buffer = [UInt8](repeating: 0, count: 4096)
-                let count = max(0, read(raw, &buffer, buffer.count))
-                self?.heads.withLock { $0.append(String(decoding: buffer[..<count], as: UTF8.self)) }
-                for piece in pieces { _ = send(raw, piece, piece.utf8.count, Int32(MSG_NOSIGNAL)) }
-                shutdown(raw, Int32(SHUT_WR))
-                // 0 is a clean end; a reset is -1.
-                if read(raw, &buffer, buffer.count) == 0 { self?.cleanEnds.withLock { $0 += 1 } }
-                withExtendedLifetime(connection) {}
-            }
-        }
-    }
-
-    deinit { shutdown(listener.raw, Int32(SHUT_RDWR)) }
-
-    var requests: [String] { heads.withLock { $0 } }
-    var endedCleanly: Int { cleanEnds.withLock { $0 } }
-}
-
 @Suite struct ProberTests {
     @Test("a port that its instance listens on passes at once")
     func tcp() throws {
@@ -111,7 +16,7 @@ private final class CannedServer: Sendable {
         let port = try #require(listener).port
         let child = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
         listener = nil
-        let harness = Harness()
+        let harness = ProberHarness()
         harness.begin(child.pid, port: port, .tcp)
         #expect(try harness.next() == .init(generation: 1, passed: true, detail: "port \(port) accepts connections"))
     }
@@ -120,7 +25,7 @@ private final class CannedServer: Sendable {
     func startingUp() throws {
         let (port, socket) = try testListener(listens: false)
         let child = try TestChild(["/bin/sleep", "60"], descriptors: [socket])
-        let harness = Harness()
+        let harness = ProberHarness()
         harness.begin(child.pid, port: port, .tcp)
         let refused =
             "connection refused on port \(port); the program must listen on 127.0.0.1:\(port), the port it gets as PORT"
@@ -138,7 +43,7 @@ private final class CannedServer: Sendable {
         let stranger = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
         listener = nil
         let child = try TestChild(["/bin/sleep", "60"])
-        let harness = Harness()
+        let harness = ProberHarness()
         harness.begin(child.pid, port: port, .tcp)
         let report = try harness.next()
         #expect(!report.passed)
@@ -157,7 +62,7 @@ private final class CannedServer: Sendable {
         let port = try #require(listener).port
         let child = try TestChild(["/bin/sh", "-c", script], descriptors: [try #require(listener).socket])
         listener = nil
-        let harness = Harness()
+        let harness = ProberHarness()
         harness.begin(child.pid, port: port, .tcp)
         #expect(try harness.next().passed)
     }
@@ -168,10 +73,10 @@ private final class CannedServer: Sendable {
         let port = try #require(listener).port
         let leader = try TestChild(["/bin/sleep", "60"])
         let orphan = try TestChild(
-            ["/bin/sleep", "60"], environment: ["SUPD_SCOPE=\(Harness.instance(leader.pid).mark)"],
+            ["/bin/sleep", "60"], environment: ["SUPD_SCOPE=\(ProberHarness.instance(leader.pid).mark)"],
             descriptors: [try #require(listener).socket])
         listener = nil
-        let harness = Harness()
+        let harness = ProberHarness()
         harness.begin(leader.pid, port: port, .tcp)
         #expect(try harness.next().passed)
         withExtendedLifetime(orphan) {}
@@ -189,7 +94,7 @@ private final class CannedServer: Sendable {
         ])
     func http(pieces: [String], passed: Bool, end: String) throws {
         let server = try CannedServer(pieces)
-        let harness = Harness(keeper: getppid())
+        let harness = ProberHarness(keeper: getppid())
         harness.begin(getpid(), port: server.port, .http(path: "/healthz?a=b"))
         let report = try harness.next()
         #expect(
@@ -210,7 +115,7 @@ private final class CannedServer: Sendable {
         ])
     func proxyProtocol(version: BalanceSettings.ProxyProtocol, greeting: [UInt8]) throws {
         let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n"])
-        let harness = Harness(keeper: getppid())
+        let harness = ProberHarness(keeper: getppid())
         harness.begin(getpid(), port: server.port, .http(path: "/"), proxyProtocol: version)
         #expect(try harness.next().passed)
         let request = try #require(server.requests.first)
@@ -220,7 +125,7 @@ private final class CannedServer: Sendable {
     @Test("the rest of an answer is read, so that the server sees no reset")
     func lingering() throws {
         let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n", String(repeating: "x", count: 300_000)])
-        let harness = Harness(keeper: getppid())
+        let harness = ProberHarness(keeper: getppid())
         harness.begin(getpid(), port: server.port, .http(path: "/"))
         #expect(try harness.next().passed)
         _ = try eventually("a clean end at the server") { server.endedCleanly == 1 ? true : nil }
@@ -231,7 +136,7 @@ private final class CannedServer: Sendable {
         arguments: ["/a b", "/a\r\nX: y", "a", ""])
     func path(path: String) throws {
         let server = try CannedServer(["HTTP/1.1 200 OK\r\n\r\n"])
-        let harness = Harness(keeper: getppid())
+        let harness = ProberHarness(keeper: getppid())
         harness.begin(getpid(), port: server.port, .http(path: path))
         #expect(try harness.next().detail.hasSuffix("is no path that a GET could ask for"))
     }
@@ -240,7 +145,7 @@ private final class CannedServer: Sendable {
     func fullQueue() throws {
         let (port, listener) = try testListener(backlog: 0)
         let connections = try (0..<8).map { _ in try LoopbackConnection(port: port) }
-        let harness = Harness(keeper: getppid())
+        let harness = ProberHarness(keeper: getppid())
         harness.begin(getpid(), port: port, .tcp)
         #expect(
             try harness.next()
@@ -258,7 +163,7 @@ private final class CannedServer: Sendable {
             (.notStarted("cannot find 'x'"), false, "the command was not run: cannot find 'x'"),
         ] as [(Prober.CommandResult, Bool, String)])
     func command(result: Prober.CommandResult, passed: Bool, detail: String) throws {
-        let harness = Harness(runCommand: { plan, completion in
+        let harness = ProberHarness(runCommand: { plan, completion in
             #expect(plan.arguments == ["check"])
             completion(result)
             return {}
@@ -289,7 +194,7 @@ private final class CannedServer: Sendable {
     @Test("of many no more than 64 are tried at a time, and each has its turn")
     func concurrency() throws {
         let commands = HeldCommands()
-        let harness = Harness(runCommand: { commands.run($0, $1) })
+        let harness = ProberHarness(runCommand: { commands.run($0, $1) })
         for number in 1...200 { harness.begin(1, number: UInt64(number), .command(plan)) }
         var passed: Set<UInt64> = []
         while passed.count < 200 {
@@ -313,7 +218,7 @@ private final class CannedServer: Sendable {
     @Test("ending a probe ends its command, and nothing is reported of it")
     func ending() throws {
         let commands = HeldCommands()
-        let harness = Harness(runCommand: { commands.run($0, $1) })
+        let harness = ProberHarness(runCommand: { commands.run($0, $1) })
         harness.begin(1, .command(plan))
         _ = try eventually("the command to run") { commands.state.withLock { $0.started } == 1 ? true : nil }
         harness.end(1)

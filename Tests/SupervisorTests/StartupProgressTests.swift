@@ -56,8 +56,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (ReadyCheck.http(path: Template(literal: "/")), "127.0.0.1:80", "http://127.0.0.1:80"),
-        (.http(path: Template(literal: "/")), "unix:/run/a", "unix:/run/a"),
+        (ReadyCheck.http(HTTPCheck(path: Template(literal: "/"))), "127.0.0.1:80", "http://127.0.0.1:80"),
+        (.http(HTTPCheck(path: Template(literal: "/"))), "unix:/run/a", "unix:/run/a"),
         (.tcp, "127.0.0.1:6379", "127.0.0.1:6379"),
         (.started, "[::1]:5432", "[::1]:5432"),
     ])

@@ -126,6 +126,7 @@ extension World {
         }
         for instance in app.instances { try check(instance) }
         for route in published { try check(route) }
+        try checkHealthProbing()
         for operation in app.operations where operation.verb == .restart {
             var busy: Set<Int> = []
             for place in operation.open {
@@ -241,6 +242,7 @@ extension World {
         if app.nextDeadline != nil, !portsAreShort, !isWatched {
             throw Violation(text: "a deadline is left that nothing waits for")
         }
+        try checkHealthAtRest()
         if !app.operations.isEmpty { throw Violation(text: "operations hang: \(app.operations)") }
         if !openCommands.isEmpty { throw Violation(text: "commands hang: \(openCommands) \(app.operations)") }
     }

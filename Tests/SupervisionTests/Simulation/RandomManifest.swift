@@ -35,7 +35,12 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                 restart: restart,
                 stop: StopSettings(
                     signal: random.pick(["TERM", "INT"]), timeout: .milliseconds(random.pick([0, 500, 3000]))),
-                dependsOn: dependencies))
+                dependsOn: dependencies,
+                health: random.oneIn(2)
+                    ? HealthSettings(
+                        check: .tcp, interval: .milliseconds(random.pick([300, 1000, 3000])),
+                        failures: Int(random.pick(1...3)),
+                        successes: Int(random.pick(1...2))) : nil))
     }
     // Few ports, so that they run out when strangers sit on some.
     let ports = PortRange(first: 20000, last: 20000 + UInt16(random.pick(8...24)))

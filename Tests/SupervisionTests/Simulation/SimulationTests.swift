@@ -9,6 +9,7 @@ import Testing
         let count = environment["SUPD_SIMULATION_COUNT"].flatMap(UInt64.init) ?? (only == nil ? 800 : 1)
         let first = only ?? 1
         var heirs = 0
+        var healthRestarts = 0
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)
             do {
@@ -22,9 +23,11 @@ import Testing
                 return
             }
             heirs += world.heirs.count
+            healthRestarts += world.healthRestarts
         }
-        print("simulation: \(count) schedules, \(heirs) restarts by standing order")
+        print("simulation: \(count) schedules, \(heirs) restarts by standing order, \(healthRestarts) for health")
         // The schedules lead to what they are about.
         #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
+        #expect(only != nil || healthRestarts > Int(count) / 8, "\(healthRestarts) restarts for health")
     }
 }

@@ -30,6 +30,8 @@ struct World {
         var saidReady = false
         /// It feeds its watchdog no more.
         var isHung = false
+        /// When health probes fail.
+        var sick: Range<Int64>?
         var isGone: Bool { !leaderAlive && others == 0 }
     }
 
@@ -45,6 +47,7 @@ struct World {
         case probe(Generation, epoch: Int)
         /// The process feeds its watchdog.
         case feed(Generation)
+        case healthProbe(Generation, epoch: Int)
         case connectionsEnd(Generation)
         /// The shell looks at the balancer's counters, as it does while somebody waits for a drain.
         case countConnections(epoch: Int)
@@ -89,6 +92,15 @@ struct World {
     var nextPid: Int32 = 100
     var strangers: Set<UInt16> = []
     var probing: Set<Generation> = []
+    var healthProbing: Set<Generation> = []
+    /// Services of which all fail, whatever they do.
+    var sickServices: Set<String> = []
+    /// What the core was told of a process's health.
+    var strikes: [Generation: Strikes] = [:]
+    /// Instances that are being restarted for their health.
+    var healing: Set<InstanceID> = []
+    /// How many were.
+    var healthRestarts = 0
     /// Generations that were told to end.
     var signalled: Set<Generation> = []
     /// Generations whose readiness, or exit, the present core was told of.
@@ -200,6 +212,9 @@ struct World {
             send(.notified(generation, Self.aliveNotice))
             if !isCalm, random.oneIn(10) { children[generation]?.isHung = true }
             schedule(.feed(generation), in: 4_000_000_000)
+        case .healthProbe(let generation, let epoch):
+            guard epoch == self.epoch, healthProbing.contains(generation) else { return }
+            probeHealth(generation)
         case .connectionsEnd(let generation):
             emptied.insert(generation)
             send(.drained(generation))
@@ -217,6 +232,8 @@ struct World {
             note("calm")
             isCalm = true
             strangers = []
+            sickServices = []
+            for generation in children.keys { children[generation]?.sick = nil }
             schedule(.rest, in: 300_000_000_000)
         case .rest:
             guard !isShuttingDown else { return }
@@ -236,6 +253,7 @@ struct World {
         remember(event)
         let before = app
         let effects = app.handle(event, at: Instant(nanoseconds: now), jitter: random.jitter())
+        try checkHealth(after: event, before)
         try perform(effects, before: before)
     }
 
@@ -276,6 +294,7 @@ struct World {
         pendingSpawns = [:]
         refused = []
         probing = []
+        healthProbing = []
         toldExit = []
         openCommands = [:]
         // It must be said again; of somebody else's child, too, that has come by now.
@@ -290,6 +309,7 @@ struct World {
         }
         // A snapshot is kept as soon as somebody drains: this is what it knew.
         parked = Set(app.instances.filter { $0.parking != nil }.map(\.id))
+        rememberHealth()
         if random.oneIn(8) { addStranger() }
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
@@ -305,6 +325,7 @@ struct World {
         }
         for child in survivors where child.exit != nil { reportExit(child.generation) }
         try checkResumed(effects, old: old)
+        try checkHealth(after: nil, old)
         // A command that stopped the daemon is the keeper's: it asks again.
         let shutDownAgain = isShuttingDown
         try perform(effects, before: nil)

@@ -29,6 +29,7 @@ extension World {
             }
             children[generation] = nil
             probing.remove(generation)
+            strikes[generation] = nil
         case .beginProbing(let generation, _, _):
             guard probing.insert(generation).inserted else {
                 throw Violation(text: "generation \(generation) is probed twice")
@@ -38,6 +39,13 @@ extension World {
             probing.remove(generation)
         case .keepReadiness(let generation, _, _):
             children[generation]?.saidReady = true
+        case .beginHealthProbing(let generation, _, _):
+            guard healthProbing.insert(generation).inserted else {
+                throw Violation(text: "generation \(generation) is probed for its health twice")
+            }
+            schedule(.healthProbe(generation, epoch: epoch), in: random.pick(0...1_000_000_000))
+        case .endHealthProbing(let generation):
+            healthProbing.remove(generation)
         case .publish:
             publish()
         case .report(let report):
@@ -74,7 +82,7 @@ extension World {
                 // What was asked to end has not failed; and an exit may be told to the next supervisor again.
                 if case .stopping(_, let stop) = app.instances[place].state {
                     if stop.isAsked || stop.leaderEnded { return }
-                    // Its watchdog has ended it after a healthy run.
+                    // It was ended by its watchdog, or for its health, after a healthy run.
                     if case .ending(let ending) = stop.cause, ending.wasHealthy {
                         return badEndOf[app.instances[place].id] = nil
                     }
@@ -98,6 +106,7 @@ extension World {
                 schedule(.countConnections(epoch: epoch), in: 1_000_000_000)
             }
             if verb == .undrain { parked.subtract(targets) }
+        case .healthProbed(let generation, let outcome): rememberHealth(generation, outcome)
         case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
         }
     }
@@ -132,6 +141,10 @@ extension World {
         child.pid = nextPid
         child.readyAt = now + random.pick(0...(isCalm ? 300_000_000 : 3_000_000_000))
         if random.oneIn(5) { child.others = 1 }
+        if !isCalm, random.oneIn(2) {
+            let from = now + random.pick([0, 1_000_000_000, 12_000_000_000])
+            child.sick = from..<(from + random.pick([2_000_000_000, 1_000_000_000_000]))
+        }
         children[generation] = child
         send(.spawned(generation, pid: nextPid))
         if service(of: child.instance)?.watchdog != nil { schedule(.feed(generation), in: 2_000_000_000) }
@@ -227,7 +240,7 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...12) {
+        switch random.pick(0...13) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
@@ -247,8 +260,13 @@ extension World {
                     .spawned(generation, pid: 7), .exited(generation, .code(0), groupEmpty: true),
                     .probed(generation, passed: true, detail: ""), .drained(generation),
                     .groupChecked(generation, empty: true), .portTaken(generation, holder: "x"),
+                    .healthProbed(generation, Application.ProbeOutcome(passed: false, reason: "x")),
                     .spawnFailed(generation, StartFailure(text: "x")),
                 ]))
+        case 12:
+            // What all instances of a service need is gone for a while.
+            let names = app.manifest.services.map(\.name)
+            if random.oneIn(2) { sickServices = [] } else { sickServices.insert(random.pick(names)) }
         default:
             _ = app.views(at: Instant(nanoseconds: now))
         }
