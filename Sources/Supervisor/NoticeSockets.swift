@@ -8,10 +8,10 @@ import Supervision
 /// A datagram is taken off its queue after it was dealt with: a supervisor that is lost in between leaves it to the next
 /// one, which has the same socket from the keeper. Saying something twice does no harm.
 final class NoticeSockets {
-    /// So many datagrams of one process are read at a time …
+    /// So many datagrams of one socket are read …
     static let burst = 64
-    /// … and so long it waits after as many: a flood costs its sender the time, and nobody else.
-    static let pause = DispatchTimeInterval.milliseconds(100)
+    /// … in so many nanoseconds: a flood costs its sender the time, and nobody else.
+    static let window: Int64 = 100_000_000
 
     /// Whose processes may speak for a socket.
     struct Owner {
@@ -27,6 +27,11 @@ final class NoticeSockets {
         var source: (any DispatchSourceRead)?
         /// While it is not read.
         var pause: (any DispatchSourceTimer)?
+        /// When the present window began, and what was read in it.
+        var windowBegan: Int64 = 0
+        var taken = 0
+        /// The last sender that was none of the instance's processes: looking again would cost as much every time.
+        var stranger: (pid: Int32, startTicks: UInt64)?
         var ignored: UInt64 = 0
         var hasSaid: Set<Remark> = []
 
@@ -95,7 +100,7 @@ final class NoticeSockets {
         guard let entry = entries[generation], entry.owner == nil else { return }
         entry.owner = owner
         let source = DispatchSource.makeReadSource(fileDescriptor: entry.socket.descriptor.raw, queue: queue)
-        source.setEventHandler { [weak self] in self?.read(generation) }
+        source.setEventHandler { [weak self] in self?.readInWindow(generation) }
         source.setCancelHandler { [socket = entry.socket] in withExtendedLifetime(socket) {} }
         entry.source = source
         source.activate()
@@ -124,22 +129,40 @@ final class NoticeSockets {
 
     /// Takes what waits now, at most a burst: before a silence is taken for one, and before an exit is told.
     func read(_ generation: Generation) {
-        var left = Self.burst
-        while left > 0 {
-            // A notice may end the process, and with it the entry.
-            guard let entry = entries[generation], let owner = entry.owner,
-                let datagram = entry.socket.peek(limit: ServiceNotice.sizeLimit)
-            else { return }
-            left -= 1
-            take(datagram, generation, entry, owner)
-            entry.socket.drop()
-        }
-        if let entry = entries[generation] { pause(entry, generation) }
+        for _ in 0..<Self.burst where !takeOne(generation) { return }
     }
 
-    private func pause(_ entry: Entry, _ generation: Generation) {
+    /// The socket has something.
+    private func readInWindow(_ generation: Generation) {
+        while let entry = entries[generation] {
+            let now = monotonicNanoseconds()
+            if now - entry.windowBegan >= Self.window {
+                entry.windowBegan = now
+                entry.taken = 0
+            }
+            guard entry.taken < Self.burst else { return pause(entry, until: entry.windowBegan + Self.window, now) }
+            entry.taken += 1
+            guard takeOne(generation) else { return }
+        }
+    }
+
+    /// Takes one datagram; false: there is none, or nobody is to read it.
+    private func takeOne(_ generation: Generation) -> Bool {
+        guard let entry = entries[generation], let owner = entry.owner,
+            let datagram = entry.socket.peek(limit: ServiceNotice.sizeLimit)
+        else { return false }
+        // It may end the process, and with it the entry.
+        take(datagram, generation, entry, owner)
+        entry.socket.drop()
+        return true
+    }
+
+    private func pause(_ entry: Entry, until end: Int64, _ now: Int64) {
         guard entry.pause == nil, let source = entry.source else { return }
-        say(.flood, "says more than supd reads (\(Self.burst) notices in a tenth of a second): it has to wait", entry)
+        say(
+            .flood,
+            "more comes by its NOTIFY_SOCKET than supd reads, \(Self.burst) notices in a tenth of a second: the rest waits",
+            entry)
         source.suspend()
         let pause = DispatchSource.makeTimerSource(queue: queue)
         pause.setEventHandler { [weak entry] in
@@ -148,13 +171,13 @@ final class NoticeSockets {
             entry.pause = nil
             entry.source?.resume()
         }
-        pause.schedule(deadline: .now() + Self.pause)
+        pause.schedule(deadline: .now() + .nanoseconds(Int(max(0, end - now))))
         entry.pause = pause
         pause.activate()
     }
 
     private func take(_ datagram: NoticeSocket.Datagram, _ generation: Generation, _ entry: Entry, _ owner: Owner) {
-        guard isOwn(datagram, owner) else { return ignore(datagram, entry, owner) }
+        guard isOwn(datagram, entry, owner) else { return ignore(datagram, entry, owner) }
         guard let bytes = datagram.bytes else {
             return say(.tooLong, "a notice of more than \(ServiceNotice.sizeLimit) bytes is ignored", entry)
         }
@@ -187,21 +210,32 @@ final class NoticeSockets {
 
     /// Whether a datagram was sent by a process of the instance. One that is gone already counts if it was of the leader's
     /// user or root: nobody can tell any more, and the socket is known to the instance alone.
-    private func isOwn(_ datagram: NoticeSocket.Datagram, _ owner: Owner) -> Bool {
+    private func isOwn(_ datagram: NoticeSocket.Datagram, _ entry: Entry, _ owner: Owner) -> Bool {
         let leader = owner.instance.leader
         if datagram.processID == leader { return true }
         guard datagram.processID > 0, datagram.processID != owner.keeper else { return false }
-        var pid = datagram.processID
+        guard let sender = ProcessTable.entry(of: datagram.processID) else {
+            return datagram.userID == 0 || datagram.userID == (try? Files.status("/proc/\(leader)"))?.user
+        }
+        if let stranger = entry.stranger, stranger == (sender.pid, sender.startTicks) { return false }
+        let isOwn = descends(sender, from: owner)
+        if !isOwn { entry.stranger = (sender.pid, sender.startTicks) }
+        return isOwn
+    }
+
+    private func descends(_ sender: ProcessEntry, from owner: Owner) -> Bool {
+        let leader = owner.instance.leader
+        var current = sender
         // Pids may change hands while one looks: the way up must have an end.
         for _ in 0..<64 {
-            guard let entry = ProcessTable.entry(of: pid) else { break }
-            if entry.session == leader || entry.group == leader || entry.parent == leader { return true }
-            if entry.parent == owner.keeper || entry.parent <= 1 {
-                return ProcessTable.environmentValue(ProcessScope.variable, of: pid) == owner.instance.mark
+            if current.session == leader || current.group == leader || current.parent == leader { return true }
+            if current.parent == owner.keeper {
+                // It has left the session, and its parent has ended.
+                return ProcessTable.environmentValue(ProcessScope.variable, of: current.pid) == owner.instance.mark
             }
-            pid = entry.parent
+            guard current.parent > 1, let parent = ProcessTable.entry(of: current.parent) else { return false }
+            current = parent
         }
-        guard pid == datagram.processID else { return false }
-        return datagram.userID == 0 || datagram.userID == (try? Files.status("/proc/\(leader)"))?.user
+        return false
     }
 }

@@ -145,6 +145,7 @@ struct NotifyTests {
         }
         // A flood waits at its sender.
         #expect(blocked > 0)
+        try daemon.keeper.waitForOutput("y/1: more comes by its NOTIFY_SOCKET than supd reads")
         #expect(try !instance(daemon, "y/1").ready)
         #expect(try instance(daemon, "y/1").statusText == nil)
         #expect(try instance(daemon, "x/1").ready)
