@@ -16,3 +16,16 @@ package struct VersionReport: Codable, Sendable, Equatable {
     /// Creates a report.
     package init(version: String) { self.version = version }
 }
+
+// What is absent is null, never left out.
+extension VersionReport {
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(version, forKey: .version)
+        try container.encode(program, forKey: .program)
+        try container.encode(programModified, forKey: .programModified)
+        try container.encode(upgrades, forKey: .upgrades)
+        try container.encode(upgradeFailure, forKey: .upgradeFailure)
+        try container.encode(isServing, forKey: .isServing)
+    }
+}

@@ -340,6 +340,73 @@ struct UpgradeTests {
         #expect(!given.contains("NOTIFY_SOCKET") && !given.contains("SUPD_KEEPER"))
     }
 
+    @Test(
+        "What supd has changed of its own limits services do not see afterwards either, and the roles have their share",
+        .enabled(if: Launcher.canChangeUser))
+    func limits() throws {
+        let directory = try TemporaryDirectory()
+        chown(directory.path, 61_241, 61_241)
+        let daemon = try Daemon(
+            "{ services: { a: { command: ['/bin/sleep', '1000'] } } }", in: directory,
+            under: .user(61_241, processes: 100))
+        let before = try ResourceLimits.inForce(of: try #require(try daemon.pids()["a/1"]))
+        #expect(before["nproc"] == LimitPair(soft: 100, hard: 100))
+        let keeper = try ResourceLimits.inForce(of: daemon.keeper.pid)
+        for _ in 0..<3 {
+            #expect(try daemon.ctl("upgrade").code == 0)
+            #expect(try daemon.ctl("restart", "a").code == 0)
+            #expect(try ResourceLimits.inForce(of: try #require(try daemon.pids()["a/1"])) == before)
+            #expect(try ResourceLimits.inForce(of: daemon.keeper.pid) == keeper)
+        }
+    }
+
+    @Test("A service that has said that it is ready is so afterwards, and is heard further on")
+    func readiness() throws {
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['@demo@', '--quiet', '--notify', '--status', 'serving'],
+                               ready: { notify: 'systemd' } } } }
+            """)
+        let before = try daemon.pids()
+        for _ in 0..<2 {
+            #expect(try daemon.ctl("upgrade").code == 0)
+            let instance = try #require(try daemon.status().services.first?.instances.first)
+            #expect(instance.ready)
+            #expect(instance.statusText == "serving")
+        }
+        #expect(try daemon.pids() == before)
+        #expect(try daemon.ctl("restart", "x").code == 0)
+        #expect(try daemon.status().services.first?.instances.first?.ready == true)
+    }
+
+    @Test("Two users at once get one upgrade, or two in turn, and many in a row leave nothing behind")
+    func often() throws {
+        let front = try freePort()
+        let daemon = try Daemon(
+            "{ services: { api: { command: ['@demo@', '--quiet'], replicas: 2, listen: \(front.port) } } }")
+        let before = try daemon.pids()
+        func open() -> Int {
+            (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.keeper.pid)/fd"))?.count ?? 0
+        }
+        #expect(try daemon.ctl("upgrade").code == 0)
+        try eventually("one balancer") {
+            Self.children(of: daemon.keeper.pid, named: "supd: balancer").count == 1 ? true : nil
+        }
+        let descriptors = open()
+        for _ in 0..<8 {
+            let both = try (0..<2).map { _ in try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade"]) }
+            let results = try both.map { try $0.wait() }
+            #expect(results.contains { $0.code == 0 }, "\(results)")
+        }
+        #expect(try daemon.pids() == before)
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
+        try eventually("one balancer") {
+            Self.children(of: daemon.keeper.pid, named: "supd: balancer").count == 1 ? true : nil
+        }
+        try eventually("what was open before") { open() <= descriptors ? true : nil }
+        #expect(!daemon.keeper.output.contains("it is killed"))
+    }
+
     @Test("supd can be stopped while a program is tried, and then stops everything in order")
     func stoppedMeanwhile() throws {
         let directory = try TemporaryDirectory()
