@@ -10,7 +10,7 @@ package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot:
     do {
         _ = try JSONDecoder().decode(SupervisorConfiguration.self, from: Data(configuration.utf8))
     } catch {
-        return "cannot read the supervisor's configuration: \(error)"
+        return unreadable("the supervisor's configuration", error)
     }
     // Without one nothing was accepted yet: the file is read, as at every start.
     guard let manifest else { return nil }
@@ -19,7 +19,7 @@ package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot:
         let bytes = try MemoryFile.contents(ofDescriptor: manifest, limit: LinkCodec.messageLimit)
         accepted = try JSONDecoder().decode(Manifest.self, from: Data(bytes))
     } catch {
-        return "cannot read the accepted manifest: \(error)"
+        return unreadable("the accepted manifest", error)
     }
     guard let snapshot else { return nil }
     do {
@@ -27,6 +27,12 @@ package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot:
         _ = try Application(manifest: accepted, snapshot: try JSONDecoder().decode(Snapshot.self, from: Data(bytes)))
         return nil
     } catch {
-        return "cannot read the snapshot of what runs: \(error)"
+        return unreadable("the snapshot of what runs", error)
     }
+}
+
+/// Two versions that do not write these things the same way have nothing but the file of the manifest in common.
+private func unreadable(_ what: String, _ error: any Error) -> String {
+    "it cannot read \(what), which another version has written; it needs a restart of supd, which stops the services: "
+        + "systemctl restart supd (\(error))"
 }

@@ -458,7 +458,7 @@ private final class Handling: @unchecked Sendable {
     func handle(_ request: ControlRequest, _ peer: PeerCredentials, _ responder: ControlResponder) {
         requests.append((request, peer))
         switch request.route {
-        case .version, .balancer: responder.finish(json: VersionReport(version: "test"))
+        case .version, .balancer: responder.finish(json: ["version": "test"])
         case .status: responder.finish(json: String(repeating: "0123456789abcdef", count: 1 << 19 + 1))
         case .verb(_, ["forget"], _): return
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
