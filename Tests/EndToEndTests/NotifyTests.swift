@@ -91,12 +91,15 @@ struct NotifyTests {
 
     @Test("SIGKILL of the supervisor loses no word: neither one said before nor one said meanwhile")
     func crash() throws {
+        // A port of the range may be somebody else's by the time that it is listened on.
+        let front = try freePort()
         let directory = try TemporaryDirectory()
         let daemon = try Daemon(
             """
             { services: {
                 before: { command: ['@demo@', '--quiet', '--notify'], ready: { notify: 'systemd', timeout: '3s' } },
-                during: { command: ['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.05; done; exec @demo@ --quiet --notify'],
+                during: { command: ['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.05; done; exec @demo@ --quiet --notify --listen-fd'],
+                          listen: { address: '127.0.0.1:\(front.port)', pass: true },
                           ready: { notify: 'systemd', timeout: '60s' } } } }
             """, in: directory, waitUntilUp: false)
         try daemon.keeper.waitForOutput("before/1: ready after")

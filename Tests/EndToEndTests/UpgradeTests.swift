@@ -41,6 +41,43 @@ struct UpgradeTests {
             .filter { $0.name == name && !$0.hasEnded }.map(\.pid)
     }
 
+    @Test("What services say of themselves is heard by the new version, and what they said before is not forgotten")
+    func notices() throws {
+        let (front, late) = (try freePort(), try freePort())
+        let directory = try TemporaryDirectory()
+        let supd = try Self.install(in: directory)
+        func waiting(_ command: String) -> String { "while [ ! -e go ]; do sleep 0.05; done; \(command)" }
+        let daemon = try Daemon(
+            """
+            { defaults: { ready: { timeout: "60s" } }, services: {
+                before: { command: ["@demo@", "--quiet", "--notify", "--status", "early", "--listen-fd"], watchdog: "2s",
+                          ready: { notify: "systemd" }, listen: { address: "127.0.0.1:\(front.port)", pass: true } },
+                word: { command: ["/bin/sh", "-c", "\(waiting("exec @demo@ --quiet --notify --status late --listen-fd"))"],
+                        ready: { notify: "systemd" }, listen: { address: "127.0.0.1:\(late.port)", pass: true } },
+                newline: { command: ["/bin/sh", "-c", "\(waiting("echo >&3; exec sleep 1000 3>&-"))"],
+                           ready: { notify: { fd: 3 } } },
+                line: { command: ["/bin/sh", "-c", "\(waiting("echo up; exec sleep 1000"))"], ready: { log: "up" } },
+            } }
+            """, in: directory, supd: supd, waitUntilUp: false)
+        try daemon.waitUntilAnswering()
+        func ready() throws -> [String] { try daemon.status().services.filter { $0.ready == 1 }.map(\.name) }
+        try eventually("the first") { try ready() == ["before"] ? true : nil }
+        try eventually("all processes") { try daemon.pids().count == 4 ? true : nil }
+        let pids = try daemon.pids()
+        _ = try Self.install(in: directory)
+        let result = try daemon.ctl("upgrade")
+        #expect(result.code == 0, "\(result.output)\n\(daemon.keeper.output)")
+        #expect(try ready() == ["before"])
+        _ = try directory.write("go", "")
+        try eventually("all to be ready") { try ready() == ["before", "word", "newline", "line"] ? true : nil }
+        #expect(try daemon.pids() == pids, "\(daemon.keeper.output)")
+        let texts = try daemon.status().services.flatMap(\.instances).map(\.statusText)
+        #expect(texts == ["early", "late", nil, nil])
+        // The watchdog of the first has been fed on.
+        #expect(!daemon.keeper.output.contains("watchdog"))
+        #expect(try HTTP.get(port: front.port, "/").status == 200)
+    }
+
     @Test(
         "Services keep their processes, no client of any kind notices, no log line is lost, and the keeper is the same process"
     )

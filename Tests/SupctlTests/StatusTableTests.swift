@@ -138,6 +138,25 @@ struct StatusTableTests {
                 """)
     }
 
+    @Test("What an instance says of its status, and sockets that it has itself, are shown")
+    func ownWords() {
+        var service = Example.service("api", replicas: 1)
+        service.instances[0].statusText = "recovering\u{1b}[2J"
+        service.listen.append("unix:/run/api.sock")
+        service.passed = ["unix:/run/api.sock"]
+        let detail = StatusDetail.text(service, width: nil, allowsColour: false)
+        #expect(detail.contains("\n  says       recovering"))
+        #expect(!detail.contains("\u{1b}"))
+        #expect(detail.contains("\n  front      unix:/run/api.sock: its instances accept by themselves\n"))
+        // Figures that are missing are those of the balancer.
+        service.fronts = nil
+        #expect(
+            StatusTable.frontLines(service) == [
+                "127.0.0.1:8080: no figures, since the balancer did not answer",
+                "unix:/run/api.sock: its instances accept by themselves",
+            ])
+    }
+
     @Test("Without figures from the balancer, that is said")
     func noFigures() {
         var report = Example.report([Example.service("api", replicas: 1)])
