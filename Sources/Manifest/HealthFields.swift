@@ -138,7 +138,7 @@ struct HTTPDraft: Sendable {
 }
 
 extension HealthDraft {
-    /// Sets what is looked at, in place of what `defaults` say.
+    /// Sets what is probed, in place of what `defaults` say.
     fileprivate mutating func set(_ check: HealthSettings.Check, _ location: Location) {
         self.check = check
         checkLocation = location

@@ -37,7 +37,8 @@ struct Health: Sendable, Hashable, Codable {
 
     /// Takes a failure; answers whether the instance has become unhealthy with it.
     mutating func failed(_ failure: Failure, _ settings: HealthSettings) -> Bool {
-        if failures == 0 {
+        // Passes that were too few to make it healthy again were no end of its trouble.
+        if failures == 0, unhealthySince == nil {
             failingSince = failure.at
             hadPassed = hadPassed || successes > 0
         }
@@ -63,7 +64,8 @@ struct Health: Sendable, Hashable, Codable {
     /// Why it is unhealthy: `unhealthy: GET /healthz answered 500, three times in a row`.
     var reason: String {
         guard let lastFailure else { return "unhealthy" }
-        let count = Wording.times(max(failures, 1))
+        guard failures > 0 else { return "unhealthy: \(lastFailure.reason); passed \(Wording.times(successes)) since" }
+        let count = Wording.times(failures)
         return repetitions >= failures
             ? "unhealthy: \(lastFailure.reason), \(count)\(failures > 1 ? " in a row" : "")"
             : "unhealthy: failed \(count) in a row, the last time because of: \(lastFailure.reason)"

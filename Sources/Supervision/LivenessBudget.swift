@@ -103,7 +103,7 @@ extension Application {
 extension Application {
     /// What `status` shows of an instance's health.
     package struct HealthView: Sendable, Hashable {
-        /// healthy, unhealthy, or unknown before the first outcome.
+        /// healthy, unhealthy, or unknown before the first probe.
         package var state: String
         /// Failures in a row.
         package var failures: Int

@@ -38,7 +38,7 @@ extension SupervisorRole {
                 healthProber.begin(target)
             }
         } catch {
-            // It is no fault of the instance: it goes on without being looked after.
+            // It is no fault of the instance: it goes on without being probed.
             log.write(.warning, "\(instance): its health is not probed: \(error.text)")
         }
     }

@@ -9,7 +9,7 @@ import Testing
 @Suite("Health", .timeLimit(.minutes(15)))
 struct HealthTests {
     private static let health =
-        "health: { http: { path: '/healthz', body: 'ok' }, interval: '200ms', timeout: '150ms', failures: 3 }"
+        "health: { http: { path: '/healthz', body: 'ok' }, interval: '500ms', timeout: '500ms', failures: 3 }"
 
     private func manifest(_ port: UInt16, replicas: Int, _ health: String = health) -> String {
         """
@@ -54,7 +54,7 @@ struct HealthTests {
             reason
                 == "unhealthy: GET /healthz"
                 + (how == "error"
-                    ? " answered 500, three times in a row" : ": no answer within 150 ms, three times in a row"))
+                    ? " answered 500, three times in a row" : ": no answer within 500 ms, three times in a row"))
         #expect(daemon.keeper.output.contains("x/2: unhealthy: GET /healthz"))
         #expect(after[1].health?.lastFailure?.output == (how == "error" ? "{\"error\":\"sick, as asked for\"}\n" : nil))
         let text = try daemon.ctl("status", "x").output
@@ -139,7 +139,7 @@ struct HealthTests {
         let port = try freePort()
         let health =
             "health: { http: { path: '/healthz', status: 204 }, interval: '100ms', timeout: '90ms', failures: 1 }"
-        let daemon = try Daemon(manifest(port.port, replicas: 1, health))
+        let daemon = try Daemon(manifest(port.port, replicas: 1, health), waitUntilUp: false)
         try eventually("three restarts with growing pauses") {
             daemon.keeper.output.matches(of: #/x/1: unhealthy: .*; next try in/#).count >= 3 ? true : nil
         }

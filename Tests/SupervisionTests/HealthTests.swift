@@ -74,6 +74,26 @@ extension Story {
             reason("yes", "no", "no") == "unhealthy: failed three times in a row, the last time because of: no")
     }
 
+    @Test func `passes that do not make it healthy again neither end its trouble nor hide it`() {
+        let settings = HealthSettings(check: .tcp, failures: 1, successes: 2)
+        var health = Health(generation: Generation(1))
+        func failure(at seconds: Int64) -> Health.Failure {
+            Health.Failure(reason: "no", output: "", at: Instant(nanoseconds: seconds * 1_000_000_000))
+        }
+        let began = Instant(nanoseconds: 0)
+        _ = health.passed(settings)
+        _ = health.failed(failure(at: 5), settings)
+        _ = health.passed(settings)
+        #expect(health.reason == "unhealthy: no; passed once since")
+        _ = health.failed(failure(at: 20), settings)
+        #expect(health.reason == "unhealthy: no, once")
+        #expect(!health.wasHealthy(for: 10_000_000_000, beganAt: began))
+        _ = health.passed(settings)
+        _ = health.passed(settings)
+        _ = health.failed(failure(at: 30), settings)
+        #expect(health.wasHealthy(for: 10_000_000_000, beganAt: began))
+    }
+
     @Test func `what a program says is kept in bounds`() throws {
         var story = ready(checked(failures: 1, restart: RestartSettings(policy: .never)))
         story.probed(1, String(repeating: "r", count: 5000), output: String(repeating: "o", count: 5000))
