@@ -14,6 +14,14 @@ package enum ControlRoute: Sendable, Hashable {
     case signal(names: [String], signal: String)
     /// `POST /v1/services/NAMES/limit` with the body `{"nofile": "4096"}`; answered by a `ProgressLine`.
     case limit(names: [String], limits: [String: String])
+    /// `POST /v1/apply[?file=PATH][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `verb` is, with the plan in
+    /// the first line. No file: the manifest that supd was started with.
+    case apply(file: String?, dryRun: Bool, options: WaitOptions)
+    /// `GET /v1/history`; answered by a `HistoryReport`.
+    case history
+    /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
+    /// good manifest that is not in force.
+    case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
     /// `POST /v1/shutdown[?wait=true][&timeout=SECONDS]`; answered as `verb` is.
     case shutdown(options: WaitOptions)
     /// `POST /v1/upgrade[?path=PATH][&check=true]`: another program takes supd's place; answered by `ProgressLine`s. The last
@@ -112,6 +120,28 @@ extension ControlRoute {
             try require("GET")
             let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
             self = .balancer(names: names)
+        case ["apply"]:
+            try require("POST")
+            let file = try parameters.take("file")
+            if let file, !file.hasPrefix("/") || file.utf8.count > 4095 {
+                throw RouteFailure(400, "usage", "file takes an absolute path")
+            }
+            self = .apply(
+                file: file, dryRun: try parameters.takeBool("dry-run") ?? false,
+                options: try parameters.takeWaitOptions())
+        case ["history"]:
+            try require("GET")
+            self = .history
+        case ["rollback"]:
+            try require("POST")
+            let text = try parameters.take("to")
+            let number = text.flatMap { Int($0) }
+            if let text, number ?? 0 < 1 {
+                throw RouteFailure(400, "usage", "to is \"\(text)\"; it takes a number of \"supctl history\"")
+            }
+            self = .rollback(
+                number: number, dryRun: try parameters.takeBool("dry-run") ?? false,
+                options: try parameters.takeWaitOptions())
         case ["shutdown"]:
             try require("POST")
             self = .shutdown(options: try parameters.takeWaitOptions())
@@ -172,6 +202,19 @@ extension ControlRoute {
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/limit",
                 fields: [HTTPField("Content-Type", "application/json")], body: LimitBody.encode(limits))
+        case .apply(let file, let dryRun, let options):
+            HTTPRequest(
+                method: "POST",
+                target: "/v1/apply"
+                    + queryText(
+                        [file.map { "file=" + PercentEncoding.encode($0) }, dryRun ? "dry-run=true" : nil]
+                            + options.parts))
+        case .history: HTTPRequest(method: "GET", target: "/v1/history")
+        case .rollback(let number, let dryRun, let options):
+            HTTPRequest(
+                method: "POST",
+                target: "/v1/rollback"
+                    + queryText([number.map { "to=\($0)" }, dryRun ? "dry-run=true" : nil] + options.parts))
         case .shutdown(let options): HTTPRequest(method: "POST", target: "/v1/shutdown" + options.query)
         case .upgrade(let path, let check):
             HTTPRequest(
@@ -184,17 +227,17 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /v1/status, /v1/balancer and /v1/version, "
+            "there is no \(path) here; there are GET /v1/status, /v1/balancer, /v1/history and /v1/version, "
                 + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal and limit, "
-                + "and POST /v1/shutdown and /v1/upgrade"
+                + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )
     }
 }
 
 extension ControlRoute.WaitOptions {
-    fileprivate var query: String {
-        queryText([wait ? "wait=true" : nil, timeout.map { "timeout=" + secondsText($0) }])
-    }
+    fileprivate var query: String { queryText(parts) }
+
+    fileprivate var parts: [String?] { [wait ? "wait=true" : nil, timeout.map { "timeout=" + secondsText($0) }] }
 }
 
 /// NAME[,NAME…] of a path or query.

@@ -260,13 +260,22 @@ package struct ProgressLine: Codable, Sendable, Equatable {
     package var message: String?
     /// In the last line, after `done`: false if it was so before and nothing was done, of which the message is a sentence.
     package var changed: Bool?
+    /// Of `apply`: what it changes, before anything is done.
+    package var plan: [PlannedChange]?
+    /// Lines to show below the message, or before the plan: the manifest's errors and warnings, an instance's last output.
+    package var details: [String]?
 
     /// Creates a line.
-    package init(waiting: String? = nil, result: String? = nil, message: String? = nil, changed: Bool? = nil) {
+    package init(
+        waiting: String? = nil, result: String? = nil, message: String? = nil, changed: Bool? = nil,
+        plan: [PlannedChange]? = nil, details: [String]? = nil
+    ) {
         self.waiting = waiting
         self.result = result
         self.message = message
         self.changed = changed
+        self.plan = plan
+        self.details = details
     }
 }
 

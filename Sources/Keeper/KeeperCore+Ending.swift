@@ -6,7 +6,10 @@ extension KeeperCore {
     mutating func signalled(_ number: Int32, at now: Int64) {
         guard number == SignalNumber.terminate || number == SignalNumber.interrupt else {
             let name = Signals.name(of: number).map { $0.hasPrefix("SIG") ? $0 : "SIG\($0)" } ?? "signal \(number)"
-            let more = ": the manifest is read at the start only; restart supd to change what runs"
+            // A terminal that is closed sends it, too: whoever closed it has not asked for anything.
+            if number == SignalNumber.hangup, reloadsOnHangup, case .running = phase { return tell(.reload) }
+            let more =
+                reloadsOnHangup ? "" : ": supd was started on a terminal; \"supctl apply\" reads the manifest anew"
             act(.note("\(name) ignored\(number == SignalNumber.hangup ? more : "")"))
             return
         }

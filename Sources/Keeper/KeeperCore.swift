@@ -85,6 +85,8 @@ struct KeeperCore {
     var orphans: [Int32: String?] = [:]
     var highestID: UInt64 = 0
     var wasReady = false
+    /// SIGHUP asks for the manifest to be read anew; not where a terminal may send it because it is closed.
+    var reloadsOnHangup = true
     /// While another image is about to take over.
     var upgrade: Upgrade?
     /// What is known of the images so far.

@@ -124,6 +124,7 @@ final class KeeperLoop {
         standardOutput = try? Descriptor.duplicate(of: 1)
         standardError = try? Descriptor.duplicate(of: 2)
         core = KeeperCore(scope: configuration.scope, watchdog: configuration.watchdog)
+        core.reloadsOnHangup = !Terminal(.error).isTerminal
         if let resumed {
             try resume(resumed)
         } else {

@@ -79,6 +79,8 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case orphanExited(pid: Int32)
     /// SIGTERM or SIGINT came: stop everything in order. A second one the keeper deals with itself.
     case shutdown(signal: Int32)
+    /// SIGHUP came: what the manifest's file says now is to be in force.
+    case reload
     /// A balancer was started; the supervisor's end of its link comes beside this message. Also in the inventory.
     case balancerStarted(pid: Int32)
     /// The balancer ended; the keeper starts another one.

@@ -115,6 +115,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var limits: [ResourceLimit]
     /// Rotation of the log.
     package var log: LogSettings
+    /// How its processes are replaced by those of another manifest.
+    package var deploy: DeploySettings
 
     /// Creates a service with the manifest's defaults for all that is not given.
     package init(
@@ -125,7 +127,8 @@ package struct Service: Sendable, Hashable, Codable {
         balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck? = nil, readyTimeout: Duration = .seconds(60),
         watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
         dependsOn: [Dependency] = [],
-        limits: [ResourceLimit] = [], log: LogSettings = LogSettings(), health: HealthSettings? = nil
+        limits: [ResourceLimit] = [], log: LogSettings = LogSettings(), health: HealthSettings? = nil,
+        deploy: DeploySettings = DeploySettings()
     ) {
         self.name = name
         self.kind = kind
@@ -150,6 +153,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.dependsOn = dependsOn
         self.limits = limits
         self.log = log
+        self.deploy = deploy
     }
 
     /// What a process gets of supd's own environment unless the manifest says otherwise.
@@ -194,12 +198,17 @@ package struct Template: Sendable, Hashable, Codable {
 
     /// The pieces in order.
     package var parts: [Part]
+    /// Whether a piece came from `${env:NAME}`: it may be a secret, and is shown to nobody.
+    package var holdsEnvironment: Bool
 
     /// Creates a template from its pieces.
-    package init(parts: [Part]) { self.parts = parts }
+    package init(parts: [Part], holdsEnvironment: Bool = false) {
+        self.parts = parts
+        self.holdsEnvironment = holdsEnvironment
+    }
 
     /// Creates a template without variables.
-    package init(literal: String) { self.parts = [.literal(literal)] }
+    package init(literal: String) { self.init(parts: [.literal(literal)]) }
 
     /// The text with its variables by their names: `port ${PORT}`.
     package var source: String {
@@ -379,5 +388,22 @@ package struct LogSettings: Sendable, Hashable, Codable {
     package init(maxSize: UInt64 = 10 << 20, keep: Int = 5) {
         self.maxSize = maxSize
         self.keep = keep
+    }
+}
+
+/// The `deploy` section.
+package struct DeploySettings: Sendable, Hashable, Codable {
+    /// How many new instances may run beside the old ones, 0 to 100; without a front, or on a fixed port, none does.
+    package var surge: Int
+    /// By how many instances a service may be short meanwhile, 0 to 1000.
+    package var maxUnavailable: Int
+    /// How often a new instance may die, or fail to start, before the old manifest is gone back to, from 1.
+    package var failures: Int
+
+    /// Creates settings; the defaults are the manifest's.
+    package init(surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3) {
+        self.surge = surge
+        self.maxUnavailable = maxUnavailable
+        self.failures = failures
     }
 }

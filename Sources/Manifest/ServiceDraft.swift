@@ -28,6 +28,7 @@ struct ServiceDraft: Sendable {
     var dependsOn: [Located<Dependency>] = []
     var limits: [Located<ResourceLimit>] = []
     var log = LogSettings()
+    var deploy = DeploySettings()
 
     /// Sets a limit, in place of an earlier one of the same resource.
     mutating func setLimit(_ limit: Located<ResourceLimit>) {
@@ -54,7 +55,7 @@ struct ServiceDraft: Sendable {
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log,
-            health: health.finished)
+            health: health.finished, deploy: deploy)
     }
 }
 

@@ -134,6 +134,26 @@ extension FieldTable {
                     $1.log.keep = $0
                 },
             ]), "Rotation of the instance's log."),
+        Field(
+            "deploy",
+            section: Section([
+                Field(
+                    "surge", .integer(0...100, "a count"), default: 1,
+                    "How many new instances may run beside the old ones while they are replaced. One: no client notices, at the "
+                        + "price of one more process. A service without listen, or on a fixed port, has none: one after the "
+                        + "other is replaced in place. 0 for a service that must never run twice on the same data."
+                ) { $1.deploy.surge = $0 },
+                Field(
+                    "maxUnavailable", .integer(0...1000, "a count"), default: 0,
+                    "By how many instances the service may be short meanwhile; more makes it faster. Without surge one is "
+                        + "replaced at a time all the same."
+                ) { $1.deploy.maxUnavailable = $0 },
+                Field(
+                    "failures", .integer(1...100, "a count"), default: 3,
+                    "How often a new instance may die or fail to start before the service goes back to the manifest before; "
+                        + "one that is not ready in time is enough."
+                ) { $1.deploy.failures = $0 },
+            ]), "How its processes are replaced by those of another manifest (supctl apply)."),
     ]
 
     private static let startedFormat = Format<@Sendable (inout ServiceDraft) -> Void>(

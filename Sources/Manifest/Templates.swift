@@ -83,6 +83,7 @@ extension FieldReader {
                 return false
             }
             template.append(text[...])
+            template.holdsEnvironment = true
             return true
         }
         let wasSecret = isSecret
@@ -101,6 +102,7 @@ private struct TemplateBuilder {
     private var parts: [Template.Part] = []
     private var literal = ""
     private(set) var size = 0
+    var holdsEnvironment = false
 
     mutating func append(_ text: Substring) {
         literal += text
@@ -120,7 +122,7 @@ private struct TemplateBuilder {
     var finished: Template {
         var copy = self
         copy.flush()
-        return Template(parts: copy.parts)
+        return Template(parts: copy.parts, holdsEnvironment: holdsEnvironment)
     }
 }
 
@@ -158,14 +160,16 @@ extension Format where Value == Template {
                     return nil
                 }
                 guard case .literal(let text)? = template.parts.first else {
-                    return Template(parts: [.literal(absolutePath("", in: reader.directory) + "/")] + template.parts)
+                    return Template(
+                        parts: [.literal(absolutePath("", in: reader.directory) + "/")] + template.parts,
+                        holdsEnvironment: template.holdsEnvironment)
                 }
                 guard checkTilde(text, value, &reader) else { return nil }
                 let rest = template.parts.dropFirst()
                 var start = absolutePath(text, in: reader.directory)
                 // `./${SERVICE}`: what follows is a part of a name in the directory.
                 if start == reader.directory, !rest.isEmpty, !start.hasSuffix("/") { start += "/" }
-                return Template(parts: [.literal(start)] + rest)
+                return Template(parts: [.literal(start)] + rest, holdsEnvironment: template.holdsEnvironment)
             }
     }
 

@@ -116,6 +116,25 @@ package enum FileIO {
         }
     }
 
+    /// Puts bytes in place of a file, or makes it; whole or not at all, also when the machine goes down: written aside, flushed,
+    /// renamed; open(2), fsync(2), rename(2).
+    package static func replaceContents(of path: String, with bytes: [UInt8], mode: UInt32) throws(SystemError) {
+        let aside = "\(path).new"
+        if unlink(aside) != 0, errno != ENOENT { throw SystemError(call: "unlink", code: errno, subject: aside) }
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
+        let file = Descriptor(owning: try systemCall("open", aside) { open(aside, flags, mode) })
+        var offset = 0
+        while offset < bytes.count {
+            let count = try systemCall("write", aside) {
+                bytes.withUnsafeBytes { write(file.raw, $0.baseAddress?.advanced(by: offset), bytes.count - offset) }
+            }
+            guard count > 0 else { throw SystemError.noSpace(aside) }
+            offset += Int(count)
+        }
+        try systemCall("fsync", aside) { fsync(file.raw) }
+        try rename(aside, to: path)
+    }
+
     /// The names in a directory, without `.` and `..`, in no order: readdir(3).
     package static func names(inDirectory path: String) throws(SystemError) -> [String] {
         guard let directory = opendir(path) else { throw SystemError(call: "opendir", code: errno, subject: path) }

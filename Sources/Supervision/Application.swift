@@ -7,12 +7,18 @@ package import Manifest
 /// dependency is ready, a dependant is gone, a command may go on) is settled before the turn is over. Instances and
 /// services are named by their places in arrays that never change their order.
 package struct Application: Sendable {
-    /// The accepted manifest.
-    package let manifest: Manifest
+    /// What is in force: the accepted manifest, the services that have left it and are not down yet, and those that went
+    /// back to what they were.
+    package internal(set) var manifest: Manifest
+    /// How often it has changed.
+    package internal(set) var revision: UInt64 = 0
+    /// The services that are in it only until they are down.
+    package internal(set) var leaving: Set<String> = []
 
     // What the snapshot keeps.
 
-    /// All instances, service by service in the order of the manifest.
+    /// All instances, service by service in the order of the manifest; of a service those beyond `replicas` are there for a
+    /// rollout, or until they are down.
     var instances: [Instance]
     /// The number of the next start.
     var nextGeneration: Generation
@@ -20,15 +26,17 @@ package struct Application: Sendable {
     var leftovers: [Leftover] = []
     /// Commands in progress; no two that change goals have an instance in common.
     var operations: [Operation] = []
+    /// Changes of the manifest, or of processes, that are under way; see Deployments.swift.
+    var deployments: [Deployment] = []
     /// Everything is to go down, for good.
     package internal(set) var isShuttingDown = false
 
     // What follows from it, kept so that an event costs no more than what it changes.
 
     /// Where each service's instances are.
-    let layout: Layout
+    var layout: Layout
     /// Who waits for whom.
-    let dependencies: Dependencies
+    var dependencies: Dependencies
     /// Which ports are spoken for.
     var ports: Ports
     /// The place of the instance that owns a generation.
@@ -39,6 +47,8 @@ package struct Application: Sendable {
     var blockers: [Int] = []
     /// `allDown` was said.
     var hasAnnouncedDown = false
+    /// Instances are to be added or taken away at the end of the turn.
+    var needsReshaping = false
 }
 
 /// Which instances belong to which service, as places in arrays.
@@ -52,16 +62,17 @@ struct Layout: Sendable {
     /// All names in order.
     let names: [InstanceID]
 
-    /// The most instances of one service; the manifest allows no more.
-    private static let mostReplicas = 1000
+    /// The most instances of one service: as many as the manifest allows, and as many for a rollout.
+    static let mostReplicas = 1100
 
-    init(of manifest: Manifest) {
+    /// A layout with as many instances as the manifest says, or as `counts` says for a service.
+    init(of manifest: Manifest, counts: [String: Int] = [:]) {
         var ranges: [Range<Int>] = []
         var services: [Int] = []
         var names: [InstanceID] = []
         for (place, service) in manifest.services.enumerated() {
             let first = names.count
-            for number in 0..<min(max(service.replicas, 0), Layout.mostReplicas) {
+            for number in 0..<min(max(counts[service.name] ?? service.replicas, 0), Layout.mostReplicas) {
                 names.append(InstanceID(service: service.name, number: number + 1))
                 services.append(place)
             }
@@ -76,10 +87,19 @@ struct Layout: Sendable {
 
 extension Application {
     /// The application before anything has started. Ports are given out here: fixed ones, the others from the range.
-    package init(manifest: Manifest, firstGeneration: Generation = Generation(1)) {
+    /// `leaving` are services that are in it only until they are down.
+    package init(
+        manifest: Manifest, revision: UInt64 = 0, leaving: Set<String> = [],
+        firstGeneration: Generation = Generation(1)
+    ) {
         let layout = Layout(of: manifest)
-        let instances = layout.names.map { Instance(id: $0, goal: .up, state: .down, port: 0) }
+        let instances = layout.names.map { id in
+            let isSurplus = leaving.contains(id.service)
+            return Instance(id: id, goal: isSurplus ? .down : .up, state: .down, isSurplus: isSurplus, port: 0)
+        }
         self.init(manifest: manifest, layout: layout, instances: instances, nextGeneration: firstGeneration)
+        self.revision = revision
+        self.leaving = leaving
         assignPorts()
         rebuild()
     }
@@ -114,6 +134,7 @@ extension Application {
         case .healthProbed(let generation, let outcome): pass(.healthProbed(outcome), of: generation, &turn)
         case .drained(let generation): pass(.drained, of: generation, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
+        case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .commandForgotten(let id): forget(id)
         case .shutdownRequested: shutDown(&turn)
         }
@@ -128,6 +149,7 @@ extension Application {
         }
         for leftover in leftovers where leftover.check.at < earliest ?? .never { earliest = leftover.check.at }
         if let proof = nextProof, proof < earliest ?? .never { earliest = proof }
+        if let proof = nextRolloutProof, proof < earliest ?? .never { earliest = proof }
         return earliest
     }
 
@@ -172,6 +194,7 @@ extension Application {
         }
         leftoverDeadlinesReached(&turn)
         proofsDue(&turn)
+        rolloutProofsDue(&turn)
     }
 
     private mutating func portTaken(_ generation: Generation, holder: String, _ turn: inout Turn) {
@@ -189,6 +212,7 @@ extension Application {
         isShuttingDown = true
         for operation in operations { finish(operation, .failed("supd is shutting down"), &turn) }
         operations = []
+        endDeployments("supd is shutting down", &turn)
         setGoal(.down, of: Array(instances.indices), &turn)
     }
 }

@@ -270,7 +270,7 @@ extension Application {
         while let service = services.popLast() {
             for edge in dependencies.needs[service] {
                 let members = layout.instances[edge.service]
-                let stopped = members.filter { instances[$0].goal == .down }
+                let stopped = members.filter { instances[$0].goal == .down && !isExtra($0) }
                 let isWanted = edge.condition == .completed ? !isMet(edge) : stopped.count == members.count
                 if isWanted { down.formUnion(stopped) }
                 if seen.insert(edge.service).inserted { services.append(edge.service) }
@@ -315,7 +315,7 @@ extension Application {
     }
 
     /// What an instance is doing, without numbers that change with time.
-    private func activity(_ place: Int) -> String {
+    func activity(_ place: Int) -> String {
         let instance = instances[place]
         switch instance.state {
         case .down: return "\(instance.id) is down"

@@ -45,7 +45,8 @@ extension Application {
         {
             for place in layout.instances[service] {
                 let instance = instances[place]
-                guard case .running(let process) = instance.state, instance.goal == .up, instance.port == process.port
+                guard case .running(let process) = instance.state, instance.goal == .up, instance.port == process.port,
+                    instance.edition == .current
                 else { continue }
                 let due = process.beganAt.adding(settings.restart.healthyRun)
                 if due <= now {

@@ -11,6 +11,14 @@ struct Instance: Sendable, Hashable, Codable {
     var state: State
     /// A user has drained it; see Parking.swift.
     var parking: Parking?
+    /// Its goal is down because the manifest does not ask for it, not because a user stopped it.
+    var isSurplus = false
+    /// Which of two settings its process has, while a rollout replaces processes.
+    var edition = Edition.current
+    /// Its latest process was not ready in time.
+    var missedReadiness = false
+    /// The process that has run for the moment that shows that a program without a readiness check has started.
+    var proven: Generation?
     /// The port of its next process; 0: none was free.
     var port: UInt16
     /// It waits to take the place of a process that was stopped for it: clients wait with it.
@@ -33,6 +41,16 @@ struct Instance: Sendable, Hashable, Codable {
     var health: Health?
     /// The process that was stopped because it was unhealthy, until the instance is ready again.
     var healing: Generation?
+
+    /// Which settings hold for it: see Rollout.swift.
+    enum Edition: String, Sendable, Hashable, Codable {
+        /// The manifest's.
+        case current
+        /// Those that its rollout replaces, also for its next start.
+        case former
+        /// Its process has those that are replaced; its next one has the manifest's.
+        case leaving
+    }
 
     /// What it is doing. Whatever has, or may have, a process carries that one's generation; whatever waits for a
     /// moment carries that moment, so no timer can be stale.

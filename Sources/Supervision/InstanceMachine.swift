@@ -76,6 +76,16 @@ extension Instance {
         var mayStop: Bool
         /// The whole daemon stops.
         var isShuttingDown: Bool
+        /// What its next start goes by, and on which port, if that is something else than its present process goes by.
+        var successor: Successor?
+    }
+
+    /// The settings of the next process of an instance whose present one has others.
+    struct Successor: Sendable, Hashable {
+        /// The settings.
+        var service: Service
+        /// The port; 0: none was free.
+        var port: UInt16
     }
 
     /// Takes an event; leaves effects in the turn.

@@ -6,6 +6,7 @@ extension Instance {
     mutating func startAfresh(_ service: Service, _ surroundings: Surroundings, _ turn: inout Turn) {
         goal = .up
         failures = 0
+        missedReadiness = false
         window.clear()
         start(replacing: false, service, surroundings, &turn)
     }
@@ -16,6 +17,12 @@ extension Instance {
     ) {
         let replacing = replacing || waitsToReplace
         waitsToReplace = replacing && !surroundings.mayStart
+        var service = service
+        if edition == .leaving, let successor = surroundings.successor {
+            edition = .current
+            service = successor.service
+            port = successor.port
+        }
         guard surroundings.mayStart else { return state = .waiting }
         guard port != 0 else { return portsExhausted(service, &turn) }
         window.record(service.restart.limit, at: turn.now)
@@ -64,6 +71,7 @@ extension Instance {
     mutating func becameReady(_ process: Process, _ service: Service, _ turn: inout Turn) {
         state = .running(process)
         startWatchdog(service, turn)
+        missedReadiness = false
         let pid = process.pid.map { " as pid \($0)" } ?? ""
         let drained = parking == nil ? "" : "; still drained: takes no connections until undrain"
         if service.isProbed {
@@ -111,6 +119,7 @@ extension Instance {
         } else if case .starting(_, _, let probe?) = state {
             reason += " (\(probe))"
         }
+        missedReadiness = true
         lastExit = Application.LastExit(status: nil, reason: reason, at: turn.now)
         turn.report(id, .warning, "\(reason); stopping it")
         let ending = Ending(succeeded: false, wasHealthy: false, reason: reason)

@@ -155,6 +155,7 @@ extension Instance {
         case .goal, .replacement:
             guard goal == .up else { return wentDown(&turn) }
             window.clear()
+            missedReadiness = false
             start(replacing: stop.cause == .replacement, service, surroundings, &turn)
         }
     }

@@ -1,3 +1,5 @@
+package import Manifest
+
 extension Application {
     /// What happened.
     package enum Event: Sendable, Hashable {
@@ -27,6 +29,8 @@ extension Application {
         case drained(Generation)
         /// A user's command; `targets` are existing instances.
         case commanded(CommandID, Verb, targets: [InstanceID])
+        /// A user's command: this manifest is to be in force. It was found valid, and its fronts are open.
+        case applied(CommandID, Manifest)
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.
@@ -55,6 +59,10 @@ extension Application {
         case endHealthProbing(Generation)
         /// The routes have changed: hand `routes` to the balancer.
         case publish
+        /// `manifest` has changed: keep it, and bring what is open into line with it.
+        case manifestChanged
+        /// An apply is over; whoever waits for it is told beside this.
+        case deploymentEnded(CommandOutcome)
         /// Something worth telling people.
         case report(Report)
         /// What a command waits for now, for people; only when it has changed.
@@ -88,6 +96,8 @@ extension Application {
         case done
         /// It will not be, or not soon; the text says why.
         case failed(String)
+        /// A rollout has failed, and its service went back to what it was; the last log lines of these instances say more.
+        case rolledBack(String, culprits: [InstanceID])
     }
 
     /// Something that happened to an instance, worth a line in supd's log.

@@ -3,7 +3,18 @@ package import Manifest
 /// What the shell looks up.
 extension Application {
     /// All instances, in the order of the manifest.
-    package var instanceIDs: [InstanceID] { layout.names }
+    package var instanceIDs: [InstanceID] {
+        guard !deployments.isEmpty || !leaving.isEmpty else { return layout.names }
+        return layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
+    }
+
+    /// The settings that an instance goes by, which during a rollout need not be the manifest's.
+    package func settings(of id: InstanceID) -> Service? {
+        guard let place = layout.places[id], instances.indices.contains(place) else {
+            return service(named: id.service)
+        }
+        return service(of: place)
+    }
 
     /// The names of services with `replicas: 0`, in the order of the manifest.
     package var servicesWithoutInstances: [String] {

@@ -84,7 +84,7 @@ extension Application {
 
     /// The fixed port of an instance; nil: it has one of the range.
     func fixedPort(of place: Int) -> UInt16? {
-        Ports.fixed(manifest.services[layout.services[place]], number: instances[place].id.number)
+        Ports.fixed(service(of: place), number: instances[place].id.number)
     }
 
     /// An instance has gone from one port of the range to another; 0 is none.

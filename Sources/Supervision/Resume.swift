@@ -17,6 +17,7 @@ extension Application {
         // Whoever waited for a command is gone. A restart of many is carried on; goals are kept by the instances.
         operations.removeAll { $0.verb != .restart }
         for index in operations.indices { operations[index].command = nil }
+        for index in deployments.indices { deployments[index].command = nil }
         // Whether the keeper has heard it nobody knows.
         hasAnnouncedDown = false
 
@@ -49,6 +50,10 @@ extension Application {
         turn.isTakingUp = false
         reconsiderAll(&turn)
         turn.touched.append(contentsOf: operations.flatMap(\.open))
+        if !deployments.isEmpty || !leaving.isEmpty {
+            needsReshaping = true
+            turn.touched.append(contentsOf: instances.indices)
+        }
         return finish(&turn)
     }
 
@@ -71,6 +76,8 @@ extension Application {
                     replaces: false)
                 instances[place].state = .starting(process, until: .never, probe: nil)
                 instances[place].latest = child.generation
+                // The snapshot saw its predecessor go: this one was started as what the manifest says.
+                if instances[place].edition == .leaving { instances[place].edition = .current }
             } else {
                 leftovers.append(
                     Leftover(

@@ -48,15 +48,17 @@ extension Application {
         let port = instances[place].port
         let wasWaiting = instances[place].state == .waiting
         let readyGeneration = instances[place].readyGeneration
+        let settings = self.service(of: place)
         let surroundings = Instance.Surroundings(
-            mayStart: mayStart(place), mayStop: blockers[service] == 0, isShuttingDown: isShuttingDown)
+            mayStart: mayStart(place), mayStop: blockers[service] == 0, isShuttingDown: isShuttingDown,
+            successor: successor(of: place))
 
         if port == 0 { instances[place].port = ports.free(after: 0) ?? 0 }
-        instances[place].handle(event, of: manifest.services[service], in: surroundings, &turn)
+        instances[place].handle(event, of: settings, in: surroundings, &turn)
 
         instances[place].endHealing()
         if instances[place].readyGeneration != readyGeneration {
-            exchangeHealthProbing(readyGeneration, at: place, &turn)
+            exchangeHealthProbing(readyGeneration, of: settings, at: place, &turn)
         }
 
         let owns = instances[place].process?.generation
@@ -91,9 +93,10 @@ extension Application {
     }
 
     /// Has the new ready process of an instance probed in place of the old one.
-    private func exchangeHealthProbing(_ old: Generation?, at place: Int, _ turn: inout Turn) {
-        guard service(of: place).isHealthProbed else { return }
-        if let old { turn.effects.append(.endHealthProbing(old)) }
+    private func exchangeHealthProbing(
+        _ old: Generation?, of former: Service, at place: Int, _ turn: inout Turn
+    ) {
+        if let old, former.isHealthProbed { turn.effects.append(.endHealthProbing(old)) }
         probeHealth(of: place, &turn)
     }
 
@@ -105,13 +108,17 @@ extension Application {
 
     /// Settles, lets the commands go on, and says what the turn has come to.
     mutating func finish(_ turn: inout Turn) -> [Effect] {
+        var wasReshaped = false
         repeat {
             settle(&turn)
             let touched = turn.touched
             turn.touched = []
             advanceOperations(touched, &turn)
             restartUnhealthy(touched, &turn)
-        } while !turn.touched.isEmpty
+            advanceDeployments(touched, all: wasReshaped, &turn)
+            wasReshaped = turn.touched.isEmpty && needsReshaping
+            if wasReshaped { reshape(&turn) }
+        } while !turn.touched.isEmpty || wasReshaped
         nextGeneration = turn.nextGeneration
         if turn.routesChanged { turn.effects.append(.publish) }
         if isShuttingDown, !hasAnnouncedDown, leftovers.isEmpty, facts.allSatisfy({ $0.present == 0 }) {
@@ -139,8 +146,12 @@ extension Application {
         for place in places { apply(.reconsidered, to: place, &turn) }
     }
 
-    /// The service of an instance.
-    func service(of place: Int) -> Service { manifest.services[layout.services[place]] }
+    /// The settings that an instance goes by.
+    func service(of place: Int) -> Service {
+        let service = manifest.services[layout.services[place]]
+        guard instances[place].edition != .current else { return service }
+        return rollout(of: service.name)?.other ?? service
+    }
 
     /// Whether an instance may start: its dependencies are there, and nothing unknown of it is left.
     private func mayStart(_ place: Int) -> Bool {

@@ -9,6 +9,9 @@ package struct Snapshot: Sendable, Hashable, Codable {
     let leftovers: [Leftover]
     let operations: [Operation]
     let isShuttingDown: Bool
+    let revision: UInt64
+    let leaving: Set<String>
+    let deployments: [Deployment]
 }
 
 /// A snapshot that does not belong to the manifest: one that would lead to nonsense is no better than none.
@@ -22,13 +25,22 @@ extension Application {
     package var snapshot: Snapshot {
         Snapshot(
             instances: instances, nextGeneration: nextGeneration, leftovers: leftovers, operations: operations,
-            isShuttingDown: isShuttingDown)
+            isShuttingDown: isShuttingDown, revision: revision, leaving: leaving, deployments: deployments)
     }
 
     /// The application as it was when the snapshot was taken; `resume` must follow.
-    package init(manifest: Manifest, snapshot: Snapshot) throws(SnapshotMismatch) {
-        let layout = Layout(of: manifest)
-        guard snapshot.instances.map(\.id) == layout.names else {
+    package init(manifest: Manifest, revision: UInt64 = 0, snapshot: Snapshot) throws(SnapshotMismatch) {
+        guard snapshot.revision == revision else {
+            throw SnapshotMismatch(text: "it is of revision \(snapshot.revision) of the manifest, not \(revision)")
+        }
+        var counts: [String: Int] = [:]
+        for instance in snapshot.instances { counts[instance.id.service, default: 0] += 1 }
+        let layout = Layout(of: manifest, counts: counts)
+        // More there may be, for a rollout or until they are down; fewer never.
+        let isWhole = manifest.services.allSatisfy { service in
+            snapshot.leaving.contains(service.name) || counts[service.name, default: 0] >= service.replicas
+        }
+        guard isWhole, snapshot.instances.map(\.id) == layout.names else {
             throw SnapshotMismatch(text: "the instances are not those of the manifest")
         }
         let places = layout.names.indices
@@ -40,6 +52,9 @@ extension Application {
         leftovers = snapshot.leftovers
         operations = snapshot.operations
         isShuttingDown = snapshot.isShuttingDown
+        self.revision = revision
+        leaving = snapshot.leaving
+        deployments = snapshot.deployments
         assignPorts()
         rebuild()
     }
@@ -62,7 +77,7 @@ extension Application: Codable {
         let manifest = try container.decode(Manifest.self, forKey: .manifest)
         let snapshot = try container.decode(Snapshot.self, forKey: .snapshot)
         do {
-            try self.init(manifest: manifest, snapshot: snapshot)
+            try self.init(manifest: manifest, revision: snapshot.revision, snapshot: snapshot)
         } catch {
             throw DecodingError.dataCorruptedError(
                 forKey: .snapshot, in: container, debugDescription: error.text)

@@ -45,6 +45,13 @@ struct Turn {
         return unsettled[settled]
     }
 
+    /// Places mean something else from now on: what was noted by them is looked at anew by whoever changes them.
+    mutating func forgetPlaces() {
+        touched = []
+        unsettled = []
+        settled = 0
+    }
+
     /// A generation that no process has had.
     mutating func newGeneration() -> Generation {
         defer { nextGeneration.number &+= 1 }

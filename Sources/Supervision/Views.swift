@@ -60,8 +60,10 @@ extension Application {
     /// All services as `status` shows them, in the order of the manifest.
     package func views(at now: Instant) -> [ServiceView] {
         manifest.services.indices.map { service in
-            let instances = layout.instances[service].map { view(of: $0, at: now) }
-            let goals = layout.instances[service].map { self.instances[$0].goal }
+            // Those beyond what the manifest asks for are shown while they are there.
+            let shown = layout.instances[service].filter { !isExtra($0) || self.instances[$0].state != .down }
+            let instances = shown.map { view(of: $0, at: now) }
+            let goals = shown.map { self.instances[$0].goal }
             return ServiceView(
                 name: manifest.services[service].name, state: summary(of: service),
                 goal: goals.contains(.up) ? .up : .down, ready: instances.count { $0.isReady }, instances: instances)

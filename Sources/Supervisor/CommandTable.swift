@@ -10,6 +10,8 @@ final class CommandTable {
     private struct Waiting {
         var responder: ControlResponder
         var summary: String?
+        /// What to show below a failure.
+        var details: [String]?
         /// How long the client waits, and until when; nil: for ever.
         var limit: (time: Duration, end: Instant)?
     }
@@ -53,6 +55,9 @@ final class CommandTable {
     /// Whether somebody waits for a command.
     func isAwaited(_ id: CommandID) -> Bool { waiting[id] != nil }
 
+    /// What to show below a failure.
+    func explain(_ id: CommandID, _ details: [String]) { waiting[id]?.details = details }
+
     /// Nobody waits any more.
     func forget(_ id: CommandID, at now: Instant) { remove(id, at: now) }
 
@@ -82,7 +87,8 @@ final class CommandTable {
         onTold?(outcome)
         switch outcome {
         case .done: command.responder.send(ProgressLine(result: "done", message: command.summary))
-        case .failed(let reason): command.responder.send(ProgressLine(result: "failed", message: reason))
+        case .failed(let reason), .rolledBack(let reason, _):
+            command.responder.send(ProgressLine(result: "failed", message: reason, details: command.details))
         }
         command.responder.finish()
     }

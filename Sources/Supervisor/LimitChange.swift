@@ -59,6 +59,15 @@ struct LimitChange: Sendable {
             soft: parsed.soft ?? Platform.LimitPair.unlimited, hard: parsed.hard ?? Platform.LimitPair.unlimited)
     }
 
+    /// A limit of the manifest; nil if this kernel's C library does not know it.
+    init?(_ limit: ResourceLimit) {
+        guard let number = ResourceLimits.number(of: limit.resource.rawValue) else { return nil }
+        name = limit.resource.rawValue
+        resource = number
+        self.limit = Platform.LimitPair(
+            soft: limit.soft ?? Platform.LimitPair.unlimited, hard: limit.hard ?? Platform.LimitPair.unlimited)
+    }
+
     /// Sets the limits in every process of the instances, up to the first one that the kernel refuses.
     static func apply(
         _ changes: [LimitChange], to instances: [InstanceProcesses.Instance], keeper: Int32

@@ -4,6 +4,8 @@ package struct SupervisorConfiguration: Codable, Sendable {
     package var manifestPath: String
     /// Where the control socket is.
     package var runtimeDirectory: String
+    /// Where that is kept which outlives supd.
+    package var stateDirectory: String
     /// Where the logs are.
     package var logDirectory: String
     /// The keeper's process id.
@@ -13,10 +15,12 @@ package struct SupervisorConfiguration: Codable, Sendable {
 
     /// Creates a configuration.
     package init(
-        manifestPath: String, runtimeDirectory: String, logDirectory: String, keeper: Int32, keeperBegan: Int64
+        manifestPath: String, runtimeDirectory: String, stateDirectory: String, logDirectory: String, keeper: Int32,
+        keeperBegan: Int64
     ) {
         self.manifestPath = manifestPath
         self.runtimeDirectory = runtimeDirectory
+        self.stateDirectory = stateDirectory
         self.logDirectory = logDirectory
         self.keeper = keeper
         self.keeperBegan = keeperBegan

@@ -1,4 +1,5 @@
 import Dispatch
+import ControlAPI
 import FoundationEssentials
 import Links
 import Logs
@@ -23,14 +24,16 @@ extension SupervisorRole {
     func inventoryIsComplete(_ inventory: Inventory) {
         guard let welcome = inventory.welcome else { return }
         do {
-            let manifest = try acceptedManifest(inventory)
+            let accepted = try acceptedManifest(inventory)
+            let manifest = accepted.manifest
             try openLog(of: manifest, inventory)
             try openFronts(of: manifest, inventory)
             try openSessionLogs(of: manifest, inventory)
             try openControl(inventory)
             makeParts(for: manifest)
             startBalancer(for: manifest)
-            runApplication(manifest, inventory, welcome)
+            manifestInForce = manifest
+            runApplication(accepted, inventory, welcome)
         } catch {
             for line in error.lines { log.write(.error, line) }
             // With services running it is not the end: the keeper tries another supervisor, with growing pauses.
@@ -65,16 +68,40 @@ extension SupervisorRole {
     // MARK: Parts
 
     /// The manifest that is in force; on a first start the file's.
-    private func acceptedManifest(_ inventory: Inventory) throws(BeginningFailure) -> Manifest {
+    private func acceptedManifest(_ inventory: Inventory) throws(BeginningFailure) -> AcceptedManifest {
         if let held = inventory.held[Held.manifest] {
             do {
                 let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
-                return try JSONDecoder().decode(Manifest.self, from: Data(bytes))
+                return try JSONDecoder().decode(AcceptedManifest.self, from: Data(bytes))
             } catch {
                 throw BeginningFailure("cannot read the accepted manifest that the keeper holds: \(error)")
             }
         }
         endLeftovers()
+        let manifest: Manifest
+        do throws(BeginningFailure) {
+            manifest = try manifestOfFile()
+            record(manifest, by: "the start of supd", nil, from: configuration.manifestPath, .started)
+        } catch {
+            // What ran before is better than nothing, if somebody learns of it.
+            guard let (entry, last) = history.lastGood(from: configuration.manifestPath) else { throw error }
+            for line in error.lines { log.write(.error, line) }
+            log.write(
+                .error,
+                "\(configuration.manifestPath) CANNOT BE USED: beginning with manifest \(entry.number) of the history, in "
+                    + "force since \(entry.at); mend the file, then say \"supctl apply\"")
+            manifest = last
+        }
+        let accepted = AcceptedManifest(revision: 0, manifest: manifest)
+        do {
+            try keep(accepted)
+        } catch {
+            throw BeginningFailure("cannot keep the manifest: \(error)")
+        }
+        return accepted
+    }
+
+    private func manifestOfFile() throws(BeginningFailure) -> Manifest {
         let result: LoadedManifest
         do throws(ManifestFile.Unreadable) {
             result = try ManifestFile.load(configuration.manifestPath, environment: environment)
@@ -87,15 +114,14 @@ extension SupervisorRole {
             let omitted = result.omittedErrors > 0 ? ["\(result.file): and \(result.omittedErrors) more errors"] : []
             throw BeginningFailure(result.errors.map { "\($0)" } + omitted)
         }
-        do {
-            let data = try JSONEncoder().encode(manifest)
-            let file = try MemoryFile(name: Held.manifest)
-            try file.write([UInt8](data), at: 0)
-            keeper?.send(.hold(name: Held.manifest), [file.descriptor])
-        } catch {
-            throw BeginningFailure("cannot keep the manifest: \(error)")
-        }
         return manifest
+    }
+
+    /// Has the keeper hold what is in force.
+    func keep(_ accepted: AcceptedManifest) throws {
+        let file = try MemoryFile(name: Held.manifest)
+        try file.write([UInt8](JSONEncoder().encode(accepted)), at: 0)
+        keeper?.send(.hold(name: Held.manifest), [file.descriptor])
     }
 
     private func openLog(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
@@ -200,10 +226,9 @@ extension SupervisorRole {
         }
     }
 
-    private func makeParts(for manifest: Manifest) {
+    /// Plans starts with the addresses of this manifest's services.
+    func makePlanner(for manifest: Manifest) {
         let addresses = ServiceAddresses(manifest)
-        makeNoticeSockets()
-        makeReadyPipes()
         planner = SpawnPlanner(
             scope: scope, ownEnvironment: environment, noticeDirectory: noticeDirectory
         ) { _, service, instance, port in
@@ -212,12 +237,18 @@ extension SupervisorRole {
         planner?.passedSockets = passedFronts.mapValues { fronts in
             fronts.flatMap(\.sockets).map { Held.listenerPrefix + $0.id }
         }
+    }
+
+    private func makeParts(for manifest: Manifest) {
+        makeNoticeSockets()
+        makeReadyPipes()
+        makePlanner(for: manifest)
         makeProbers()
     }
 
     // MARK: The application
 
-    private func runApplication(_ manifest: Manifest, _ inventory: Inventory, _ welcome: Inventory.Welcome) {
+    private func runApplication(_ accepted: AcceptedManifest, _ inventory: Inventory, _ welcome: Inventory.Welcome) {
         var children: [Application.SurvivingChild] = []
         for child in inventory.children {
             if let label = ChildLabel(child.label), label.role == .leader {
@@ -234,12 +265,15 @@ extension SupervisorRole {
                 keeper?.send(.signal(id: child.id, number: Signals.killNumber, group: true))
             }
         }
-        let snapshot = welcome.crashes >= Self.crashesUntilFresh ? nil : restoredApplication(manifest, inventory)
+        let manifest = accepted.manifest
+        let snapshot = welcome.crashes >= Self.crashesUntilFresh ? nil : restoredApplication(accepted, inventory)
         if welcome.crashes >= Self.crashesUntilFresh {
             log.write(.warning, "\(welcome.crashes) crashes within 30 s: beginning without the snapshot")
         }
         let isFirst = inventory.held[Held.manifest] == nil
-        application = snapshot ?? Application(manifest: manifest)
+        application =
+            snapshot
+            ?? Application(manifest: manifest, revision: accepted.revision, leaving: accepted.leaving)
         for child in inventory.children {
             if let label = ChildLabel(child.label), label.role == .leader {
                 attach(label.generation, label.instance, child.output)
@@ -267,12 +301,12 @@ extension SupervisorRole {
         upkeep.request()
     }
 
-    private func restoredApplication(_ manifest: Manifest, _ inventory: Inventory) -> Application? {
+    private func restoredApplication(_ accepted: AcceptedManifest, _ inventory: Inventory) -> Application? {
         guard let held = inventory.held[Held.snapshot] else { return nil }
         do {
             let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
             let snapshot = try JSONDecoder().decode(Snapshot.self, from: Data(bytes))
-            return try Application(manifest: manifest, snapshot: snapshot)
+            return try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: snapshot)
         } catch {
             log.write(.warning, "cannot read the snapshot (\(error)): beginning from the processes themselves")
             return nil

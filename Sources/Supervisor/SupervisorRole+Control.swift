@@ -24,6 +24,11 @@ extension SupervisorRole {
         case .limit(let names, let limits):
             guard let targets = resolveInstances(names, application, responder) else { return }
             setLimits(limits, of: targets, application, peer, responder)
+        case .apply(let file, let dryRun, let options):
+            apply(file, dryRun: dryRun, options, by: "\(peer)", peer.userID, responder)
+        case .rollback(let number, let dryRun, let options):
+            rollback(to: number, dryRun: dryRun, options, peer, responder)
+        case .history: showHistory(responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             carryOut(commands.begin(), options, responder, summary: nil, beginShutdown)

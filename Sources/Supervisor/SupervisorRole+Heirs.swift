@@ -72,7 +72,7 @@ extension SupervisorRole {
     /// The plan of an heir that could not be started, for the words of its failure.
     func planAgain(_ generation: Generation) -> SpawnPlan? {
         guard let application, let (instance, port) = application.instance(of: generation),
-            let service = application.service(named: instance.service)
+            let service = application.settings(of: instance)
         else { return nil }
         return try? planner?.plan(
             service, instance: instance.number, port: port, generation: generation, manifest: application.manifest)

@@ -49,6 +49,7 @@ extension SupervisorRole {
         case .shutdown(let number):
             log.write(.info, "\(Signals.name(of: number) ?? "signal \(number)"): stopping everything in order")
             beginShutdown()
+        case .reload: reload()
         case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
         case .balancerExited: balancerExited()
         case .ping: keeper?.send(.pong)
@@ -67,12 +68,12 @@ extension SupervisorRole {
     func spawn(_ generation: Generation, _ instance: InstanceID, port: UInt16) {
         if (try? LoopbackPort.isFree(port)) == false {
             // Looking for who has it takes a walk over all descriptors of the machine: only where it will be told.
-            let isFixed = application?.service(named: instance.service)?.port != nil
+            let isFixed = application?.settings(of: instance)?.port != nil
             let holder = isFixed ? PortCheck.description(ofSocketsOn: port) : "another program"
             if !isFixed { skippedPorts.insert(port) }
             return take(.portTaken(generation, holder: holder))
         }
-        guard let planner, let keeper, let application, let service = application.service(named: instance.service)
+        guard let planner, let keeper, let application, let service = application.settings(of: instance)
         else {
             return
         }

@@ -7,7 +7,7 @@ import Supervision
 extension SupervisorRole {
     /// Probes an instance until it passes, or `endProbing` comes.
     func beginProbing(_ generation: Generation, _ instance: InstanceID, port: UInt16) {
-        guard let prober, let service = application?.service(named: instance.service) else { return }
+        guard let prober, let service = application?.settings(of: instance) else { return }
         let check: HealthSettings.Check
         switch service.ready {
         case .started: return
@@ -29,7 +29,7 @@ extension SupervisorRole {
 
     /// Probes a ready instance again and again, until `endHealthProbing` comes.
     func beginHealthProbing(_ generation: Generation, _ instance: InstanceID, port: UInt16) {
-        guard let healthProber, let service = application?.service(named: instance.service),
+        guard let healthProber, let service = application?.settings(of: instance),
             let health = service.health
         else { return }
         do throws(StartFailure) {

@@ -26,6 +26,7 @@ extension SupervisorRole {
 
     /// A command is over: tells who waits, now or in a moment.
     func finished(_ command: CommandID, _ outcome: Application.CommandOutcome) {
+        if case .rolledBack(let text, let culprits) = outcome { return tellRolledBack(command, text, culprits) }
         guard outcome == .done, heldStarts[command] != nil, commands.isAwaited(command) else {
             heldStarts[command] = nil
             return commands.finish(command, outcome, at: now)

@@ -17,6 +17,8 @@ actor SupervisorRole {
     nonisolated var queue: DispatchQueue { executor.queue }
 
     let configuration: SupervisorConfiguration
+    /// The manifests of before.
+    let history: ManifestHistory
     nonisolated let log = DaemonLog.standardError
     /// supd's own environment, of which the manifest names what is passed on.
     let environment: [String: String]
@@ -64,6 +66,12 @@ actor SupervisorRole {
     var skippedPorts = SkippedPorts()
     /// Starts that are done, if the processes do not end at once.
     var heldStarts: [CommandID: HeldStart] = [:]
+    /// A manifest is being read for an apply.
+    var isReadingManifest = false
+    /// Sockets that an apply has opened, until the manifest that needs them is in force; by the keeper's names.
+    var openedAhead: [String: Descriptor] = [:]
+    /// The manifest that all that is open is in line with.
+    var manifestInForce: Manifest?
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
@@ -79,6 +87,7 @@ actor SupervisorRole {
 
     init(_ configuration: SupervisorConfiguration, environment: [String: String], executor: QueueExecutor) {
         self.configuration = configuration
+        history = ManifestHistory(stateDirectory: configuration.stateDirectory)
         self.environment = environment
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
@@ -121,9 +130,7 @@ actor SupervisorRole {
         while !waitingEvents.isEmpty {
             let next = waitingEvents.removeFirst()
             let effects = application?.handle(next, at: now, jitter: Double.random(in: -1...1)) ?? []
-            // Starts first: nothing else of a turn is waited for, and a start never depends on it.
-            for effect in effects where effect.isSpawn { perform(effect) }
-            for effect in effects where !effect.isSpawn { perform(effect) }
+            performTurn(effects)
         }
         isHandling = false
         turnEnded()
@@ -132,9 +139,16 @@ actor SupervisorRole {
     /// Does effects that came from elsewhere than an event: those of a resumption.
     func performAll(_ effects: [Application.Effect]) {
         isHandling = true
-        for effect in effects { perform(effect) }
+        performTurn(effects)
         isHandling = false
         handleWaiting()
+    }
+
+    /// Starts first: nothing else of a turn is waited for, and a start depends on nothing but the manifest.
+    private func performTurn(_ effects: [Application.Effect]) {
+        if effects.contains(.manifestChanged) { manifestHasChanged() }
+        for effect in effects where effect.isSpawn { perform(effect) }
+        for effect in effects where !effect.isSpawn { perform(effect) }
     }
 
     private func turnEnded() {
@@ -180,6 +194,8 @@ actor SupervisorRole {
             beginHealthProbing(generation, instance, port: port)
         case .endHealthProbing(let generation): healthProber?.end(generation)
         case .publish: balancer.routesAreStale = true
+        case .manifestChanged: break  // Done before all others.
+        case .deploymentEnded(let outcome): deploymentEnded(outcome)
         case .report(let report): tell(report)
         case .progress(let command, let text): commands.progress(command, text)
         case .finished(let command, let outcome): finished(command, outcome)

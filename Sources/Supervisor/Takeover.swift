@@ -14,17 +14,19 @@ package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot:
     }
     // Without one nothing was accepted yet: the file is read, as at every start.
     guard let manifest else { return nil }
-    let accepted: Manifest
+    let accepted: AcceptedManifest
     do {
         let bytes = try MemoryFile.contents(ofDescriptor: manifest, limit: LinkCodec.messageLimit)
-        accepted = try JSONDecoder().decode(Manifest.self, from: Data(bytes))
+        accepted = try JSONDecoder().decode(AcceptedManifest.self, from: Data(bytes))
     } catch {
         return unreadable("the accepted manifest", error)
     }
     guard let snapshot else { return nil }
     do {
         let bytes = try MemoryFile.contents(ofDescriptor: snapshot, limit: LinkCodec.messageLimit)
-        _ = try Application(manifest: accepted, snapshot: try JSONDecoder().decode(Snapshot.self, from: Data(bytes)))
+        _ = try Application(
+            manifest: accepted.manifest, revision: accepted.revision,
+            snapshot: try JSONDecoder().decode(Snapshot.self, from: Data(bytes)))
         return nil
     } catch {
         return unreadable("the snapshot of what runs", error)

@@ -45,6 +45,8 @@ func change(
     let client = try invocation.client()
     guard options.wait else {
         let line = try asking { () throws(ControlClientError) in try client.ask(route, as: ProgressLine.self) }
+        if line.result == "failed" { throw refusal(line, "\(what): cannot \(request)") }
+        if let plan = line.plan { try invocation.console.print(planText(plan)) }
         if line.changed == false { return try nothingToDo(line, invocation) }
         let message = line.message.map { "; \(printable($0))" } ?? ""
         try invocation.console.print("\(what): \(request) accepted\(message)")
@@ -56,6 +58,8 @@ func change(
     do throws(ControlClientError) {
         // The daemon keeps the time; ours only ends a wait for a daemon that does not answer any more.
         last = try client.follow(route, timeout: options.timeout.map { $0 + .seconds(10) }) { line in
+            for detail in line.details ?? [] { invocation.console.note(printable(detail) + "\n") }
+            if let plan = line.plan { invocation.console.note(planText(plan) + "\n") }
             if let waiting = line.waiting { display.show("\(request): \(waiting)") }
         }
         display.end()
@@ -72,7 +76,7 @@ func change(
         try invocation.console.print("\(what): \(message ?? outcome) in \(elapsed)")
         return .done
     case "timeout": throw VerbFailure(.failed, "\(what): cannot \(request) in time: \(message ?? "it takes longer")")
-    case _: throw VerbFailure(.failed, "\(what): cannot \(request): \(message ?? "no reason given")")
+    case _: throw refusal(last, "\(what): cannot \(request)")
     }
 }
 

@@ -81,7 +81,8 @@ let commonOptions = [
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
     statusVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb, logsVerb, signalVerb, limitVerb,
-    checkVerb, upgradeVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
+    checkVerb, applyVerb, historyVerb,
+    rollbackVerb, upgradeVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
 ]
 
 /// A verb with what it was given.

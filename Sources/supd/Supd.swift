@@ -66,12 +66,6 @@ enum Supd {
 
     private static func run(_ options: Options, _ environment: [String: String]) {
         let path = manifestPath(options)
-        // A name that was mistyped leaves nothing behind.
-        do throws(ManifestFile.Unreadable) {
-            try ManifestFile.checkReadable(path)
-        } catch {
-            fail(error.text, code: 1)
-        }
         let directories: Directories
         do throws(Directories.Failure) {
             directories = try Directories(
@@ -79,6 +73,13 @@ enum Supd {
                     runtime: options.runtimeDirectory, state: options.stateDirectory, logs: options.logDirectory))
         } catch {
             fail(error.description, code: 1)
+        }
+        // A name that was mistyped leaves nothing behind. One that was right once has been kept.
+        do throws(ManifestFile.Unreadable) {
+            try ManifestFile.checkReadable(path)
+        } catch {
+            let history = ManifestHistory(stateDirectory: directories.state)
+            if !history.hasGood(from: path) { fail(error.text, code: 1) }
         }
         do throws(SystemError) {
             // Services that run as others must reach their sockets in the runtime directory, as with the unit.
@@ -131,8 +132,8 @@ enum Supd {
         let began = monotonicNanoseconds()
         let pid = ownProcessID()
         let supervisor = SupervisorConfiguration(
-            manifestPath: path, runtimeDirectory: directories.runtime, logDirectory: directories.logs, keeper: pid,
-            keeperBegan: began)
+            manifestPath: path, runtimeDirectory: directories.runtime, stateDirectory: directories.state,
+            logDirectory: directories.logs, keeper: pid, keeperBegan: began)
         guard let encoded = try? JSONEncoder().encode(supervisor) else {
             fail("cannot write down the configuration; is a path not UTF-8?", code: 1)
         }

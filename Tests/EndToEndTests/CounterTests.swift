@@ -116,7 +116,8 @@ struct CounterTests {
         let port = try freePort()
         let daemon = try Daemon(
             """
-            { services: { x: { command: ['/bin/sh', '-c', 'test $$INSTANCE = 1 && exec @demo@ --quiet; exec sleep 1000'],
+            { supd: { portRange: '31300-31310' },  // No other test's service may be found on the second one's port.
+              services: { x: { command: ['/bin/sh', '-c', 'test $$INSTANCE = 1 && exec @demo@ --quiet; exec sleep 1000'],
                                replicas: 2, listen: \(port.port), ready: 'started' } } }
             """)
         let target = try #require(daemon.status("x").services.first?.instances.first?.port)

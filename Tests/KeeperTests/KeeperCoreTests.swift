@@ -417,7 +417,9 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
     func inOrder(signal: Int32) {
         var world = World.greeted()
         world.balancer()
-        let text = "SIGHUP ignored: the manifest is read at the start only; restart supd to change what runs"
+        #expect(world.handle(.signalled(1)) == [told(.reload)])
+        world.core.reloadsOnHangup = false
+        let text = "SIGHUP ignored: supd was started on a terminal; \"supctl apply\" reads the manifest anew"
         #expect(world.handle(.signalled(1)) == [.note(text)])
         #expect(world.handle(.signalled(10)) == [.note("SIGUSR1 ignored")])
         #expect(world.handle(.signalled(signal)) == [told(.shutdown(signal: signal))])

@@ -74,8 +74,13 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             "{ services: { a: { command: ['${env:X}-$${PORT}'], environment: { A: '${env:X}' }, directory: '${env:D}/x' } } }",
             environment: ["X": "$$${PORT}", "D": "/data"])
         let service = result.manifest?.services.first
-        #expect(service?.command == [Template(literal: "$$${PORT}-${PORT}")])
-        #expect(service?.directory == Template(literal: "/data/x"))
+        // What came from there is marked, so that nobody shows it.
+        #expect(service?.command.map(\.literal) == ["$$${PORT}-${PORT}"])
+        #expect(service?.directory.literal == "/data/x")
+        #expect(service?.command.map(\.holdsEnvironment) == [true])
+        #expect(service?.directory.holdsEnvironment == true)
+        let plain = load("{ services: { a: { command: ['a', '${PORT}', '$$'] } } }").manifest?.services.first
+        #expect(plain?.command.map(\.holdsEnvironment) == [false, false, false])
     }
 
     @Test func expandingIsBounded() {
@@ -329,7 +334,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
     }
 
     @Test(arguments: [
-        "web: {}", "deploy: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
+        "web: {}", "deploy: { canary: {} }", "hooks: {}", "notify: true", "balance: { weight: 2 }",
     ])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors

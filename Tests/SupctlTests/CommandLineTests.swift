@@ -45,7 +45,12 @@ struct CommandLineTests {
         arguments: [
             ([], "which verb? \"supctl help\" lists them"),
             (["statsu"], "unknown verb \"statsu\"; did you mean status? See \"supctl help\""),
-            (["apply"], "unknown verb \"apply\"; see \"supctl help\""),
+            (["aply"], "unknown verb \"aply\"; did you mean apply? See \"supctl help\""),
+            (["apply", "a", "b"], "one manifest, not several; see \"supctl help apply\""),
+            (["apply", "--json"], "--json goes with --dry-run; see \"supctl help apply\""),
+            (["apply", ""], "the file's name is empty; see \"supctl help apply\""),
+            (["rollback", "x"], "\"x\" is no number of \"supctl history\"; see \"supctl help rollback\""),
+            (["rollback", "0"], "\"0\" is no number of \"supctl history\"; see \"supctl help rollback\""),
             (["scale"], "unknown verb \"scale\"; see \"supctl help\""),
             (["status", "--jsno"], "unknown option --jsno; did you mean --json? See \"supctl help status\""),
             (["--follow", "status"], "unknown option --follow; see \"supctl help status\""),

@@ -199,7 +199,8 @@ import Testing
                 expect(generation == old, "probed a process that it does not have")
             case .report(let report):
                 expect(!report.text.isEmpty, "said nothing")
-            case .publish, .progress, .finished, .allDown, .beginHealthProbing, .endHealthProbing:
+            case .publish, .manifestChanged, .deploymentEnded, .progress, .finished, .allDown, .beginHealthProbing,
+                .endHealthProbing:
                 problems.append("an instance does not say this")
             }
         }

@@ -464,7 +464,8 @@ private final class Handling: @unchecked Sendable {
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
             held.append(Held(value: responder))
             arrivals.signal()
-        case .verb, .shutdown, .signal, .limit, .upgrade: responder.finish(json: ProgressLine(result: "accepted"))
+        case .verb, .apply, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
+            responder.finish(json: ProgressLine(result: "accepted"))
         }
     }
 }

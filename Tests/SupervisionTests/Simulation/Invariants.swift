@@ -12,13 +12,18 @@ extension World {
             throw Violation(text: "the routes have changed, and the balancer does not hear of it")
         }
         guard let before else { return }
-        for place in app.instances.indices { try checkStopOrder(place, before) }
+        let earlier = Dictionary(before.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        for place in app.instances.indices {
+            guard let old = earlier[app.instances[place].id] else { continue }
+            try checkStopOrder(place, old)
+            try checkReplacement(place, old)
+        }
     }
 
     /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too.
-    private func checkStopOrder(_ place: Int, _ before: Application) throws(Violation) {
+    private func checkStopOrder(_ place: Int, _ old: Instance) throws(Violation) {
         guard case .stopping(_, let stop) = app.instances[place].state, stop.cause == .goal else { return }
-        if case .stopping(_, let earlier) = before.instances[place].state, earlier.cause == .goal { return }
+        if case .stopping(_, let earlier) = old.state, earlier.cause == .goal { return }
         guard app.instances[place].goal == .down else { return }
         var services = [app.instances[place].id.service]
         var seen: Set<String> = []
@@ -26,13 +31,34 @@ extension World {
             for dependant in app.manifest.services where dependant.dependsOn.contains(where: { $0.service == name }) {
                 guard seen.insert(dependant.name).inserted else { continue }
                 services.append(dependant.name)
-                for other in app.instances where other.id.service == dependant.name && other.goal == .down {
+                for other in app.instances
+                // A rollout may send those beside the others away in the same turn, only afterwards.
+                where other.id.service == dependant.name && other.goal == .down && !other.isSurplus {
                     guard other.process == nil else {
                         throw Violation(
                             text: "\(app.instances[place].id) stops before \(other.id), which depends on it")
                     }
                 }
             }
+        }
+    }
+
+    /// A rollout that may have instances beside the others takes none away before those are ready.
+    private func checkReplacement(_ place: Int, _ old: Instance) throws(Violation) {
+        let instance = app.instances[place]
+        guard instance.edition == .leaving, old.edition == .former, case .running = old.state,
+            let rollout = app.rollout(of: instance.id.service), rollout.failure == nil, rollout.surge > 0
+        else { return }
+        let service = app.service(of: place)
+        let replicas = app.manifest.services.first { $0.name == service.name }?.replicas ?? 0
+        let extras = app.instances.count { other in
+            guard other.id.service == service.name, other.id.number > replicas else { return false }
+            if case .running = other.state { return true }
+            // One whose policy lets it end has done so.
+            return other.state == .completed
+        }
+        guard extras >= rollout.surge else {
+            throw Violation(text: "\(instance.id) is replaced while only \(extras) of \(rollout.surge) stand in for it")
         }
     }
 
@@ -89,6 +115,11 @@ extension World {
         {
             startsOf[instance] = nil
         }
+        // A rollout begins anew with every instance that it replaces, and goes by other settings before.
+        if app.rollout(of: instance.service) != nil || before(service.name) != service {
+            badEndOf[instance] = nil
+            startsOf[instance] = nil
+        }
         if let limit = service.restart.limit {
             let horizon = now - limit.within.wholeNanoseconds
             startsOf[instance] = startsOf[instance, default: []].filter { $0 > horizon } + [now]
@@ -102,6 +133,9 @@ extension World {
         }
         badEndOf[instance] = nil
     }
+
+    /// What the service was before the turn.
+    private func before(_ name: String) -> Service? { previousManifest.services.first { $0.name == name } }
 
     private func isThere(_ dependency: Dependency, in instances: [Instance]? = nil) -> Bool {
         let others = (instances ?? app.instances).filter { $0.id.service == dependency.service }
@@ -121,7 +155,19 @@ extension World {
     /// After a turn.
     mutating func checkState() throws(Violation) {
         if isNumberReused { throw Violation(text: "an heir has a number that was given out before") }
-        for instance in app.instances where (instance.parking != nil) != parked.contains(instance.id) {
+        // A rollout begins anew with every instance that it replaces.
+        for rollout in app.deployments.flatMap(\.rollouts) {
+            for instance in app.instances where instance.id.service == rollout.service {
+                badEndOf[instance.id] = nil
+                startsOf[instance.id] = nil
+            }
+        }
+        // Those that are there for a rollout, or no more, are not drained by anybody.
+        let known = Set(app.instanceIDs)
+        let drained = Set(app.instances.filter { $0.parking != nil }.map(\.id))
+        parked = parked.filter { known.contains($0) || drained.contains($0) }
+        for instance in app.instances
+        where known.contains(instance.id) && (instance.parking != nil) != parked.contains(instance.id) {
             throw Violation(text: "\(instance.id) is drained: \(instance.parking != nil), against what was asked")
         }
         for instance in app.instances { try check(instance) }
@@ -243,6 +289,15 @@ extension World {
             throw Violation(text: "a deadline is left that nothing waits for")
         }
         try checkHealthAtRest()
+        if !app.deployments.isEmpty { throw Violation(text: "deployments hang: \(app.deployments)") }
+        if !app.leaving.isEmpty { throw Violation(text: "services do not leave: \(app.leaving)") }
+        for instance in app.instances where instance.edition != .current {
+            throw Violation(text: "\(instance.id) is left with settings that nobody has")
+        }
+        for service in app.manifest.services
+        where app.instances.count(where: { $0.id.service == service.name }) != service.replicas {
+            throw Violation(text: "\(service.name) has not the instances that it should have")
+        }
         if !app.operations.isEmpty { throw Violation(text: "operations hang: \(app.operations)") }
         if !openCommands.isEmpty { throw Violation(text: "commands hang: \(openCommands) \(app.operations)") }
     }

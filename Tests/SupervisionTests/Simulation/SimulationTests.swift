@@ -10,6 +10,7 @@ import Testing
         let first = only ?? 1
         var heirs = 0
         var healthRestarts = 0
+        var applies = 0
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)
             do {
@@ -18,16 +19,20 @@ import Testing
                 // The same again, this time told.
                 var again = World(seed: seed, traced: true)
                 _ = try? again.run()
-                let lines = (again.trace ?? []).suffix(80).joined(separator: "\n")
+                let lines = (again.trace ?? []).suffix(3000).joined(separator: "\n")
                 Issue.record("seed \(seed): \(error.text)\n\(lines)\nreplay: scripts/simulate --seed \(seed)")
                 return
             }
             heirs += world.heirs.count
             healthRestarts += world.healthRestarts
+            applies += world.applies
         }
-        print("simulation: \(count) schedules, \(heirs) restarts by standing order, \(healthRestarts) for health")
+        print(
+            "simulation: \(count) schedules, \(heirs) restarts by standing order, \(healthRestarts) for health, "
+                + "\(applies) manifests applied")
         // The schedules lead to what they are about.
         #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
         #expect(only != nil || healthRestarts > Int(count) / 8, "\(healthRestarts) restarts for health")
+        #expect(only != nil || applies > Int(count) / 2, "\(applies) applies")
     }
 }

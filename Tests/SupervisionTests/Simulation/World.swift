@@ -89,6 +89,8 @@ struct World {
     var isNumberReused = false
     /// The heirs that were started; some of them in vain.
     var heirs: Set<Generation> = []
+    /// How many manifests were taken on.
+    var applies = 0
     var nextPid: Int32 = 100
     var strangers: Set<UInt16> = []
     var probing: Set<Generation> = []
@@ -123,6 +125,7 @@ struct World {
 
     /// The instances before the turn.
     var previous: [Instance] = []
+    var previousManifest = Manifest()
     /// Only while a failure is told.
     var trace: [String]?
 
@@ -261,6 +264,7 @@ struct World {
         // A supervisor may be lost in the middle of what it does.
         let lostAfter = !isCalm && random.oneIn(300) ? Int(random.pick(0...Int64(effects.count))) : nil
         previous = before?.instances ?? []
+        previousManifest = before?.manifest ?? app.manifest
         try checkEffects(effects, before: before)
         for (index, effect) in effects.enumerated() {
             if index == lostAfter { return try loseSupervisor() }
@@ -303,7 +307,9 @@ struct World {
         badEndOf = [:]
         startsOf = [:]
         if random.oneIn(6), !isShuttingDown {
-            app = Application(manifest: app.manifest)
+            // What the keeper holds beside the snapshot is there all the same.
+            let kept = snapshot.app
+            app = Application(manifest: kept.manifest, revision: kept.revision, leaving: kept.leaving)
         } else {
             app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
         }
@@ -348,9 +354,27 @@ struct World {
     private func decoded(_ old: Application) throws(Violation) -> Application {
         do {
             let new = try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(old))
-            guard new.instances == old.instances, new.facts == old.facts, new.blockers == old.blockers,
-                new.operations == old.operations, new.leftovers == old.leftovers, new.owners == old.owners
-            else { throw Violation(text: "a snapshot that is read back differs") }
+            // One that found no port may get one that has become free meanwhile.
+            let ports = zip(old.instances, new.instances).map { old, new in
+                var same = new
+                if old.port == 0 { same.port = 0 }
+                return same
+            }
+            guard ports == old.instances, new.facts == old.facts, new.blockers == old.blockers,
+                new.operations == old.operations, new.deployments == old.deployments, new.leaving == old.leaving,
+                new.revision == old.revision, new.leftovers == old.leftovers, new.owners == old.owners
+            else {
+                let parts = [
+                    "instances": new.instances == old.instances, "facts": new.facts == old.facts,
+                    "blockers": new.blockers == old.blockers, "operations": new.operations == old.operations,
+                    "deployments": new.deployments == old.deployments, "owners": new.owners == old.owners,
+                ]
+                let differing = parts.filter { !$0.value }.keys.sorted()
+                let which = zip(old.instances, new.instances).filter { $0 != $1 }.map {
+                    "\($0.id) port \($0.port) \($0.process?.port ?? 0) and \($1.port)"
+                }
+                throw Violation(text: "a snapshot that is read back differs: \(differing) \(which)")
+            }
             return new
         } catch {
             throw error as? Violation ?? Violation(text: "the snapshot cannot be read back: \(error)")

@@ -48,6 +48,10 @@ extension World {
             healthProbing.remove(generation)
         case .publish:
             publish()
+        case .manifestChanged:
+            // The shell keeps both before it does anything else.
+            snapshot = (app, now)
+        case .deploymentEnded: break
         case .report(let report):
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
         case .progress(let command, let text):
@@ -107,7 +111,13 @@ extension World {
             }
             if verb == .undrain { parked.subtract(targets) }
         case .healthProbed(let generation, let outcome): rememberHealth(generation, outcome)
-        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .shutdownRequested: break
+        case .applied:
+            // What failed before is forgotten where processes are replaced.
+            badEndOf = [:]
+            startsOf = [:]
+        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained,
+            .shutdownRequested:
+            break
         }
     }
 
@@ -240,7 +250,7 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...13) {
+        switch random.pick(0...15) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
@@ -267,13 +277,70 @@ extension World {
             // What all instances of a service need is gone for a while.
             let names = app.manifest.services.map(\.name)
             if random.oneIn(2) { sickServices = [] } else { sickServices.insert(random.pick(names)) }
+        case 13, 14: try apply()
         default:
             _ = app.views(at: Instant(nanoseconds: now))
         }
     }
 
+    /// Somebody applies another manifest.
+    private mutating func apply() throws(Violation) {
+        var manifest = app.manifest
+        manifest.services.removeAll { app.leaving.contains($0.name) }
+        for _ in 0..<random.pick(1...3) { change(&manifest) }
+        let id = CommandID(nextCommand)
+        nextCommand += 1
+        openCommands[id] = .restart
+        applies += app.applyHindrance == nil ? 1 : 0
+        try turn(.applied(id, manifest))
+        // Those that are new, or were taken back, are not drained.
+        parked.formIntersection(app.instances.filter { $0.parking != nil }.map(\.id))
+    }
+
+    private mutating func change(_ manifest: inout Manifest) {
+        let count = manifest.services.count
+        let index = count > 0 ? Int(random.pick(0...Int64(count - 1))) : 0
+        switch random.pick(0...9) {
+        case 0, 1, 2, 3:
+            guard count > 0 else { return }
+            manifest.services[index].environment = [
+                EnvironmentVariable(name: "V", value: Template(literal: "\(nextCommand) \(random.pick(0...1000))"))
+            ]
+        case 4, 5:
+            guard count > 0 else { return }
+            manifest.services[index].replicas = Int(random.pick(0...4))
+        case 6:
+            guard count > 0 else { return }
+            let hasPort = manifest.services[index].port != nil
+            // Its own: a valid manifest has no port twice.
+            let letter = Int(manifest.services[index].name.utf8.first ?? 97) - 97
+            manifest.services[index].port = hasPort ? nil : UInt16(3500 + letter * 10)
+        case 7:
+            guard count > 0 else { return }
+            manifest.services[index].deploy = DeploySettings(
+                surge: Int(random.pick(0...2)), maxUnavailable: Int(random.pick(0...1)),
+                failures: Int(random.pick(1...3)))
+        case 8:
+            guard count > 0 else { return }
+            let name = manifest.services.remove(at: index).name
+            for other in manifest.services.indices {
+                manifest.services[other].dependsOn.removeAll { $0.service == name }
+            }
+        default:
+            let fresh = random.pick(["g", "h", "i"])
+            guard !manifest.services.contains(where: { $0.name == fresh }) else { return }
+            let needs = manifest.services.first { $0.kind == .service }.map { [Dependency(service: $0.name)] } ?? []
+            manifest.services.append(
+                Service(
+                    name: fresh, command: [Template(literal: "x")], replicas: Int(random.pick(1...2)),
+                    listen: random.oneIn(2)
+                        ? [ListenSettings(.loopback(port: UInt16(8100 + random.pick(0...99))))] : [],
+                    ready: .tcp, readyTimeout: .seconds(5), dependsOn: random.oneIn(2) ? needs : []))
+        }
+    }
+
     private mutating func command() throws(Violation) {
-        let names = app.layout.names
+        let names = app.instanceIDs
         guard !names.isEmpty else { return }
         var targets: [InstanceID] = []
         switch random.pick(0...2) {

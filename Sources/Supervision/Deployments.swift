@@ -1,0 +1,257 @@
+import Manifest
+
+/// A change of the manifest under way: what it replaces, adds and takes away, until all of it is done.
+struct Deployment: Sendable, Hashable, Codable {
+    /// The command that waits for it; nil: nobody does any more.
+    var command: CommandID?
+    /// Services whose processes are replaced, as long as they are.
+    var rollouts: [Rollout]
+    /// How many there were at first.
+    let total: Int
+    /// Instances that are new, and not up yet.
+    var fresh: [InstanceID]
+    /// Instances that are to go, of services that stay or go.
+    var parting: [InstanceID]
+    /// What has failed, in sentences.
+    var failures: [String] = []
+    /// The instances that made rollouts fail.
+    var culprits: [InstanceID] = []
+    /// What was said last.
+    var progress: String?
+}
+
+extension Application {
+    /// Why another manifest cannot be applied now; nil: it can.
+    package var applyHindrance: String? {
+        if isShuttingDown { return "supd is shutting down" }
+        guard let deployment = deployments.first else { return nil }
+        let services = deployment.rollouts.map(\.service)
+        let what =
+            services.isEmpty
+            ? "waits for \(Wording.list((deployment.fresh + deployment.parting).map(\.description)))"
+            : "replaces \(Wording.list(services))"
+        return "an earlier apply is under way: it \(what)"
+    }
+
+    /// Takes on a manifest: what is not changed by it is not touched.
+    mutating func beginApplying(_ new: Manifest, _ command: CommandID, _ turn: inout Turn) {
+        if let hindrance = applyHindrance { return turn.effects.append(.finished(command, .failed(hindrance))) }
+        let changes = Plan(from: self, to: new).changes
+        let old = Dictionary(manifest.services.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let kept = Set(new.services.map(\.name))
+        var next = new
+        // The balancer keeps what it was started with: nobody's connections are worth a setting.
+        next.supd.balancer = manifest.supd.balancer
+        // What goes stays until it is down.
+        let gone = manifest.services.filter { !kept.contains($0.name) }
+        next.services += gone
+        let before = Set(layout.names)
+
+        var deployment = Deployment(command: command, rollouts: [], total: 0, fresh: [], parting: [])
+        for change in changes where change.cost == .rolling || change.cost == .restart {
+            guard let former = old[change.service],
+                let service = new.services.first(where: { $0.name == change.service })
+            else { continue }
+            deployment.rollouts.append(
+                Rollout(service: change.service, other: former, surge: service.surge(replacing: former)))
+        }
+        deployment = Deployment(
+            command: command, rollouts: deployment.rollouts, total: deployment.rollouts.count, fresh: [], parting: [])
+        let replaced = Set(deployment.rollouts.map(\.service))
+        for place in instances.indices where replaced.contains(instances[place].id.service) {
+            instances[place].edition = .former
+        }
+        let probed = instances.indices.filter { instances[$0].edition == .current }.compactMap { place in
+            instances[place].readyGeneration.map { (generation: $0, health: self.service(of: place).health) }
+        }
+        manifest = next
+        leaving = Set(gone.map(\.name))
+        revision &+= 1
+        deployments = [deployment]
+        reshape(&turn)
+        deployments[0].fresh = layout.names.filter { id in
+            guard let place = layout.places[id] else { return false }
+            return !before.contains(id) && instances[place].goal == .up
+        }
+        deployments[0].parting = layout.names.filter { id in
+            guard let place = layout.places[id], isExtra(place) else { return false }
+            return instances[place].state != .down
+        }
+        turn.effects.append(.manifestChanged)
+        turn.routesChanged = true
+        for (generation, former) in probed {
+            guard let place = owners[generation], instances[place].readyGeneration == generation,
+                service(of: place).health != former
+            else { continue }
+            if former != nil { turn.effects.append(.endHealthProbing(generation)) }
+            instances[place].health = nil
+            probeHealth(of: place, &turn)
+        }
+        turn.touched.append(contentsOf: instances.indices)
+    }
+
+    /// Ends all of them where they are.
+    mutating func endDeployments(_ reason: String, _ turn: inout Turn) {
+        for deployment in deployments {
+            turn.effects.append(.deploymentEnded(.failed(reason)))
+            if let command = deployment.command { turn.effects.append(.finished(command, .failed(reason))) }
+        }
+        // The instances keep their editions as long as their rollouts are known: they only stop from here.
+        for index in deployments.indices { deployments[index].command = nil }
+    }
+
+    /// Takes them further after something has happened to these instances.
+    /// `all`: whatever has been touched.
+    mutating func advanceDeployments(_ touched: [Int], all: Bool, _ turn: inout Turn) {
+        // Once the instances are those of the manifest again, all of them are looked at.
+        guard !deployments.isEmpty || !leaving.isEmpty, !isShuttingDown, !needsReshaping,
+            all || !touched.isEmpty || deployments.contains(where: \.isOver)
+        else { return }
+        let services = all ? Set(manifest.services.indices) : Set(touched.map { layout.services[$0] })
+        for index in deployments.indices {
+            var deployment = deployments[index]
+            advance(&deployment, services, index, &turn)
+            deployments[index] = deployment
+        }
+        for deployment in deployments where deployment.isOver {
+            turn.effects.append(.deploymentEnded(deployment.outcome))
+            if let command = deployment.command { turn.effects.append(.finished(command, deployment.outcome)) }
+        }
+        let count = deployments.count
+        deployments.removeAll(where: \.isOver)
+        if deployments.count != count { for place in instances.indices { instances[place].edition = .current } }
+        if deployments.count != count || hasIdleExtras { needsReshaping = true }
+    }
+
+    private mutating func advance(
+        _ deployment: inout Deployment, _ services: Set<Int>, _ index: Int, _ turn: inout Turn
+    ) {
+        deployment.fresh.removeAll { id in
+            guard let place = layout.places[id] else { return true }
+            if isSettled(place) || isExtra(place) { return true }
+            guard let hindrance = hindrance(place) else { return false }
+            deployment.failures.append(hindrance)
+            return true
+        }
+        deployment.parting.removeAll { id in
+            layout.places[id].map { instances[$0].state == .down || !isExtra($0) } ?? true
+        }
+        var underWay = deployment.rollouts.count { !$0.isWaiting }
+        var ended = false
+        var position = 0
+        while position < deployment.rollouts.count {
+            var rollout = deployment.rollouts[position]
+            guard let service = place(ofService: rollout.service) else {
+                deployment.rollouts.remove(at: position)
+                continue
+            }
+            if rollout.isWaiting {
+                guard underWay < Self.rolloutsAtATime, !waitsForOthers(service, deployment) else {
+                    position += 1
+                    continue
+                }
+                rollout.isWaiting = false
+                underWay += 1
+            } else if !services.contains(service) {
+                position += 1
+                continue
+            }
+            deployment.rollouts[position] = rollout
+            // What the instances go by is looked up in `deployments` meanwhile.
+            deployments[index] = deployment
+            let (isOver, culprit) = advance(&rollout, at: service, &turn)
+            deployment.rollouts[position] = rollout
+            deployments[index] = deployment
+            if let culprit, let failure = rollout.failure {
+                deployment.failures.append(failure)
+                deployment.culprits.append(culprit)
+            }
+            if isOver {
+                deployment.rollouts.remove(at: position)
+                deployments[index] = deployment
+                for place in layout.instances[service] { instances[place].edition = .current }
+                underWay -= 1
+                ended = true
+            } else {
+                position += 1
+            }
+        }
+        tellProgress(&deployment, &turn)
+        // Those that waited for it are next.
+        if ended, let place = instances.indices.first { turn.touched.append(place) }
+    }
+
+    /// Whether a service that it depends on is replaced first.
+    private func waitsForOthers(_ service: Int, _ deployment: Deployment) -> Bool {
+        dependencies.needs[service].contains { edge in
+            let name = manifest.services[edge.service].name
+            return deployment.rollouts.contains { $0.service == name }
+        }
+    }
+
+    private func isSettled(_ place: Int) -> Bool {
+        switch instances[place].state {
+        case .running: service(of: place).kind == .service
+        case .completed: true
+        case .down: instances[place].goal == .down
+        case .waiting, .starting, .stopping, .backoff, .failed: false
+        }
+    }
+
+    private func tellProgress(_ deployment: inout Deployment, _ turn: inout Turn) {
+        guard let command = deployment.command, !deployment.isOver else { return }
+        var parts: [String] = []
+        if deployment.total > 1 {
+            parts.append("\(deployment.total - deployment.rollouts.count) of \(deployment.total) services replaced")
+        }
+        for rollout in deployment.rollouts.filter({ !$0.isWaiting }).prefix(3) { parts.append(text(of: rollout)) }
+        if !deployment.fresh.isEmpty {
+            parts.append("\(Wording.list(deployment.fresh.prefix(100).map(\.description))) to come up")
+        }
+        if !deployment.parting.isEmpty {
+            parts.append("\(Wording.list(deployment.parting.prefix(100).map(\.description))) to stop")
+        }
+        let text = parts.joined(separator: "; ")
+        guard text != deployment.progress else { return }
+        deployment.progress = text
+        turn.effects.append(.progress(command, text))
+    }
+
+    private func text(of rollout: Rollout) -> String {
+        guard let service = place(ofService: rollout.service) else { return rollout.service }
+        let replicas = manifest.services[service].replicas
+        let stay = layout.instances[service].filter { instances[$0].id.number <= replicas }
+        let done = stay.count {
+            instances[$0].edition == .current && !rollout.underWay.contains(instances[$0].id.number)
+        }
+        let verb = rollout.failure == nil ? "replaced" : "gone back"
+        let extras = layout.instances[service].filter {
+            instances[$0].id.number > replicas && instances[$0].goal == .up && !isSettled($0)
+        }
+        let active = extras + stay.filter { rollout.underWay.contains(instances[$0].id.number) }
+        let doing = active.first.map { ": \(activity($0))" } ?? ""
+        return "\(rollout.service): \(done) of \(stay.count) \(verb)\(doing)"
+    }
+}
+
+extension Deployment {
+    /// Nothing of it is left to do.
+    fileprivate var isOver: Bool { rollouts.isEmpty && fresh.isEmpty && parting.isEmpty }
+
+    fileprivate var outcome: Application.CommandOutcome {
+        let text =
+            failures.prefix(5).joined(separator: "; ") + (failures.count > 5 ? "; and \(failures.count - 5) more" : "")
+        if !culprits.isEmpty { return .rolledBack(text, culprits: Array(culprits.prefix(5))) }
+        return failures.isEmpty ? .done : .failed(text)
+    }
+}
+
+extension Service {
+    /// How many instances may run beside the others while this takes the place of `former`.
+    func surge(replacing former: Service) -> Int {
+        guard replicas > 0, kind == .service, former.kind == .service, port == nil, former.port == nil, isBalanced,
+            former.isBalanced
+        else { return 0 }
+        return min(deploy.surge, replicas)
+    }
+}

@@ -1,0 +1,114 @@
+package import Manifest
+
+/// What another manifest changes, and what each change costs. A value that can be shown and that is carried out as shown.
+package struct Plan: Sendable, Hashable {
+    /// What a change of a service costs.
+    package enum Cost: String, Sendable, Hashable, Codable {
+        /// Nothing that runs is touched.
+        case live
+        /// Instances are added or taken away; the others are not touched.
+        case scale
+        /// New processes beside the old ones, so that clients always find one that is ready.
+        case rolling
+        /// New processes in the places of the old ones: clients of a single instance wait meanwhile.
+        case restart
+        /// The service is new.
+        case start
+        /// The service goes.
+        case stop
+        /// It is noted, and holds from supd's next start.
+        case later
+    }
+
+    /// One field that differs.
+    package struct FieldChange: Sendable, Hashable {
+        /// Its path in the service: `limits.nofile`.
+        package var field: String
+        /// The old value as people write it; nil: it had none, or its value is not shown.
+        package var old: String?
+        /// The new value; nil likewise.
+        package var new: String?
+    }
+
+    /// What happens to one service.
+    package struct Change: Sendable, Hashable {
+        /// The service; `supd` for the daemon's own settings.
+        package var service: String
+        /// What it costs.
+        package var cost: Cost
+        /// What differs; of a new service, and of one that goes, nothing.
+        package var fields: [FieldChange]
+        /// How many instances it is about.
+        package var instances: Int
+    }
+
+    /// One entry for each service that is touched at all, in the order of the new manifest; what goes comes last.
+    package var changes: [Change]
+
+    /// Works out the difference.
+    package init(from application: Application, to new: Manifest) {
+        self.init(from: application.manifest, to: new, leaving: application.leaving)
+    }
+
+    init(from old: Manifest, to new: Manifest, leaving: Set<String> = []) {
+        changes = []
+        let daemon = Plan.fields(old.supd, new.supd)
+        for (field, cost) in daemon {
+            changes.append(Change(service: "supd", cost: cost, fields: [field], instances: 0))
+        }
+        let present = old.services.filter { !leaving.contains($0.name) }
+        let before = Dictionary(present.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for service in new.services {
+            guard let former = before[service.name] else {
+                changes.append(Change(service: service.name, cost: .start, fields: [], instances: service.replicas))
+                continue
+            }
+            if let change = Plan.change(from: former, to: service) { changes.append(change) }
+        }
+        let kept = Set(new.services.map(\.name))
+        for service in present where !kept.contains(service.name) {
+            changes.append(Change(service: service.name, cost: .stop, fields: [], instances: service.replicas))
+        }
+    }
+
+    private static func change(from old: Service, to new: Service) -> Change? {
+        guard old != new else { return nil }
+        var cost = Cost.live
+        var fields: [FieldChange] = []
+        for entry in ServiceComparison.fields {
+            let differences = entry.differences(old, new)
+            guard !differences.isEmpty else { continue }
+            fields += differences
+            if entry.needsNewProcess(old, new) { cost = new.surge(replacing: old) > 0 ? .rolling : .restart }
+        }
+        if cost == .live, old.replicas != new.replicas { cost = .scale }
+        // Without instances nothing is replaced.
+        if old.replicas == 0 || new.replicas == 0, cost == .rolling || cost == .restart { cost = .scale }
+        return Change(service: new.name, cost: cost, fields: fields, instances: new.replicas)
+    }
+
+    private static func fields(_ old: DaemonSettings, _ new: DaemonSettings) -> [(FieldChange, Cost)] {
+        var changes: [(FieldChange, Cost)] = []
+        if old.portRange != new.portRange {
+            changes.append(
+                (
+                    FieldChange(
+                        field: "portRange", old: "\(old.portRange.first)-\(old.portRange.last)",
+                        new: "\(new.portRange.first)-\(new.portRange.last)"), .live
+                ))
+        }
+        if old.balancer.loops != new.balancer.loops {
+            changes.append(
+                (
+                    FieldChange(
+                        field: "balancer.loops", old: old.balancer.loops.map(String.init),
+                        new: new.balancer.loops.map(String.init)), .later
+                ))
+        }
+        if old.balancer.user != new.balancer.user {
+            changes.append(
+                (FieldChange(field: "balancer.user", old: old.balancer.user, new: new.balancer.user), .later))
+        }
+        return changes
+    }
+}

@@ -1,0 +1,293 @@
+import Manifest
+
+/// The replacement of a service's processes by such with other settings.
+///
+/// While it lasts there are two settings: those in the manifest, which are the new ones, and `other`, those before. Every
+/// instance says by its edition which of them it goes by, so that an old one that crashes meanwhile is started again as
+/// what it was. Where the service may surge, instances beyond `replicas` come first, with the new settings; they carry the
+/// load while those that stay are replaced in their places, a batch at a time, and go when all are. So an instance keeps
+/// its name, its log and its number, and never runs twice at a time.
+///
+/// If a new instance is not ready in time, or dies too often, the two settings are exchanged: that is all that going back
+/// takes, for what was new is now what has to be replaced.
+struct Rollout: Sendable, Hashable, Codable {
+    /// The service's name.
+    let service: String
+    /// The settings that are replaced.
+    var other: Service
+    /// How many instances run beside the others.
+    let surge: Int
+    /// It waits for others to go first.
+    var isWaiting = true
+    /// The numbers of instances that are being replaced.
+    var underWay: [Int] = []
+    /// The numbers of a task's instances that had completed when they were run anew.
+    var hadCompleted: [Int] = []
+    /// Why it goes back; nil: it goes forward.
+    var failure: String?
+}
+
+extension Application {
+    /// So many services are rolled out side by side.
+    static let rolloutsAtATime = 10
+
+    /// The rollout of a service.
+    func rollout(of service: String) -> Rollout? {
+        for deployment in deployments {
+            if let rollout = deployment.rollouts.first(where: { $0.service == service }) { return rollout }
+        }
+        return nil
+    }
+
+    /// What the next process of an instance that is being replaced goes by.
+    func successor(of place: Int) -> Instance.Successor? {
+        guard instances[place].edition == .leaving else { return nil }
+        let service = manifest.services[layout.services[place]]
+        let port: UInt16
+        if let fixed = Ports.fixed(service, number: instances[place].id.number) {
+            port = fixed
+        } else if fixedPort(of: place) == nil {
+            port = instances[place].port
+        } else {
+            port = ports.free(after: 0) ?? 0
+        }
+        return Instance.Successor(service: service, port: port)
+    }
+
+    /// Whether an instance is there for a rollout only, or until it is down.
+    func isExtra(_ place: Int) -> Bool {
+        let service = manifest.services[layout.services[place]]
+        return instances[place].id.number > service.replicas || leaving.contains(service.name)
+    }
+
+    // MARK: One step
+
+    /// Takes a rollout further; says whether it is over, and which instance made it go back just now.
+    mutating func advance(
+        _ rollout: inout Rollout, at service: Int, _ turn: inout Turn
+    ) -> (isOver: Bool, culprit: InstanceID?) {
+        let places = layout.instances[service]
+        if rollout.failure == nil, let (place, reason) = failure(of: places, service) {
+            let culprit = instances[place].id
+            goBack(&rollout, reason, culprit: place, service, &turn)
+            // What follows from the manifest, dependencies among it, is worked out first.
+            return (false, culprit)
+        }
+        let (stay, beyond) = split(places, at: manifest.services[service].replicas)
+        let extras = beyond.prefix(rollout.surge)
+        settleIdle(stay, &turn)
+        rollout.underWay.removeAll { number in
+            guard let place = stay.dropFirst(number - 1).first else { return true }
+            if isServing(place) { return true }
+            // Going back ends, whatever becomes of it.
+            return rollout.failure != nil && hopelessness(of: place, service) != nil
+        }
+        let open = stay.filter { instances[$0].edition == .former && instances[$0].goal == .up }
+        if !open.isEmpty {
+            for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
+        }
+        // A task serves nobody: all of it runs anew, so that nobody takes it for complete in between.
+        let room =
+            manifest.services[service].kind == .task
+            ? places.count
+            : max(1, extras.count + manifest.services[service].deploy.maxUnavailable) - rollout.underWay.count
+        var left = max(0, room)
+        for place in open {
+            // What waits for others has no process to replace: it will start as what it is now.
+            if instances[place].state == .waiting {
+                takeOver(place)
+                continue
+            }
+            guard left > 0 else { continue }
+            left -= 1
+            rollout.underWay.append(instances[place].id.number)
+            if instances[place].state == .completed { rollout.hadCompleted.append(instances[place].id.number) }
+            replace(place, among: places, &turn)
+        }
+        guard rollout.underWay.isEmpty,
+            !stay.contains(where: { instances[$0].edition == .former && instances[$0].goal == .up })
+        else { return (false, nil) }
+        for extra in beyond where instances[extra].goal == .up {
+            instances[extra].goal = .down
+            turn.note(extra, of: service)
+            apply(.reconsidered, to: extra, &turn)
+        }
+        settle(&turn)
+        return (beyond.allSatisfy { instances[$0].state == .down }, nil)
+    }
+
+    /// The instances that a service is to have, and those beyond.
+    private func split(_ places: Range<Int>, at replicas: Int) -> (Range<Int>, Range<Int>) {
+        let middle = min(places.upperBound, places.lowerBound + max(0, replicas))
+        return (places.lowerBound..<middle, middle..<places.upperBound)
+    }
+
+    /// Of what has no process there is nothing to replace.
+    private mutating func settleIdle(_ places: Range<Int>, _ turn: inout Turn) {
+        for place in places where instances[place].edition != .current {
+            if instances[place].process == nil, instances[place].goal == .down { takeOver(place) }
+        }
+    }
+
+    /// An instance without a process goes by the manifest from now on.
+    private mutating func takeOver(_ place: Int) {
+        let old = instances[place].port
+        instances[place].edition = .leaving
+        let port = successor(of: place)?.port ?? old
+        instances[place].edition = .current
+        if port != old {
+            exchangePort(old, for: port)
+            instances[place].port = port
+        }
+    }
+
+    /// An instance beside the others is to serve; true: it does, or will not and need not.
+    private mutating func bringUp(_ place: Int, goesBack: Bool, _ turn: inout Turn) -> Bool {
+        if instances[place].edition != .current {
+            guard instances[place].state == .down else {
+                if instances[place].goal == .up {
+                    instances[place].goal = .down
+                    turn.note(place, of: layout.services[place])
+                    apply(.reconsidered, to: place, &turn)
+                    settle(&turn)
+                }
+                return false
+            }
+            takeOver(place)
+        }
+        if instances[place].goal == .down {
+            guard instances[place].state == .down else { return false }
+            instances[place].failures = 0
+            instances[place].parking = nil
+            apply(.startAsked, to: place, &turn)
+            settle(&turn)
+        }
+        return isServing(place) || goesBack && hopelessness(of: place, layout.services[place]) != nil
+    }
+
+    /// Begins to replace one instance in its place.
+    private mutating func replace(_ place: Int, among places: Range<Int>, _ turn: inout Turn) {
+        instances[place].edition = .leaving
+        // What went wrong before is no reason to give up on what comes.
+        instances[place].missedReadiness = false
+        instances[place].failures = 0
+        let leavesNone =
+            instances[place].parking == nil
+            && !places.contains { other in
+                guard case .running = instances[other].state, instances[other].parking == nil else { return false }
+                return other != place
+            }
+        apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
+        if instances[place].edition == .leaving, instances[place].process == nil { takeOver(place) }
+        settle(&turn)
+    }
+
+    // MARK: Success and failure
+
+    /// Whether an instance does what it is for; one without a readiness check has to run for a moment.
+    private func isServing(_ place: Int) -> Bool {
+        guard instances[place].edition == .current else { return false }
+        let service = service(of: place)
+        switch instances[place].state {
+        case .completed: return true
+        case .running(let process):
+            return service.kind == .service && (service.isProbed || instances[place].proven == process.generation)
+        case .down: return instances[place].goal == .down
+        case .waiting, .starting, .stopping, .backoff, .failed: return false
+        }
+    }
+
+    /// When the next process has run for the moment that a rollout waits for.
+    var nextRolloutProof: Instant? {
+        var next: Instant?
+        forEachUnproven { _, _, until in if until < next ?? .never { next = until } }
+        return next
+    }
+
+    /// Looks at those rollouts again whose processes have lived long enough.
+    mutating func rolloutProofsDue(_ turn: inout Turn) {
+        var due: [(Int, Generation)] = []
+        forEachUnproven { place, generation, until in if until <= turn.now { due.append((place, generation)) } }
+        for (place, generation) in due {
+            instances[place].proven = generation
+            turn.touched.append(place)
+        }
+    }
+
+    private func forEachUnproven(_ body: (Int, Generation, Instant) -> Void) {
+        for rollout in deployments.lazy.flatMap(\.rollouts) where !rollout.isWaiting {
+            guard let service = place(ofService: rollout.service), !manifest.services[service].isProbed else {
+                continue
+            }
+            for place in layout.instances[service] where instances[place].edition == .current {
+                guard case .running(let process) = instances[place].state,
+                    instances[place].proven != process.generation
+                else { continue }
+                body(place, process.generation, process.beganAt.adding(Self.startMoment))
+            }
+        }
+    }
+
+    /// The first of the new instances that does not come up, and why.
+    private func failure(of places: Range<Int>, _ service: Int) -> (Int, String)? {
+        for place in places where instances[place].edition == .current && instances[place].goal == .up {
+            if let reason = hopelessness(of: place, service) { return (place, reason) }
+        }
+        return nil
+    }
+
+    /// Why an instance that was started anew is not waited for any longer; nil: it is.
+    private func hopelessness(of place: Int, _ service: Int) -> String? {
+        let instance = instances[place]
+        let reason = instance.lastExit?.reason ?? "no reason is known"
+        if case .failed(let text) = instance.state { return "\(instance.id) has failed: \(text)" }
+        if instance.missedReadiness { return "\(instance.id) was \(reason)" }
+        if instance.failures >= manifest.services[service].deploy.failures {
+            let times = instance.failures == 1 ? "has failed" : "has failed \(instance.failures) times"
+            return "\(instance.id) \(times): \(reason)"
+        }
+        return instance.state == .waiting ? hindrance(place) : nil
+    }
+
+    /// What was new is from now on what has to be replaced.
+    private mutating func goBack(
+        _ rollout: inout Rollout, _ reason: String, culprit: Int, _ service: Int, _ turn: inout Turn
+    ) {
+        rollout.failure = reason
+        let failed = manifest.services[service]
+        var restored = rollout.other
+        // Nobody waits for what is no more.
+        restored.dependsOn.removeAll { dependency in
+            leaving.contains(dependency.service) || place(ofService: dependency.service) == nil
+        }
+        manifest.services[service] = restored
+        rollout.other = failed
+        revision &+= 1
+        needsReshaping = true
+        for place in layout.instances[service] {
+            switch instances[place].edition {
+            // What is on its way out under the old settings comes back under them.
+            case .former, .leaving: instances[place].edition = .current
+            case .current:
+                // A task that had completed, or has done so now, is not run again as what it was.
+                let hadCompleted = rollout.hadCompleted.contains(instances[place].id.number)
+                if failed.kind == .task, instances[place].state == .completed {
+                    continue
+                } else if hadCompleted, instances[place].process == nil {
+                    if instances[place].goal == .up { instances[place].state = .completed }
+                } else {
+                    instances[place].edition = .former
+                }
+            }
+        }
+        // What was being replaced has to be replaced again.
+        rollout.underWay.removeAll { number in
+            layout.instances[service].contains { instances[$0].id.number == number && instances[$0].edition == .former }
+        }
+        turn.effects.append(.manifestChanged)
+        turn.routesChanged = true
+        turn.report(
+            instances[culprit].id, .error,
+            "the rollout of \(rollout.service) stops and goes back to what ran before: \(reason)")
+    }
+}

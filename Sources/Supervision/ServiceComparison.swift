@@ -1,0 +1,270 @@
+import Manifest
+
+/// How two settings of a service differ, field by field; a test holds the table to the fields of `Service`.
+enum ServiceComparison {
+    /// One field of a service.
+    struct Field: Sendable {
+        /// The name of the property of `Service` that it is about.
+        var property: String
+        /// What differs; empty: nothing.
+        var differences: @Sendable (Service, Service) -> [Plan.FieldChange]
+        /// Whether a process that runs cannot be given the new value.
+        var needsNewProcess: @Sendable (Service, Service) -> Bool
+    }
+
+    /// All fields but the name.
+    static let fields: [Field] = [
+        field("kind", .process) { $0.kind.rawValue },
+        Field(
+            property: "command", differences: { old, new in command(old.command, new.command) },
+            needsNewProcess: { _, _ in true }),
+        field("directory", .process) { text($0.directory) },
+        Field(
+            property: "environment", differences: { old, new in environment(old.environment, new.environment) },
+            needsNewProcess: { _, _ in true }),
+        field("environmentFiles", .process) { $0.environmentFiles.joined(separator: ", ") },
+        field("inheritEnvironment", .process) { $0.inheritEnvironment.joined(separator: ", ") },
+        field("user", .process) { $0.user },
+        field("group", .process) { $0.group },
+        field("umask", .process) { $0.umask.map { "0\(String($0, radix: 8))" } },
+        field("replicas", .live) { String($0.replicas) },
+        field("port", .process) { $0.port.map(String.init) },
+        Field(
+            property: "listen", differences: { listen($0.listen, $1.listen) },
+            needsNewProcess: { old, new in
+                // Sockets that are handed over are so at the start.
+                old.listen.filter(\.passes).map(\.address) != new.listen.filter(\.passes).map(\.address)
+            }),
+        Field(
+            property: "balance", differences: { balance($0.balance, $1.balance) },
+            needsNewProcess: { old, new in
+                // The instances must know what their clients begin with.
+                old.balance.proxyProtocol != new.balance.proxyProtocol
+            }),
+        field("ready", .process) { text($0.ready) },
+        field("readyTimeout", named: "ready.timeout", .live) { Wording.time($0.readyTimeout) },
+        field("watchdog", .process) { $0.watchdog.map(Wording.time) },
+        Field(
+            property: "restart", differences: { restart($0.restart, $1.restart) }, needsNewProcess: { _, _ in false }),
+        Field(
+            property: "stop",
+            differences: { old, new in
+                pairs([
+                    ("stop.signal", old.stop.signal, new.stop.signal),
+                    ("stop.timeout", Wording.time(old.stop.timeout), Wording.time(new.stop.timeout)),
+                ])
+            }, needsNewProcess: { _, _ in false }),
+        field("dependsOn", .live) {
+            $0.dependsOn.map { "\($0.service) \($0.condition.rawValue)" }.joined(separator: ", ")
+        },
+        Field(
+            property: "limits", differences: { limits($0.limits, $1.limits) },
+            needsNewProcess: { old, new in
+                // What the process would have had without the limit nobody knows any more.
+                old.limits.contains { limit in !new.limits.contains { $0.resource == limit.resource } }
+            }),
+        Field(
+            property: "log",
+            differences: { old, new in
+                pairs([
+                    ("log.maxSize", Wording.size(old.log.maxSize), Wording.size(new.log.maxSize)),
+                    ("log.keep", String(old.log.keep), String(new.log.keep)),
+                ])
+            }, needsNewProcess: { _, _ in false }),
+        Field(property: "health", differences: { health($0.health, $1.health) }, needsNewProcess: { _, _ in false }),
+        Field(
+            property: "deploy",
+            differences: { old, new in
+                pairs([
+                    ("deploy.surge", String(old.deploy.surge), String(new.deploy.surge)),
+                    ("deploy.maxUnavailable", String(old.deploy.maxUnavailable), String(new.deploy.maxUnavailable)),
+                    ("deploy.failures", String(old.deploy.failures), String(new.deploy.failures)),
+                ])
+            }, needsNewProcess: { _, _ in false }),
+    ]
+
+    private enum Kind { case live, process }
+
+    /// A field that has one text.
+    private static func field(
+        _ property: String, named name: String? = nil, _ kind: Kind, _ text: @escaping @Sendable (Service) -> String?
+    ) -> Field {
+        let isProcess = kind == .process
+        return Field(
+            property: property, differences: { pairs([(name ?? property, text($0), text($1))]) },
+            needsNewProcess: { _, _ in isProcess })
+    }
+
+    private static func pairs(_ values: [(String, String?, String?)]) -> [Plan.FieldChange] {
+        values.compactMap { name, old, new in
+            guard old != new else { return nil }
+            return Plan.FieldChange(field: name, old: shown(old), new: shown(new))
+        }
+    }
+
+    /// Bounded, and nothing for what is empty.
+    private static func shown(_ text: String?) -> String? {
+        guard let text, !text.isEmpty else { return nil }
+        return text.count > 120 ? "\(text.prefix(120))…" : text
+    }
+
+    // MARK: Texts
+
+    /// A template as it was written, but for what came from the environment.
+    private static func text(_ template: Template) -> String {
+        template.parts.map { part in
+            switch part {
+            case .literal(let text): text
+            case .variable(let variable): "${\(variable.rawValue)}"
+            }
+        }.joined()
+    }
+
+    private static func command(_ old: [Template], _ new: [Template]) -> [Plan.FieldChange] {
+        guard old != new else { return [] }
+        // An argument that was made of `${env:…}` may be a secret.
+        guard !(old + new).contains(where: \.holdsEnvironment) else { return [Plan.FieldChange(field: "command")] }
+        func line(_ command: [Template]) -> String { command.map { quoted(text($0)) }.joined(separator: " ") }
+        return [Plan.FieldChange(field: "command", old: shown(line(old)), new: shown(line(new)))]
+    }
+
+    private static func quoted(_ word: String) -> String {
+        word.isEmpty || word.contains(where: \.isWhitespace) ? "'\(word)'" : word
+    }
+
+    /// The names only: values may be secrets.
+    private static func environment(_ old: [EnvironmentVariable], _ new: [EnvironmentVariable]) -> [Plan.FieldChange] {
+        let before = Dictionary(old.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last })
+        let after = Dictionary(new.map { ($0.name, $0.value) }, uniquingKeysWith: { _, last in last })
+        return Set(before.keys).union(after.keys).sorted().compactMap { name in
+            guard before[name] != after[name] else { return nil }
+            return Plan.FieldChange(field: "environment.\(name)")
+        }
+    }
+
+    private static func text(_ check: ReadyCheck) -> String {
+        switch check {
+        case .started: "started"
+        case .notify(.systemd): "notify systemd"
+        case .notify(.descriptor(let number)): "notify fd \(number)"
+        case .log(let pattern): pattern.holdsEnvironment ? "log" : "log \(text(pattern))"
+        case .tcp: "tcp"
+        case .http(let check): "http \(text(check))"
+        case .command(let command): "command \(text(command))"
+        }
+    }
+
+    private static func text(_ command: [Template]) -> String {
+        command.contains(where: \.holdsEnvironment) ? "(not shown)" : command.map { quoted(text($0)) }.joined(separator: " ")
+    }
+
+    private static func text(_ check: HTTPCheck) -> String {
+        let path = check.path.holdsEnvironment ? "(not shown)" : text(check.path)
+        let body = check.body.map { " body \(quoted($0))" } ?? ""
+        let host = check.host.map { " host \($0)" } ?? ""
+        return "\(path) status \(check.lowestStatus)-\(check.highestStatus)\(body)\(host)"
+    }
+
+    private static func text(_ check: HealthSettings.Check?) -> String? {
+        switch check {
+        case nil: nil
+        case .tcp: "tcp"
+        case .http(let check): "http \(text(check))"
+        case .command(let command): "command \(text(command))"
+        }
+    }
+
+    private static func health(_ old: HealthSettings?, _ new: HealthSettings?) -> [Plan.FieldChange] {
+        pairs([
+            ("health", text(old?.check), text(new?.check)),
+            ("health.interval", old.map { Wording.time($0.interval) }, new.map { Wording.time($0.interval) }),
+            ("health.timeout", old.map { Wording.time($0.timeout) }, new.map { Wording.time($0.timeout) }),
+            ("health.failures", old.map { String($0.failures) }, new.map { String($0.failures) }),
+            ("health.successes", old.map { String($0.successes) }, new.map { String($0.successes) }),
+        ])
+    }
+
+    private static func listen(_ old: [ListenSettings], _ new: [ListenSettings]) -> [Plan.FieldChange] {
+        var changes = pairs([
+            (
+                "listen", old.map { $0.address.description }.joined(separator: ", "),
+                new.map { $0.address.description }.joined(separator: ", ")
+            )
+        ])
+        for settings in new {
+            guard let former = old.first(where: { $0.address == settings.address }), former != settings else {
+                continue
+            }
+            let path = "listen \(settings.address.description)"
+            changes += pairs([
+                ("\(path) pass", "\(former.passes)", "\(settings.passes)"),
+                (
+                    "\(path) maxConnections", former.maxConnections.map(String.init),
+                    settings.maxConnections.map(String.init)
+                ),
+                (
+                    "\(path) maxConnectionsPerAddress", former.maxConnectionsPerAddress.map(String.init),
+                    settings.maxConnectionsPerAddress.map(String.init)
+                ),
+                ("\(path) allow", ranges(former.allow), ranges(settings.allow)),
+                ("\(path) acceptProxyProtocol", "\(former.acceptProxyProtocol)", "\(settings.acceptProxyProtocol)"),
+                ("\(path) keepAlive", former.keepAlive.map(Wording.time), settings.keepAlive.map(Wording.time)),
+                ("\(path) userTimeout", former.userTimeout.map(Wording.time), settings.userTimeout.map(Wording.time)),
+                ("\(path) backlog", String(former.backlog), String(settings.backlog)),
+                ("\(path) deferAccept", former.deferAccept.map(Wording.time), settings.deferAccept.map(Wording.time)),
+            ])
+        }
+        return changes
+    }
+
+    private static func ranges(_ ranges: [AddressRange]?) -> String? {
+        ranges.map { $0.map(\.description).joined(separator: ", ") }
+    }
+
+    private static func balance(_ old: BalanceSettings, _ new: BalanceSettings) -> [Plan.FieldChange] {
+        pairs([
+            ("balance.algorithm", old.algorithm.rawValue, new.algorithm.rawValue),
+            ("balance.slowStart", Wording.time(old.slowStart), Wording.time(new.slowStart)),
+            ("balance.maxConnections", old.maxConnections.map(String.init), new.maxConnections.map(String.init)),
+            ("balance.maxQueue", old.maxQueue.map(String.init), new.maxQueue.map(String.init)),
+            ("balance.queueTimeout", Wording.time(old.queueTimeout), Wording.time(new.queueTimeout)),
+            ("balance.connectTimeout", Wording.time(old.connectTimeout), Wording.time(new.connectTimeout)),
+            ("balance.idleTimeout", old.idleTimeout.map(Wording.time), new.idleTimeout.map(Wording.time)),
+            ("balance.finTimeout", Wording.time(old.finTimeout), Wording.time(new.finTimeout)),
+            ("balance.drainTimeout", Wording.time(old.drainTimeout), Wording.time(new.drainTimeout)),
+            ("balance.proxyProtocol", old.proxyProtocol?.rawValue, new.proxyProtocol?.rawValue),
+            ("balance.allow", ranges(old.allow), ranges(new.allow)),
+            ("balance.log", "\(old.log)", "\(new.log)"),
+        ])
+    }
+
+    private static func restart(_ old: RestartSettings, _ new: RestartSettings) -> [Plan.FieldChange] {
+        func codes(_ settings: RestartSettings) -> String {
+            settings.successExitCodes.map(String.init).joined(separator: ", ")
+        }
+        func limit(_ settings: RestartSettings) -> String? {
+            settings.limit.map { "\($0.starts) within \(Wording.time($0.within))" }
+        }
+        return pairs([
+            ("restart.policy", old.policy.rawValue, new.policy.rawValue),
+            ("restart.successExitCodes", codes(old), codes(new)),
+            ("restart.initialDelay", Wording.time(old.initialDelay), Wording.time(new.initialDelay)),
+            ("restart.maxDelay", Wording.time(old.maxDelay), Wording.time(new.maxDelay)),
+            ("restart.factor", "\(old.factor)", "\(new.factor)"),
+            ("restart.jitter", "\(old.jitter)", "\(new.jitter)"),
+            ("restart.resetAfter", Wording.time(old.resetAfter), Wording.time(new.resetAfter)),
+            ("restart.limit", limit(old), limit(new)),
+        ])
+    }
+
+    private static func limits(_ old: [ResourceLimit], _ new: [ResourceLimit]) -> [Plan.FieldChange] {
+        func text(_ limits: [ResourceLimit], _ resource: ResourceLimit.Resource) -> String? {
+            limits.first { $0.resource == resource }.map { limit in
+                let soft = limit.soft.map { "\($0)" } ?? "unlimited"
+                let hard = limit.hard.map { "\($0)" } ?? "unlimited"
+                return soft == hard ? soft : "\(soft):\(hard)"
+            }
+        }
+        return pairs(ResourceLimit.Resource.allCases.map { ("limits.\($0.rawValue)", text(old, $0), text(new, $0)) })
+    }
+}

@@ -1,0 +1,320 @@
+import ControlAPI
+import Dispatch
+import Links
+import Logs
+import Manifest
+import Platform
+import Supervision
+
+/// `apply`: from a file to the plan, and what that asks of all that is open.
+extension SupervisorRole {
+    /// Reading ten megabytes of manifest takes a moment: not on the queue that restarts things.
+    private static let reading = DispatchQueue(label: "supd.manifest", qos: .userInitiated)
+    /// Of an instance that made a rollout fail so many of its last lines are shown.
+    private static let lastLines = 10
+
+    // MARK: Asked for
+
+    /// Reads a manifest, and answers with the plan or carries it out.
+    func apply(
+        _ file: String?, dryRun: Bool, _ options: ControlRoute.WaitOptions, by who: String, _ userID: UInt32?,
+        _ responder: ControlResponder
+    ) {
+        if let hindrance = applyHindrance, !dryRun { return responder.fail(409, code: "failed", hindrance) }
+        let path = file ?? configuration.manifestPath
+        if !dryRun {
+            isReadingManifest = true
+            log.write(.notice, "apply \(path), asked for by \(who)")
+        }
+        let wish = ApplyRequest(name: path, source: path, by: who, userID: userID, dryRun: dryRun, options: options)
+        let request = statusRequests.begin(responder)
+        Self.reading.async { [role = self, environment] in
+            let outcome = Result { () throws(ManifestFile.Unreadable) in
+                try ManifestFile.load(path, environment: environment)
+            }
+            role.queue.async {
+                role.assumeIsolated { role in
+                    if !dryRun { role.isReadingManifest = false }
+                    guard let responder = role.statusRequests.end(request) else { return }
+                    role.manifestWasRead(outcome, wish, responder)
+                }
+            }
+        }
+    }
+
+    /// SIGHUP: what the file says now is to be in force. Nobody waits for it; what comes of it is in the log.
+    func reload() {
+        if let hindrance = applyHindrance { return log.write(.error, "SIGHUP: \(hindrance)") }
+        apply(nil, dryRun: false, .init(wait: false), by: "SIGHUP", nil, ControlResponder(nil))
+    }
+
+    /// Why none can be applied now; nil: it can.
+    var applyHindrance: String? {
+        isReadingManifest ? "an earlier apply is under way: it reads its manifest" : application?.applyHindrance
+    }
+
+    private func manifestWasRead(
+        _ outcome: Result<LoadedManifest, ManifestFile.Unreadable>, _ wish: ApplyRequest, _ responder: ControlResponder
+    ) {
+        let loaded: LoadedManifest
+        switch outcome {
+        case .success(let result): loaded = result
+        case .failure(let error): return refuse(wish, error.text, [], responder)
+        }
+        guard let manifest = loaded.manifest, loaded.errors.isEmpty else {
+            let omitted = loaded.omittedErrors > 0 ? ["and \(loaded.omittedErrors) more errors"] : []
+            let errors = loaded.errors.map { "\($0)" } + omitted
+            return refuse(wish, "\(wish.name) is not valid; nothing has changed", errors, responder)
+        }
+        putInForce(manifest, wish, loaded.warnings.map { "\($0)" }, responder)
+    }
+
+    private func refuse(_ wish: ApplyRequest, _ message: String, _ details: [String], _ responder: ControlResponder) {
+        if !wish.dryRun { for line in [message] + details { log.write(.error, "apply: \(line)") } }
+        responder.finish(
+            json: ProgressLine(result: "failed", message: message, changed: false, details: details),
+            status: wish.options.wait ? 200 : 409)
+    }
+
+    /// Shows what a valid manifest would change, or changes it.
+    func putInForce(
+        _ manifest: Manifest, _ wish: ApplyRequest, _ warnings: [String], _ responder: ControlResponder
+    ) {
+        guard let application else { return responder.fail(503, code: "failed", "supd is still starting; try again") }
+        // It may have become true meanwhile.
+        if let hindrance = application.applyHindrance, !wish.dryRun { return refuse(wish, hindrance, [], responder) }
+        let plan = Plan(from: application, to: manifest)
+        let shown = ProgressLine(plan: plan.changes.map(PlannedChange.init), details: warnings)
+        if wish.dryRun {
+            var line = shown
+            line.result = "done"
+            line.changed = false
+            return responder.finish(json: line)
+        }
+        guard !plan.changes.isEmpty else {
+            log.write(.notice, "apply: nothing to change")
+            return responder.finish(
+                json: ProgressLine(
+                    result: "done", message: "nothing to change: \(wish.name) is what is in force", changed: false,
+                    details: warnings))
+        }
+        do throws(BeginningFailure) {
+            try openAhead(manifest)
+        } catch {
+            return refuse(wish, "nothing has changed: the fronts cannot be opened", error.lines, responder)
+        }
+        record(manifest, by: wish.by, wish.userID, from: wish.source, .underWay)
+        let command = commands.begin()
+        if wish.options.wait { responder.send(shown) }
+        carryOut(command, wish.options, responder, summary: "applied \(wish.name)") {
+            take(.applied(command, manifest))
+        }
+    }
+
+    // MARK: Fronts
+
+    /// Opens the fronts that a manifest has and that are not there yet; all of them or none.
+    private func openAhead(_ manifest: Manifest) throws(BeginningFailure) {
+        var held = heldSockets
+        var opened: [String: Descriptor] = [:]
+        var problems: [String] = []
+        for service in manifest.services {
+            for settings in service.listen {
+                do throws(Front.Failure) {
+                    let front = try Front.open(settings, held: held, namePrefix: Held.listenerPrefix)
+                    for socket in front.sockets where socket.isNew {
+                        held[Held.listenerPrefix + socket.id] = socket.descriptor
+                        opened[Held.listenerPrefix + socket.id] = socket.descriptor
+                    }
+                } catch {
+                    problems.append("\(service.name): \(error.text)")
+                }
+            }
+        }
+        guard problems.isEmpty else { throw BeginningFailure(problems) }
+        openedAhead = opened
+    }
+
+    /// The listening sockets that are open, by the keeper's names.
+    private var heldSockets: [String: Descriptor] {
+        var held: [String: Descriptor] = [:]
+        for socket in (Array(balancer.fronts.values) + passedFronts.values).joined().flatMap(\.sockets) {
+            held[Held.listenerPrefix + socket.id] = socket.descriptor
+        }
+        return held
+    }
+
+    /// Brings the fronts into line with a manifest. What a service that stays listens on is not its any more that leaves.
+    private func bringFrontsIntoLine(with manifest: Manifest, leaving: Set<String>) {
+        let known = heldSockets
+        let held = known.merging(openedAhead) { first, _ in first }
+        openedAhead = [:]
+        var fronts: [String: [Front]] = [:]
+        var passed: [String: [Front]] = [:]
+        let balanced = Set(balancer.fronts.values.joined().flatMap(\.sockets).map(\.id))
+        var used: Set<String> = []
+        for service in manifest.services.filter({ !leaving.contains($0.name) })
+            + manifest.services.filter({ leaving.contains($0.name) })
+        {
+            for settings in service.listen {
+                do throws(Front.Failure) {
+                    let front = try Front.open(settings, held: held, namePrefix: Held.listenerPrefix)
+                    let names = front.sockets.map { Held.listenerPrefix + $0.id }
+                    guard used.isDisjoint(with: names) else { continue }
+                    used.formUnion(names)
+                    for (name, socket) in zip(names, front.sockets) where known[name] == nil {
+                        keeper?.send(.hold(name: name), [socket.descriptor])
+                    }
+                    if settings.passes {
+                        passed[service.name, default: []].append(front)
+                        continue
+                    }
+                    for socket in front.sockets where balancer.isReady && !balanced.contains(socket.id) {
+                        balancer.link?.send(.listener(id: socket.id), [socket.descriptor])
+                    }
+                    fronts[service.name, default: []].append(front)
+                } catch {
+                    log.write(.error, "\(service.name): \(error.text)")
+                }
+            }
+            // The routes of a service without a front are nobody's business, but of one that drains they are.
+            if service.isBalanced, fronts[service.name] == nil { fronts[service.name] = [] }
+        }
+        for name in known.keys where !used.contains(name) {
+            keeper?.send(.drop(name: name))
+            removeSocketFile(ofListener: name.dropFirst(Held.listenerPrefix.count))
+        }
+        let hadNone = balancer.fronts.isEmpty
+        balancer.fronts = fronts
+        passedFronts = passed
+        if hadNone { startBalancer(for: manifest) }
+    }
+
+    /// Of a Unix socket that nobody listens on the file is left; a later one would be told that somebody does.
+    private func removeSocketFile(ofListener id: Substring) {
+        guard id.hasPrefix("unix:") else { return }
+        do throws(SystemError) {
+            try FileIO.remove(String(id.dropFirst("unix:".count)))
+        } catch {
+            if error.code != ErrorCode.notFound {
+                log.write(.warning, "cannot remove \(error.subject): \(error.reason)")
+            }
+        }
+    }
+
+    // MARK: In force
+
+    /// The core goes by another manifest: what is open and what runs is brought into line with it.
+    func manifestHasChanged() {
+        guard let application else { return }
+        let manifest = application.manifest
+        let before = manifestInForce
+        manifestInForce = manifest
+        bringFrontsIntoLine(with: manifest, leaving: application.leaving)
+        bringSessionLogsIntoLine(with: manifest)
+        makePlanner(for: manifest)
+        for generation in heirs.orders { withdrawHeir(of: generation) }
+        changeLogSettings(application, before)
+        changeLimits(application, before)
+        balancer.routesAreStale = true
+        do {
+            try keep(
+                AcceptedManifest(revision: application.revision, manifest: manifest, leaving: application.leaving))
+        } catch {
+            log.write(.error, "cannot keep the manifest: \(error)")
+        }
+        keepSnapshotNow()
+    }
+
+    private func bringSessionLogsIntoLine(with manifest: Manifest) {
+        for service in manifest.services where service.balance.log && service.isBalanced {
+            guard balancer.sessionLogs[service.name] == nil else { continue }
+            do throws(SystemError) {
+                let log = try SessionLog(of: service.name, held: [:])
+                keeper?.send(.hold(name: SessionLog.readingName(service.name)), [log.reading])
+                keeper?.send(.hold(name: SessionLog.writingName(service.name)), [log.writing])
+                balancer.sessionLogs[service.name] = log
+                pump?.attachSessions(
+                    of: service.name, pipe: log.reading, maxSize: service.log.maxSize, keep: service.log.keep)
+                if balancer.isReady { balancer.link?.send(.sessionLog(service: service.name), [log.writing]) }
+            } catch {
+                log.write(.error, "\(service.name): cannot make a pipe for the log of its sessions: \(error)")
+            }
+        }
+    }
+
+    /// The services that were there before, with what they were and are.
+    private func changed(_ manifest: Manifest, _ before: Manifest?) -> [(old: Service, new: Service)] {
+        let old = Dictionary(
+            (before?.services ?? []).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        return manifest.services.compactMap { new in old[new.name].flatMap { $0 == new ? nil : ($0, new) } }
+    }
+
+    private func changeLogSettings(_ application: Application, _ before: Manifest?) {
+        let services = Dictionary(
+            changed(application.manifest, before).filter { $0.old.log != $0.new.log }.map { ($0.new.name, $0.new) },
+            uniquingKeysWith: { first, _ in first })
+        guard !services.isEmpty else { return }
+        for view in application.views(at: now).flatMap(\.instances) {
+            guard let service = services[view.id.service], let generation = view.generation else { continue }
+            pump?.updateSettings(
+                generation: generation.number, maxSize: service.log.maxSize, keep: service.log.keep)
+        }
+    }
+
+    /// Limits are set in the processes that run; those that are replaced get them with their start.
+    private func changeLimits(_ application: Application, _ before: Manifest?) {
+        for (old, new) in changed(application.manifest, before) where old.limits != new.limits {
+            let changes = new.limits.filter { !old.limits.contains($0) }.compactMap(LimitChange.init)
+            let instances = application.views(at: now).first { $0.name == new.name }?.instances ?? []
+            let processes = running(instances.filter { application.settings(of: $0.id) == new })
+            guard !changes.isEmpty, !processes.isEmpty else { continue }
+            Self.sampling.async { [role = self, keeper = configuration.keeper] in
+                let outcome = LimitChange.apply(changes, to: processes, keeper: keeper)
+                role.queue.async {
+                    role.assumeIsolated { role in
+                        for line in LimitChange.lines(outcome.settings) { role.log.write(.info, line) }
+                        if case .failed(let text) = outcome.failure {
+                            role.log.write(.warning, "\(text); it holds from the instance's next start")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Gone back
+
+    /// A rollout has failed: who waits for it is shown the last lines of the instances that made it fail.
+    func tellRolledBack(_ command: CommandID, _ text: String, _ culprits: [InstanceID]) {
+        guard commands.isAwaited(command) else { return commands.finish(command, .failed(text), at: now) }
+        let names = Set(culprits.map(\.description))
+        Self.reading.async { [role = self, directory = configuration.logDirectory] in
+            var lines: [String] = []
+            for name in names.sorted() {
+                guard
+                    let follower = try? LogFollower(
+                        directory: directory, last: Self.lastLines, includes: { $0 == name })
+                else { continue }
+                while lines.count < 100, let line = try? follower.next() {
+                    lines.append("\(line.instance) | \(String(decoding: line.text.prefix(500), as: UTF8.self))")
+                }
+            }
+            let shown = lines
+            role.queue.async {
+                role.assumeIsolated { role in
+                    role.commands.explain(command, shown)
+                    role.commands.finish(command, .failed(text), at: role.now)
+                }
+            }
+        }
+    }
+}
+
+extension PlannedChange {
+    init(_ change: Plan.Change) {
+        self.init(
+            service: change.service, cost: change.cost.rawValue, instances: change.instances,
+            fields: change.fields.map { Field(field: $0.field, old: $0.old, new: $0.new) })
+    }
+}

@@ -1,0 +1,24 @@
+import ControlAPI
+
+let rollbackVerb = Verb(
+    name: "rollback", synopsis: "[N]", summary: "put a manifest of before in force again",
+    details: """
+        Applies manifest N of "supctl history", without N the last good one that is
+        something else than what is in force. It is what was read then: neither the
+        file nor the environment is looked at again. The plan is shown and carried out
+        as by "supctl apply". supd reads its manifest's file at its next start: mend
+        that as well.
+        \(changeDetails)
+        """,
+    options: applyOptions, operands: .none
+) { invocation throws(VerbFailure) in
+    guard invocation.operands.count <= 1 else { throw invocation.misused("one number, not several") }
+    let number = invocation.operands.first.flatMap { Int($0) }
+    if let text = invocation.operands.first, number ?? 0 < 1 {
+        throw invocation.misused("\"\(text)\" is no number of \"supctl history\"")
+    }
+    let what = number.map { "manifest \($0)" } ?? "the last good manifest"
+    return try putInForce(invocation, what: what, request: "roll back", outcome: "rolled back") { isDryRun, options in
+        .rollback(number: number, dryRun: isDryRun, options: options)
+    }
+}

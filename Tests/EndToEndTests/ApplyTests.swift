@@ -1,0 +1,197 @@
+import ControlAPI
+import Foundation
+import Glibc
+import Platform
+import TestSupport
+import Testing
+
+/// `supctl apply` with real processes.
+@Suite("Applying a manifest", .timeLimit(.minutes(15)))
+struct ApplyTests {
+    private func write(_ daemon: Daemon, _ text: String) throws {
+        _ = try daemon.directory.write("supd.json5", text.replacingOccurrences(of: "@demo@", with: Daemon.demoService))
+    }
+
+    private func manifest(_ port: UInt16, _ fields: String, others: String = "") -> String {
+        """
+        { services: { x: { command: ['@demo@', '--quiet'], listen: \(port), ready: { http: '/' }, \(fields) },
+                      other: { command: ['sleep', '1000'] }, \(others) } }
+        """
+    }
+
+    @Test("A changed environment is rolled out under load: no request fails, what is not changed keeps its process")
+    func rolling() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "replicas: 2, environment: { SECRET: 'hunter2' }"))
+        let before = try daemon.pids()
+        let clients = SteadyClients(4, port: port.port)
+        try clients.serve(20)
+        try write(daemon, manifest(port.port, "replicas: 2, environment: { SECRET: 'hunter3' }"))
+        let shown = try daemon.ctl("apply", "--dry-run")
+        #expect(shown.code == 0)
+        #expect(shown.output.contains("x  rolling  2 instances\n    environment.SECRET: changed\n"), "\(shown.output)")
+        #expect(try daemon.pids() == before)
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0, "\(result.output); \(daemon.keeper.output)")
+        #expect(!result.output.contains("hunter"))
+        try clients.serve(20)
+        #expect(try clients.end().map(\.description) == [])
+        let after = try daemon.pids()
+        #expect(Set(after.keys) == Set(before.keys))
+        #expect(after["other/1"] == before["other/1"])
+        for name in ["x/1", "x/2"] {
+            #expect(after[name] != before[name])
+            let environment = try String(contentsOfFile: "/proc/\(after[name] ?? 0)/environ", encoding: .utf8)
+            #expect(environment.contains("SECRET=hunter3"))
+        }
+        #expect(!daemon.keeper.output.contains("hunter"))
+        let again = try daemon.ctl("apply")
+        #expect(again.code == 0 && again.output.contains("nothing to change"), "\(again.output)")
+    }
+
+    @Test("A release that never becomes ready changes nothing, and says why with its last lines")
+    func broken() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "replicas: 2"))
+        let before = try daemon.pids()
+        let clients = SteadyClients(4, port: port.port)
+        try clients.serve(20)
+        try write(
+            daemon,
+            """
+            { services: { x: { command: ['sh', '-c', 'echo the disk is on fire; exit 7'], listen: \(port.port), replicas: 2,
+                               ready: { http: '/' }, restart: { initialDelay: '50ms' } },
+                          other: { command: ['sleep', '1000'] } } }
+            """)
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 1)
+        #expect(result.output.contains("x/3 has failed 3 times: exited with code 7"), "\(result.output)")
+        #expect(result.output.contains("x/3 | the disk is on fire"), "\(result.output)")
+        try clients.serve(20)
+        #expect(try clients.end().map(\.description) == [])
+        #expect(try daemon.pids() == before)
+        // It went back: applying what was there is no change.
+        try write(daemon, manifest(port.port, "replicas: 2"))
+        #expect(try daemon.ctl("apply").output.contains("nothing to change"))
+    }
+
+    @Test("A manifest with an error changes nothing, and all errors are shown")
+    func invalid() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, ""))
+        let before = try daemon.pids()
+        try write(daemon, manifest(port.port, "replicsa: 2, stop: { timeout: 'x' }"))
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 1)
+        #expect(result.output.contains("did you mean \"replicas\""), "\(result.output)")
+        #expect(result.output.contains("services.x.stop.timeout"), "\(result.output)")
+        let missing = try daemon.ctl("apply", daemon.directory.file("nowhere.json5"))
+        #expect(missing.code == 1 && missing.output.contains("No such file"), "\(missing.output)")
+        #expect(try daemon.pids() == before)
+    }
+
+    @Test("Services come and go, fronts open and close, and the number of instances changes, each without the others")
+    func shape() throws {
+        let (port, next, third) = (try freePort(), try freePort(), try freePort())
+        let path = "unix:@socket@"
+        let daemon = try Daemon(manifest(port.port, "replicas: 1"))
+        let socket = path.replacingOccurrences(of: "@socket@", with: daemon.directory.file("front.sock"))
+        let before = try daemon.pids()
+        try write(
+            daemon,
+            """
+            { services: { x: { command: ['@demo@', '--quiet'], listen: [\(next.port), '\(socket)'], ready: { http: '/' }, replicas: 3 },
+                          y: { command: ['@demo@', '--quiet'], listen: \(third.port) } } }
+            """)
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0, "\(result.output); \(daemon.keeper.output)")
+        let after = try daemon.pids()
+        #expect(Set(after.keys) == ["x/1", "x/2", "x/3", "y/1"])
+        #expect(after["x/1"] == before["x/1"])
+        #expect(throws: (any Error).self) { try HTTP.get(port: port.port, "/") }
+        for open in [next.port, third.port] {
+            let clients = SteadyClients(1, port: open)
+            try clients.serve(3)
+            #expect(try clients.end().map(\.description) == [])
+        }
+        #expect(FileManager.default.fileExists(atPath: daemon.directory.file("front.sock")))
+        // Without any front, and back to one.
+        try write(daemon, "{ services: { x: { command: ['@demo@', '--quiet'], ready: { http: '/' } } } }")
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(Set(try daemon.pids().keys) == ["x/1"])
+        #expect(try daemon.pids()["x/1"] == before["x/1"])
+        #expect(!FileManager.default.fileExists(atPath: daemon.directory.file("front.sock")))
+        try write(daemon, manifest(port.port, ""))
+        #expect(try daemon.ctl("apply").code == 0)
+        let clients = SteadyClients(1, port: port.port)
+        try clients.serve(3)
+        #expect(try clients.end().map(\.description) == [])
+        #expect(try daemon.pids()["x/1"] == before["x/1"])
+    }
+
+    @Test("Limits and the balancer's settings change in what runs")
+    func live() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "limits: { nofile: 500 }"))
+        let before = try daemon.pids()
+        try write(
+            daemon,
+            manifest(port.port, "limits: { nofile: 400 }, balance: { maxConnections: 7, log: true }, log: { keep: 1 }"))
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0 && result.output.contains("x  live"), "\(result.output)")
+        #expect(try daemon.pids() == before)
+        let pid = try #require(before["x/1"])
+        try eventually("the limit") {
+            let limits = try String(contentsOfFile: "/proc/\(pid)/limits", encoding: .utf8)
+            return limits.contains(/Max open files +400 +400/) ? true : nil
+        }
+        let clients = SteadyClients(1, port: port.port)
+        try clients.serve(3)
+        #expect(try clients.end().map(\.description) == [])
+        try eventually("lines of sessions") {
+            FileManager.default.fileExists(atPath: daemon.directory.file("log/x/balancer.log")) ? true : nil
+        }
+    }
+
+    @Test("A front that cannot be opened changes nothing")
+    func front() throws {
+        let (port, taken) = (try freePort(), try freePort())
+        let daemon = try Daemon(manifest(port.port, ""))
+        let before = try daemon.pids()
+        let squatter = try testListener(port: taken.port)
+        defer { withExtendedLifetime(squatter) {} }
+        try write(daemon, manifest(taken.port, "replicas: 3"))
+        let result = try daemon.ctl("apply")
+        #expect(
+            result.code == 1 && result.output.contains("cannot listen on 127.0.0.1:\(taken.port)"), "\(result.output)")
+        #expect(try daemon.pids() == before)
+        let clients = SteadyClients(1, port: port.port)
+        try clients.serve(3)
+        #expect(try clients.end().map(\.description) == [])
+    }
+
+    @Test("SIGKILL of the supervisor in the middle of a rollout: it is carried on, and no request fails")
+    func supervisorKilled() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "replicas: 2"))
+        let before = try daemon.pids()
+        let clients = SteadyClients(4, port: port.port)
+        try clients.serve(20)
+        try write(daemon, manifest(port.port, "replicas: 2, environment: { V: '2' }"))
+        let apply = try Program(Daemon.supctl, ["--socket", daemon.socket, "apply"])
+        try eventually("the new one beside the old ones") { try daemon.pids()["x/3"] != nil ? true : nil }
+        let supervisor = try daemon.role("supervisor")
+        kill(supervisor, SIGKILL)
+        _ = try apply.wait()
+        try eventually("the end of the rollout") { () -> Bool? in
+            guard let now = try? daemon.pids(), now["x/3"] == nil, let one = now["x/1"], let two = now["x/2"] else {
+                return nil
+            }
+            return one != before["x/1"] && two != before["x/2"] ? true : nil
+        }
+        try clients.serve(20)
+        #expect(try clients.end().map(\.description) == [])
+        #expect(try daemon.ctl("apply").output.contains("nothing to change"))
+        #expect(try daemon.pids()["other/1"] == before["other/1"])
+    }
+}

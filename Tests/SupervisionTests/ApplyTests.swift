@@ -1,0 +1,293 @@
+import Manifest
+import Testing
+
+@testable import Supervision
+
+extension Story {
+    /// A user applies these services.
+    mutating func apply(_ number: UInt64 = 1, _ services: Service...) {
+        tell(.applied(CommandID(number), Manifest(supd: app.manifest.supd, services: services)))
+    }
+
+    /// Everything that is asked for happens at once, until nothing is asked for any more: processes start and are ready,
+    /// those that are told to end do, connections end. `broken` do not become ready and end by themselves.
+    mutating func play(
+        broken: (InstanceID) -> Bool = { _ in false }, afterEachRound look: (Application) -> Void = { _ in }
+    ) {
+        var collected = effects
+        var queue = effects
+        var round = 0
+        while !queue.isEmpty, round < 200 {
+            round += 1
+            var next: [Application.Effect] = []
+            for effect in queue {
+                switch effect {
+                case .spawn(let generation, _, _): spawned(generation.number)
+                case .beginProbing(let generation, let id, _):
+                    if broken(id) { exited(generation.number, .code(7)) } else { ready(generation.number) }
+                case .signal(let generation, _): exited(generation.number, .signal(15, coreDumped: false))
+                case .publish:
+                    effects = []
+                    for endpoint in app.routes.flatMap(\.endpoints) where endpoint.state == .draining {
+                        tell(.drained(endpoint.generation))
+                        next += effects
+                        effects = []
+                    }
+                default: effects = []
+                }
+                next += effects
+                effects = []
+            }
+            if next.isEmpty, let due = app.nextDeadline, due != .never, !app.deployments.isEmpty {
+                now = max(now, due)
+                tell(.deadlineReached)
+                next = effects
+            }
+            look(app)
+            collected += next
+            queue = next
+        }
+        effects = collected
+    }
+
+    /// The generations that run, by instance.
+    var running: [InstanceID: UInt64] {
+        var all: [InstanceID: UInt64] = [:]
+        for view in app.views(at: now).flatMap(\.instances) where view.state == "running" {
+            all[view.id] = view.generation?.number
+        }
+        return all
+    }
+}
+
+/// A changed service.
+private func version(_ number: Int, of service: Service) -> Service {
+    var service = service
+    service.environment = [EnvironmentVariable(name: "VERSION", value: Template(literal: "\(number)"))]
+    return service
+}
+
+struct ApplyTests {
+    private let api = service("api", replicas: 3, front: 80, ready: .tcp)
+    private let worker = service("worker")
+
+    private func upStory(_ services: Service...) -> Story {
+        var story = Story()
+        story.app = Application(
+            manifest: Manifest(
+                supd: DaemonSettings(portRange: PortRange(first: 20000, last: 20099)), services: services))
+        story.tell(.started)
+        story.play()
+        return story
+    }
+
+    @Test func `a service that is added starts and nothing else is touched`() {
+        var story = upStory(api)
+        let before = story.running
+        story.apply(1, api, worker)
+        #expect(story.effects.contains(.manifestChanged))
+        #expect(story.outcome(1) == nil)
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.filter { $0.key.service == "api" } == before)
+        #expect(story.running[instance("worker")] != nil)
+        #expect(story.app.deployments.isEmpty)
+    }
+
+    @Test func `a service that is left out stops and then is no more`() {
+        var story = upStory(api, worker)
+        let before = story.running.filter { $0.key.service == "api" }
+        story.apply(1, api)
+        #expect(story.app.leaving == ["worker"])
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running == before)
+        #expect(story.app.manifest.services.map(\.name) == ["api"])
+        #expect(story.app.leaving.isEmpty)
+        #expect(story.app.instanceIDs == [instance("api", 1), instance("api", 2), instance("api", 3)])
+    }
+
+    @Test func `more and fewer replicas touch no other`() {
+        var story = upStory(api)
+        let before = story.running
+        var five = api
+        five.replicas = 5
+        story.apply(1, five)
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.count == 5)
+        #expect(before.allSatisfy { story.running[$0.key] == $0.value })
+        var one = api
+        one.replicas = 1
+        story.apply(2, one)
+        story.play()
+        #expect(story.outcome(2) == .done)
+        #expect(story.running == before.filter { $0.key.number == 1 })
+        #expect(story.app.instanceIDs == [instance("api", 1)])
+    }
+
+    @Test func `a rollout starts one beside the others and is never short of ready ones`() {
+        var story = upStory(api)
+        let before = story.running
+        story.apply(1, version(2, of: api))
+        #expect(story.spawns.count == 1)
+        var fewest = 3
+        story.play(afterEachRound: { app in
+            fewest = min(fewest, app.routes.first?.endpoints.count { $0.state == .active } ?? 0)
+        })
+        #expect(fewest == 3)
+        #expect(story.outcome(1) == .done)
+        #expect(Set(story.running.keys) == Set(before.keys))
+        #expect(before.allSatisfy { story.running[$0.key] != $0.value })
+        #expect(story.app.instances.count == 3)
+        #expect(story.app.instances.allSatisfy { $0.edition == .current })
+    }
+
+    @Test func `an old instance that dies meanwhile comes back as what it was`() throws {
+        var story = upStory(api)
+        story.apply(1, version(2, of: api))
+        let old = try #require(story.running[instance("api", 2)])
+        story.exited(old)
+        #expect(story.app.settings(of: instance("api", 2)) == api)
+        #expect(story.app.settings(of: instance("api", 4)) == version(2, of: api))
+    }
+
+    @Test func `a release that never becomes ready is gone back on and the old ones stay`() {
+        var story = upStory(api)
+        let before = story.running
+        story.apply(1, version(2, of: api))
+        story.play(broken: { $0.number == 4 })
+        guard case .rolledBack(let text, let culprits)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.contains("api/4 has failed 3 times: exited with code 7"))
+        #expect(culprits == [instance("api", 4)])
+        #expect(story.running == before)
+        #expect(story.app.manifest.services == [api])
+        #expect(story.app.instances.count == 3)
+    }
+
+    @Test func `one that is not ready in time is enough`() {
+        var story = upStory(api)
+        let before = story.running
+        story.apply(1, version(2, of: api))
+        story.spawned(story.spawns[0])
+        story.pass(.seconds(61))
+        story.play()
+        guard case .rolledBack(let text, _)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.hasPrefix("api/4 was not ready within 60 s"))
+        #expect(story.running == before)
+    }
+
+    @Test func `a fixed port is replaced in place and gone back on in place`() {
+        let db = service("db", port: 7000, front: 80, ready: .tcp)
+        var story = upStory(db)
+        story.apply(1, version(2, of: db))
+        #expect(story.spawns.isEmpty)
+        var wasHeld = false
+        var attempts = 0
+        story.play(
+            broken: { _ in
+                attempts += 1
+                return attempts <= 3
+            },
+            afterEachRound: { app in
+                if app.routes.first?.holdUntil != nil { wasHeld = true }
+            })
+        #expect(wasHeld)
+        guard case .rolledBack? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(story.app.manifest.services == [db])
+        #expect(story.running.count == 1)
+    }
+
+    @Test func `a port from the range becomes a fixed one and back`() {
+        let ranged = service("db", front: 80, ready: .tcp)
+        var fixed = ranged
+        fixed.port = 7000
+        var story = upStory(ranged)
+        story.apply(1, fixed)
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.routes.first?.endpoints.map(\.port) == [7000])
+        story.apply(2, ranged)
+        story.play()
+        #expect(story.outcome(2) == .done)
+        #expect(story.app.routes.first?.endpoints.map(\.port).allSatisfy { (20000...20099).contains($0) } == true)
+    }
+
+    @Test func `a second one meanwhile is refused by name`() {
+        var story = upStory(api)
+        story.apply(1, version(2, of: api))
+        story.apply(2, version(3, of: api))
+        #expect(story.outcome(2) == .failed("an earlier apply is under way: it replaces api"))
+        #expect(story.app.manifest.services == [version(2, of: api)])
+    }
+
+    @Test func `what depends on a changed service waits for it`() {
+        let web = service("web", front: 81, ready: .tcp, dependsOn: [Dependency(service: "api")])
+        var story = upStory(api, web)
+        story.apply(1, version(2, of: api), version(2, of: web))
+        #expect(story.effects.contains { if case .spawn(_, let id, _) = $0 { id.service == "api" } else { false } })
+        #expect(!story.effects.contains { if case .spawn(_, let id, _) = $0 { id.service == "web" } else { false } })
+        story.play()
+        #expect(story.outcome(1) == .done)
+    }
+
+    @Test func `a stopped service takes the change without being started`() {
+        var story = upStory(api)
+        story.command(7, .stop, instance("api", 1), instance("api", 2), instance("api", 3))
+        story.play()
+        story.apply(1, version(2, of: api))
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.isEmpty)
+        #expect(story.app.settings(of: instance("api", 1)) == version(2, of: api))
+    }
+
+    @Test func `a changed task runs again and one that fails is not run as what it was`() {
+        let task = service("migrate", kind: .task, restart: RestartSettings(policy: .never))
+        var story = upStory(task)
+        story.exited(1, .code(0))
+        story.apply(1, version(2, of: task))
+        #expect(story.spawns.count == 1)
+        let generation = story.spawns[0]
+        story.spawned(generation)
+        story.exited(generation, .code(3))
+        guard case .rolledBack? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(story.app.manifest.services == [task])
+        #expect(story.app.instances.map(\.state) == [.completed])
+        #expect(story.spawns.isEmpty)
+    }
+
+    @Test func `a new supervisor goes on with a rollout`() throws {
+        var story = upStory(api)
+        story.apply(1, version(2, of: api))
+        let snapshot = story.app.snapshot
+        let children = story.app.views(at: story.now).flatMap(\.instances).compactMap { view in
+            view.generation.map {
+                Application.SurvivingChild(generation: $0, instance: view.id, port: view.port, pid: view.pid)
+            }
+        }
+        let app = try Application(manifest: story.app.manifest, revision: story.app.revision, snapshot: snapshot)
+        var next = Story(resuming: app, children: children)
+        #expect(next.app.instances.map(\.edition) == [.former, .former, .former, .current])
+        for child in children where child.pid == nil { next.tell(.spawned(child.generation, pid: 77)) }
+        next.play()
+        #expect(next.app.deployments.isEmpty)
+        #expect(next.app.instances.count == 3)
+        #expect(next.running.count == 3)
+        #expect(throws: SnapshotMismatch.self) {
+            try Application(manifest: story.app.manifest, revision: story.app.revision + 1, snapshot: snapshot)
+        }
+    }
+}

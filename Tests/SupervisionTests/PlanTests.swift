@@ -1,0 +1,112 @@
+import Manifest
+import Testing
+
+@testable import Supervision
+
+/// What another manifest changes, and what it costs.
+struct PlanTests {
+    private func plan(_ old: Service, _ new: Service) -> Plan {
+        Plan(from: Manifest(services: [old]), to: Manifest(services: [new]))
+    }
+
+    @Test func `every field of a service is compared`() {
+        let properties = Set(Mirror(reflecting: service("a")).children.compactMap(\.label)).subtracting(["name"])
+        #expect(Set(ServiceComparison.fields.map(\.property)) == properties)
+    }
+
+    @Test func `every field of balance and listen is compared`() {
+        // A field that is left out would be changed in silence, or not at all.
+        #expect(Mirror(reflecting: BalanceSettings()).children.count == 12)
+        #expect(Mirror(reflecting: ListenSettings(.loopback(port: 1))).children.count == 10)
+        #expect(Mirror(reflecting: RestartSettings()).children.count == 8)
+        #expect(Mirror(reflecting: HealthSettings(check: .tcp)).children.count == 5)
+        #expect(Mirror(reflecting: DeploySettings()).children.count == 3)
+        #expect(Mirror(reflecting: DaemonSettings()).children.count == 2)
+    }
+
+    @Test func `nothing changes nothing`() {
+        let one = service("a", replicas: 3, front: 80)
+        #expect(plan(one, one).changes.isEmpty)
+    }
+
+    /// A change of one field.
+    private struct Case {
+        var cost: Plan.Cost
+        var field: String
+        var change: (inout Service) -> Void
+
+        init(_ cost: Plan.Cost, _ field: String, _ change: @escaping (inout Service) -> Void) {
+            self.cost = cost
+            self.field = field
+            self.change = change
+        }
+    }
+
+    @Test func `a field has its cost`() {
+        let cases = [
+            Case(.live, "balance.algorithm") { $0.balance.algorithm = .leastconn },
+            Case(.live, "limits.nofile") { $0.limits = [ResourceLimit(resource: .nofile, soft: 9, hard: 9)] },
+            Case(.live, "stop.timeout") { $0.stop.timeout = .seconds(3) },
+            Case(.live, "health") { $0.health?.check = .http(HTTPCheck(path: Template(literal: "/h"))) },
+            Case(.live, "health.interval") { $0.health?.interval = .seconds(3) },
+            Case(.live, "log.keep") { $0.log.keep = 1 },
+            Case(.live, "restart.policy") { $0.restart.policy = .never },
+            Case(.live, "deploy.failures") { $0.deploy.failures = 1 },
+            Case(.live, "ready.timeout") { $0.readyTimeout = .seconds(1) },
+            Case(.live, "listen") { $0.listen = [ListenSettings(.loopback(port: 81))] },
+            Case(.scale, "replicas") { $0.replicas = 4 },
+            Case(.rolling, "command") { $0.command = [Template(literal: "y")] },
+            Case(.rolling, "environment.KEY") {
+                $0.environment = [EnvironmentVariable(name: "KEY", value: Template(literal: "v"))]
+            },
+            Case(.rolling, "directory") { $0.directory = Template(literal: "/srv") },
+            Case(.rolling, "umask") { $0.umask = 0o077 },
+            Case(.rolling, "ready") { $0.ready = .started },
+            Case(.rolling, "balance.proxyProtocol") { $0.balance.proxyProtocol = .v1 },
+            Case(.restart, "port") { $0.port = 7000 },
+        ]
+        for one in cases {
+            var old = service("a", replicas: 3, front: 80, ready: .tcp)
+            old.health = HealthSettings(check: .tcp)
+            var new = old
+            one.change(&new)
+            let changes = plan(old, new).changes
+            #expect(changes.map(\.cost) == [one.cost], "\(one.field)")
+            #expect(changes.first?.fields.map(\.field) == [one.field])
+        }
+    }
+
+    @Test func `without a front or on a fixed port it is a restart`() {
+        for old in [service("a", replicas: 2), service("a", port: 7000, front: 80)] {
+            var new = old
+            new.command = [Template(literal: "y")]
+            #expect(plan(old, new).changes.map(\.cost) == [.restart])
+        }
+    }
+
+    @Test func `a limit that is taken away needs a new process`() {
+        var old = service("a", front: 80)
+        old.limits = [ResourceLimit(resource: .core, soft: 0, hard: 0)]
+        #expect(plan(old, service("a", front: 80)).changes.map(\.cost) == [.rolling])
+    }
+
+    @Test func `values of the environment are never shown`() throws {
+        var old = service("a", front: 80)
+        var new = old
+        old.environment = [EnvironmentVariable(name: "TOKEN", value: Template(literal: "hunter2"))]
+        new.environment = [EnvironmentVariable(name: "TOKEN", value: Template(literal: "hunter3"))]
+        old.command = [Template(literal: "x"), Template(parts: [.literal("hunter2")], holdsEnvironment: true)]
+        new.command = [Template(literal: "x"), Template(literal: "y")]
+        let change = try #require(plan(old, new).changes.first)
+        #expect(!"\(change)".contains("hunter"))
+        #expect(change.fields.map(\.field) == ["command", "environment.TOKEN"])
+    }
+
+    @Test func `services that come and go`() {
+        let plan = Plan(
+            from: Manifest(services: [service("a"), service("b", replicas: 2)]),
+            to: Manifest(services: [service("c"), service("a")]))
+        #expect(plan.changes.map(\.service) == ["c", "b"])
+        #expect(plan.changes.map(\.cost) == [.start, .stop])
+    }
+}
