@@ -155,7 +155,8 @@ enum ServiceComparison {
     }
 
     private static func text(_ command: [Template]) -> String {
-        command.contains(where: \.holdsEnvironment) ? "(not shown)" : command.map { quoted(text($0)) }.joined(separator: " ")
+        command.contains(where: \.holdsEnvironment)
+            ? "(not shown)" : command.map { quoted(text($0)) }.joined(separator: " ")
     }
 
     private static func text(_ check: HTTPCheck) -> String {

@@ -63,6 +63,8 @@ extension World {
     /// After a turn: who was restarted for its health might be, and who had to be was.
     mutating func checkHealth(after event: Application.Event?, _ before: Application) throws(Violation) {
         let old = Dictionary(before.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        // Those that another manifest has taken away are nobody's any more.
+        healing.formIntersection(app.instances.map(\.id))
         for instance in app.instances where healing.contains(instance.id) {
             switch instance.state {
             case .running, .down, .failed, .completed: healing.remove(instance.id)
@@ -91,7 +93,7 @@ extension World {
         guard let service = settings(instance.id), strikes[process.generation]?.isUnhealthy == true else {
             throw Violation(text: "\(instance.id) is restarted for its health, and is not unhealthy")
         }
-        guard service.restart.policy != .never, !parked.contains(instance.id), instance.goal == .up, !isShuttingDown
+        guard service.restart.policy != .never, !parked.contains(instance.id), instance.goal == .up, !app.isShuttingDown
         else {
             throw Violation(text: "\(instance.id) is restarted for its health, and must not be")
         }

@@ -276,7 +276,7 @@ extension World {
         case 12:
             // What all instances of a service need is gone for a while.
             let names = app.manifest.services.map(\.name)
-            if random.oneIn(2) { sickServices = [] } else { sickServices.insert(random.pick(names)) }
+            if random.oneIn(2) || names.isEmpty { sickServices = [] } else { sickServices.insert(random.pick(names)) }
         case 13, 14: try apply()
         default:
             _ = app.views(at: Instant(nanoseconds: now))
