@@ -155,6 +155,11 @@ extension World {
     /// After a turn.
     mutating func checkState() throws(Violation) {
         if isNumberReused { throw Violation(text: "an heir has a number that was given out before") }
+        // A process that was asked to end has its successor start afresh, also if that waits for others first.
+        let waiting = Set(app.instances.filter { $0.state == .waiting }.map(\.id))
+        for old in previous where waiting.contains(old.id) {
+            if case .stopping(_, let stop) = old.state, stop.isAsked { startsOf[old.id] = nil }
+        }
         // A rollout begins anew with every instance that it replaces.
         for rollout in app.deployments.flatMap(\.rollouts) {
             for instance in app.instances where instance.id.service == rollout.service {
