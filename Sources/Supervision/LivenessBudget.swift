@@ -86,9 +86,10 @@ extension Application {
         return mayServe(place)
     }
 
-    /// Whether a user's restart has one of a service's instances in hand.
+    /// Whether a user's restart has one of a service's instances in hand, or a rollout replaces them.
     private func isRestarted(_ service: Int) -> Bool {
-        operations.contains { operation in
+        if let rollout = rollout(of: manifest.services[service].name), !rollout.isWaiting { return true }
+        return operations.contains { operation in
             operation.verb == .restart
                 && layout.instances[service].contains { place in
                     switch operation.statuses[place] {

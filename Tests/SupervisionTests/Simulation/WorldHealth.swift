@@ -118,6 +118,8 @@ extension World {
             operation.verb == .restart
                 && operation.open.contains { app.instances[$0].id.service == instance.id.service }
         }
+        // A rollout replaces it, or has done so; its end is waited for.
+        guard app.rollout(of: instance.id.service) == nil else { return }
         guard restarts.isEmpty, !healing.contains(where: { $0.service == instance.id.service }) else { return }
         let others = rivals(of: instance)
         if others.isEmpty { throw Violation(text: "\(instance.id) is alone, unhealthy, and not restarted") }
