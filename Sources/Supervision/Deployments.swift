@@ -30,7 +30,9 @@ extension Application {
             services.isEmpty
             ? "waits for \(Wording.list((deployment.fresh + deployment.parting).map(\.description)))"
             : "replaces \(Wording.list(services))"
-        return "an earlier apply is under way: it \(what)"
+        let tasks = services.filter { name in manifest.services.contains { $0.name == name && $0.kind == .task } }
+        let hint = tasks.first.map { "; \"supctl stop \($0)\" ends it" } ?? ""
+        return "an earlier apply is under way: it \(what)\(hint)"
     }
 
     /// Takes on a manifest: what is not changed by it is not touched.
@@ -128,7 +130,9 @@ extension Application {
     ) {
         deployment.fresh.removeAll { id in
             guard let place = layout.places[id] else { return true }
-            if isSettled(place) || isExtra(place) { return true }
+            // A task that is at work may be so for hours: it was started, which is all that was asked for.
+            let isAtWork = if case .running = instances[place].state { true } else { false }
+            if isSettled(place) || isExtra(place) || isAtWork { return true }
             guard let hindrance = hindrance(place) else { return false }
             deployment.failures.append(hindrance)
             return true
@@ -250,7 +254,7 @@ extension Service {
     /// How many instances may run beside the others while this takes the place of `former`.
     func surge(replacing former: Service) -> Int {
         guard replicas > 0, kind == .service, former.kind == .service, port == nil, former.port == nil, isBalanced,
-            former.isBalanced
+            former.isBalanced, balance.proxyProtocol == former.balance.proxyProtocol
         else { return 0 }
         return min(deploy.surge, replicas)
     }

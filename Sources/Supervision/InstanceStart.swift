@@ -18,7 +18,10 @@ extension Instance {
         let replacing = replacing || waitsToReplace
         waitsToReplace = replacing && !surroundings.mayStart
         var service = service
-        if edition == .leaving, let successor = surroundings.successor {
+        if edition == .leaving, turn.heir?.instance == id {
+            // What the keeper has started in its place was planned by the old settings: it is replaced again.
+            edition = .former
+        } else if edition == .leaving, let successor = surroundings.successor {
             edition = .current
             service = successor.service
             port = successor.port

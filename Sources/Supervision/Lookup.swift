@@ -8,6 +8,12 @@ extension Application {
         return layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
     }
 
+    /// The services whose processes are being replaced.
+    package var servicesUnderRollout: [String] { deployments.flatMap(\.rollouts).map(\.service) }
+
+    /// Whether an apply is under way.
+    package var isDeploying: Bool { !deployments.isEmpty }
+
     /// The settings that an instance goes by, which during a rollout need not be the manifest's.
     package func settings(of id: InstanceID) -> Service? {
         guard let place = layout.places[id], instances.indices.contains(place) else {

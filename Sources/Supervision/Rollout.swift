@@ -78,7 +78,7 @@ extension Application {
         settleIdle(stay, &turn)
         rollout.underWay.removeAll { number in
             guard let place = stay.dropFirst(number - 1).first else { return true }
-            if isServing(place) { return true }
+            if isServing(place) || instances[place].edition == .former { return true }
             // Going back ends, whatever becomes of it.
             return rollout.failure != nil && hopelessness(of: place, service) != nil
         }
@@ -87,15 +87,19 @@ extension Application {
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
         }
         // A task serves nobody: all of it runs anew, so that nobody takes it for complete in between.
-        let room =
+        // What clients begin with is the same for all instances of a service: old and new ones cannot serve side by side.
+        let isAtOnce =
             manifest.services[service].kind == .task
+            || manifest.services[service].balance.proxyProtocol != rollout.other.balance.proxyProtocol
+        let room =
+            isAtOnce
             ? places.count
             : max(1, extras.count + manifest.services[service].deploy.maxUnavailable) - rollout.underWay.count
         var left = max(0, room)
         for place in open {
             // What waits for others has no process to replace: it will start as what it is now.
             if instances[place].state == .waiting {
-                takeOver(place)
+                takeOver(place, &turn)
                 continue
             }
             guard left > 0 else { continue }
@@ -104,9 +108,10 @@ extension Application {
             if instances[place].state == .completed { rollout.hadCompleted.append(instances[place].id.number) }
             replace(place, among: places, &turn)
         }
-        guard rollout.underWay.isEmpty,
-            !stay.contains(where: { instances[$0].edition == .former && instances[$0].goal == .up })
-        else { return (false, nil) }
+        // One that a user has stopped is waited for, too: until it is gone it may be asked to go on.
+        guard rollout.underWay.isEmpty, stay.allSatisfy({ instances[$0].edition == .current }) else {
+            return (false, nil)
+        }
         for extra in beyond where instances[extra].goal == .up {
             instances[extra].goal = .down
             turn.note(extra, of: service)
@@ -125,16 +130,19 @@ extension Application {
     /// Of what has no process there is nothing to replace.
     private mutating func settleIdle(_ places: Range<Int>, _ turn: inout Turn) {
         for place in places where instances[place].edition != .current {
-            if instances[place].process == nil, instances[place].goal == .down { takeOver(place) }
+            if instances[place].process == nil, instances[place].goal == .down { takeOver(place, &turn) }
         }
     }
 
     /// An instance without a process goes by the manifest from now on.
-    private mutating func takeOver(_ place: Int) {
+    private mutating func takeOver(_ place: Int, _ turn: inout Turn) {
         let old = instances[place].port
         instances[place].edition = .leaving
         let port = successor(of: place)?.port ?? old
         instances[place].edition = .current
+        instances[place].missedReadiness = false
+        instances[place].failures = 0
+        turn.note(place, of: layout.services[place])
         if port != old {
             exchangePort(old, for: port)
             instances[place].port = port
@@ -153,7 +161,7 @@ extension Application {
                 }
                 return false
             }
-            takeOver(place)
+            takeOver(place, &turn)
         }
         if instances[place].goal == .down {
             guard instances[place].state == .down else { return false }
@@ -178,7 +186,7 @@ extension Application {
                 return other != place
             }
         apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
-        if instances[place].edition == .leaving, instances[place].process == nil { takeOver(place) }
+        if instances[place].edition == .leaving, instances[place].process == nil { takeOver(place, &turn) }
         settle(&turn)
     }
 
@@ -189,7 +197,7 @@ extension Application {
         guard instances[place].edition == .current else { return false }
         let service = service(of: place)
         switch instances[place].state {
-        case .completed: return true
+        case .completed: return service.kind == .task || !service.isProbed
         case .running(let process):
             return service.kind == .service && (service.isProbed || instances[place].proven == process.generation)
         case .down: return instances[place].goal == .down
@@ -241,6 +249,9 @@ extension Application {
         let instance = instances[place]
         let reason = instance.lastExit?.reason ?? "no reason is known"
         if case .failed(let text) = instance.state { return "\(instance.id) has failed: \(text)" }
+        if instance.state == .completed, self.service(of: place).kind == .service, self.service(of: place).isProbed {
+            return "\(instance.id) has ended, and serves nobody: \(reason)"
+        }
         if instance.missedReadiness { return "\(instance.id) was \(reason)" }
         if instance.failures >= manifest.services[service].deploy.failures {
             let times = instance.failures == 1 ? "has failed" : "has failed \(instance.failures) times"
@@ -275,6 +286,7 @@ extension Application {
                     continue
                 } else if hadCompleted, instances[place].process == nil {
                     if instances[place].goal == .up { instances[place].state = .completed }
+                    turn.note(place, of: service)
                 } else {
                     instances[place].edition = .former
                 }

@@ -18,7 +18,9 @@ enum ServiceComparison {
         Field(
             property: "command", differences: { old, new in command(old.command, new.command) },
             needsNewProcess: { _, _ in true }),
-        field("directory", .process) { text($0.directory) },
+        field("directory", .process, same: { $0.directory == $1.directory }) {
+            $0.directory.holdsEnvironment ? nil : text($0.directory)
+        },
         Field(
             property: "environment", differences: { old, new in environment(old.environment, new.environment) },
             needsNewProcess: { _, _ in true }),
@@ -41,9 +43,9 @@ enum ServiceComparison {
                 // The instances must know what their clients begin with.
                 old.balance.proxyProtocol != new.balance.proxyProtocol
             }),
-        field("ready", .process) { text($0.ready) },
-        field("readyTimeout", named: "ready.timeout", .live) { Wording.time($0.readyTimeout) },
-        field("watchdog", .process) { $0.watchdog.map(Wording.time) },
+        field("ready", .process, same: { $0.ready == $1.ready }) { text($0.ready) },
+        field("readyTimeout", named: "ready.timeout", .live) { exact($0.readyTimeout) },
+        field("watchdog", .process) { $0.watchdog.map(exact) },
         Field(
             property: "restart", differences: { restart($0.restart, $1.restart) }, needsNewProcess: { _, _ in false }),
         Field(
@@ -51,7 +53,7 @@ enum ServiceComparison {
             differences: { old, new in
                 pairs([
                     ("stop.signal", old.stop.signal, new.stop.signal),
-                    ("stop.timeout", Wording.time(old.stop.timeout), Wording.time(new.stop.timeout)),
+                    ("stop.timeout", exact(old.stop.timeout), exact(new.stop.timeout)),
                 ])
             }, needsNewProcess: { _, _ in false }),
         field("dependsOn", .live) {
@@ -62,6 +64,10 @@ enum ServiceComparison {
             needsNewProcess: { old, new in
                 // What the process would have had without the limit nobody knows any more.
                 old.limits.contains { limit in !new.limits.contains { $0.resource == limit.resource } }
+                    // What it has used of its time already counts: a new limit could end it at once.
+                    || [.cpu, .rttime].contains { (resource: ResourceLimit.Resource) in
+                        old.limits.first { $0.resource == resource } != new.limits.first { $0.resource == resource }
+                    }
             }),
         Field(
             property: "log",
@@ -87,11 +93,18 @@ enum ServiceComparison {
 
     /// A field that has one text.
     private static func field(
-        _ property: String, named name: String? = nil, _ kind: Kind, _ text: @escaping @Sendable (Service) -> String?
+        _ property: String, named name: String? = nil, _ kind: Kind,
+        same: (@Sendable (Service, Service) -> Bool)? = nil, _ text: @escaping @Sendable (Service) -> String?
     ) -> Field {
         let isProcess = kind == .process
         return Field(
-            property: property, differences: { pairs([(name ?? property, text($0), text($1))]) },
+            property: property,
+            differences: { old, new in
+                let shown = pairs([(name ?? property, text(old), text(new))])
+                // What is not shown differs all the same.
+                guard shown.isEmpty, let same, !same(old, new) else { return shown }
+                return [Plan.FieldChange(field: name ?? property)]
+            },
             needsNewProcess: { _, _ in isProcess })
     }
 
@@ -109,6 +122,18 @@ enum ServiceComparison {
     }
 
     // MARK: Texts
+
+    /// A length of time as a manifest may say it, to the last nanosecond: two that differ have different texts.
+    private static func exact(_ duration: Duration) -> String {
+        let nanoseconds = duration.wholeNanoseconds
+        for (unit, length) in [
+            ("h", Int64(3_600_000_000_000)), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
+        ]
+        where nanoseconds != 0 && nanoseconds % length == 0 {
+            return "\(nanoseconds / length)\(unit)"
+        }
+        return nanoseconds == 0 ? "0s" : "\(nanoseconds)ns"
+    }
 
     /// A template as it was written, but for what came from the environment.
     private static func text(_ template: Template) -> String {
@@ -176,13 +201,14 @@ enum ServiceComparison {
     }
 
     private static func health(_ old: HealthSettings?, _ new: HealthSettings?) -> [Plan.FieldChange] {
-        pairs([
+        let shown = pairs([
             ("health", text(old?.check), text(new?.check)),
-            ("health.interval", old.map { Wording.time($0.interval) }, new.map { Wording.time($0.interval) }),
-            ("health.timeout", old.map { Wording.time($0.timeout) }, new.map { Wording.time($0.timeout) }),
+            ("health.interval", old.map { exact($0.interval) }, new.map { exact($0.interval) }),
+            ("health.timeout", old.map { exact($0.timeout) }, new.map { exact($0.timeout) }),
             ("health.failures", old.map { String($0.failures) }, new.map { String($0.failures) }),
             ("health.successes", old.map { String($0.successes) }, new.map { String($0.successes) }),
         ])
+        return shown.isEmpty && old != new ? [Plan.FieldChange(field: "health")] : shown
     }
 
     private static func listen(_ old: [ListenSettings], _ new: [ListenSettings]) -> [Plan.FieldChange] {
@@ -209,10 +235,10 @@ enum ServiceComparison {
                 ),
                 ("\(path) allow", ranges(former.allow), ranges(settings.allow)),
                 ("\(path) acceptProxyProtocol", "\(former.acceptProxyProtocol)", "\(settings.acceptProxyProtocol)"),
-                ("\(path) keepAlive", former.keepAlive.map(Wording.time), settings.keepAlive.map(Wording.time)),
-                ("\(path) userTimeout", former.userTimeout.map(Wording.time), settings.userTimeout.map(Wording.time)),
+                ("\(path) keepAlive", former.keepAlive.map(exact), settings.keepAlive.map(exact)),
+                ("\(path) userTimeout", former.userTimeout.map(exact), settings.userTimeout.map(exact)),
                 ("\(path) backlog", String(former.backlog), String(settings.backlog)),
-                ("\(path) deferAccept", former.deferAccept.map(Wording.time), settings.deferAccept.map(Wording.time)),
+                ("\(path) deferAccept", former.deferAccept.map(exact), settings.deferAccept.map(exact)),
             ])
         }
         return changes
@@ -225,14 +251,14 @@ enum ServiceComparison {
     private static func balance(_ old: BalanceSettings, _ new: BalanceSettings) -> [Plan.FieldChange] {
         pairs([
             ("balance.algorithm", old.algorithm.rawValue, new.algorithm.rawValue),
-            ("balance.slowStart", Wording.time(old.slowStart), Wording.time(new.slowStart)),
+            ("balance.slowStart", exact(old.slowStart), exact(new.slowStart)),
             ("balance.maxConnections", old.maxConnections.map(String.init), new.maxConnections.map(String.init)),
             ("balance.maxQueue", old.maxQueue.map(String.init), new.maxQueue.map(String.init)),
-            ("balance.queueTimeout", Wording.time(old.queueTimeout), Wording.time(new.queueTimeout)),
-            ("balance.connectTimeout", Wording.time(old.connectTimeout), Wording.time(new.connectTimeout)),
-            ("balance.idleTimeout", old.idleTimeout.map(Wording.time), new.idleTimeout.map(Wording.time)),
-            ("balance.finTimeout", Wording.time(old.finTimeout), Wording.time(new.finTimeout)),
-            ("balance.drainTimeout", Wording.time(old.drainTimeout), Wording.time(new.drainTimeout)),
+            ("balance.queueTimeout", exact(old.queueTimeout), exact(new.queueTimeout)),
+            ("balance.connectTimeout", exact(old.connectTimeout), exact(new.connectTimeout)),
+            ("balance.idleTimeout", old.idleTimeout.map(exact), new.idleTimeout.map(exact)),
+            ("balance.finTimeout", exact(old.finTimeout), exact(new.finTimeout)),
+            ("balance.drainTimeout", exact(old.drainTimeout), exact(new.drainTimeout)),
             ("balance.proxyProtocol", old.proxyProtocol?.rawValue, new.proxyProtocol?.rawValue),
             ("balance.allow", ranges(old.allow), ranges(new.allow)),
             ("balance.log", "\(old.log)", "\(new.log)"),
@@ -244,16 +270,16 @@ enum ServiceComparison {
             settings.successExitCodes.map(String.init).joined(separator: ", ")
         }
         func limit(_ settings: RestartSettings) -> String? {
-            settings.limit.map { "\($0.starts) within \(Wording.time($0.within))" }
+            settings.limit.map { "\($0.starts) within \(exact($0.within))" }
         }
         return pairs([
             ("restart.policy", old.policy.rawValue, new.policy.rawValue),
             ("restart.successExitCodes", codes(old), codes(new)),
-            ("restart.initialDelay", Wording.time(old.initialDelay), Wording.time(new.initialDelay)),
-            ("restart.maxDelay", Wording.time(old.maxDelay), Wording.time(new.maxDelay)),
+            ("restart.initialDelay", exact(old.initialDelay), exact(new.initialDelay)),
+            ("restart.maxDelay", exact(old.maxDelay), exact(new.maxDelay)),
             ("restart.factor", "\(old.factor)", "\(new.factor)"),
             ("restart.jitter", "\(old.jitter)", "\(new.jitter)"),
-            ("restart.resetAfter", Wording.time(old.resetAfter), Wording.time(new.resetAfter)),
+            ("restart.resetAfter", exact(old.resetAfter), exact(new.resetAfter)),
             ("restart.limit", limit(old), limit(new)),
         ])
     }

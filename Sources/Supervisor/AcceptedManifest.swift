@@ -1,4 +1,5 @@
 import Manifest
+import Supervision
 
 /// What the keeper holds of the manifest in force.
 struct AcceptedManifest: Codable, Sendable {
@@ -8,4 +9,6 @@ struct AcceptedManifest: Codable, Sendable {
     var manifest: Manifest
     /// The services that are in it only until they are down.
     var leaving: Set<String> = []
+    /// What ran when it came into force: a supervisor that is lost before it has kept another snapshot loses nothing.
+    var snapshot: Snapshot?
 }

@@ -53,7 +53,8 @@ struct Front {
         case .unix(let path): sockets = [try open(.unix(path))]
         }
         // A service that accepts by itself expects a socket on which that waits, sd_listen_fds(3).
-        for socket in sockets { try? setBlocking(socket.descriptor, settings.passes) }
+        // One that is there keeps its mode: the balancer may be accepting on it.
+        for socket in sockets where socket.isNew { try? setBlocking(socket.descriptor, settings.passes) }
         return Front(address: settings.address.description, sockets: sockets, settings: settings)
     }
 

@@ -68,9 +68,10 @@ struct LimitChange: Sendable {
             soft: limit.soft ?? Platform.LimitPair.unlimited, hard: limit.hard ?? Platform.LimitPair.unlimited)
     }
 
-    /// Sets the limits in every process of the instances, up to the first one that the kernel refuses.
+    /// Sets the limits in every process of the instances; up to the first one that the kernel refuses, unless all others are
+    /// to be set.
     static func apply(
-        _ changes: [LimitChange], to instances: [InstanceProcesses.Instance], keeper: Int32
+        _ changes: [LimitChange], to instances: [InstanceProcesses.Instance], keeper: Int32, stopsAtFailure: Bool = true
     ) -> Outcome {
         var finder = InstanceProcesses(keeper: keeper)
         var outcome = Outcome()
@@ -84,8 +85,9 @@ struct LimitChange: Sendable {
                     let others = result.changed.count
                     let count = Amount.text(others, "other process", "other processes")
                     let note = others == 0 ? "" : "; \(count) of it took it"
-                    outcome.failure = .failed(change.text(of: failure, instance.id) + note)
-                    return outcome
+                    outcome.failure = outcome.failure ?? .failed(change.text(of: failure, instance.id) + note)
+                    if stopsAtFailure { return outcome }
+                    continue
                 }
                 if let (old, new) = result.first {
                     outcome.settings.append(Setting(instance: instance.id, name: change.name, old: old, new: new))

@@ -80,7 +80,7 @@ extension SupervisorRole {
     func putInForce(
         _ manifest: Manifest, _ wish: ApplyRequest, _ warnings: [String], _ responder: ControlResponder
     ) {
-        guard let application else { return responder.fail(503, code: "failed", "supd is still starting; try again") }
+        guard let application else { return refuse(wish, "supd is still starting; try again", [], responder) }
         // It may have become true meanwhile.
         if let hindrance = application.applyHindrance, !wish.dryRun { return refuse(wish, hindrance, [], responder) }
         let plan = Plan(from: application, to: manifest)
@@ -127,12 +127,22 @@ extension SupervisorRole {
                         opened[Held.listenerPrefix + socket.id] = socket.descriptor
                     }
                 } catch {
-                    problems.append("\(service.name): \(error.text)")
+                    problems.append("\(service.name): \(error.text)\(ownFrontHint(settings, error.code))")
                 }
             }
         }
         guard problems.isEmpty else { throw BeginningFailure(problems) }
         openedAhead = opened
+    }
+
+    /// A front of this supd on the same port keeps another address of it from being opened, as long as it is there.
+    private func ownFrontHint(_ settings: ListenSettings, _ code: Int32) -> String {
+        guard code == ErrorCode.addressInUse, let port = settings.address.port,
+            let own = (Array(balancer.fronts.values) + passedFronts.values).joined().first(where: {
+                $0.settings.address.port == port
+            })
+        else { return "" }
+        return " (supd's own front \(own.address) is in the way: apply a manifest without it first)"
     }
 
     /// The listening sockets that are open, by the keeper's names.
@@ -141,16 +151,18 @@ extension SupervisorRole {
         for socket in (Array(balancer.fronts.values) + passedFronts.values).joined().flatMap(\.sockets) {
             held[Held.listenerPrefix + socket.id] = socket.descriptor
         }
-        return held
+        return held.merging(retainedSockets) { first, _ in first }
     }
 
     /// Brings the fronts into line with a manifest. What a service that stays listens on is not its any more that leaves.
-    private func bringFrontsIntoLine(with manifest: Manifest, leaving: Set<String>) {
+    func bringFrontsIntoLine(with manifest: Manifest, leaving: Set<String>) {
         let known = heldSockets
         let held = known.merging(openedAhead) { first, _ in first }
         openedAhead = [:]
         var fronts: [String: [Front]] = [:]
         var passed: [String: [Front]] = [:]
+        let replaced = Set(application?.servicesUnderRollout ?? [])
+        let retained = replaced.isEmpty ? [:] : retainedSockets
         let balanced = Set(balancer.fronts.values.joined().flatMap(\.sockets).map(\.id))
         var used: Set<String> = []
         for service in manifest.services.filter({ !leaving.contains($0.name) })
@@ -160,7 +172,12 @@ extension SupervisorRole {
                 do throws(Front.Failure) {
                     let front = try Front.open(settings, held: held, namePrefix: Held.listenerPrefix)
                     let names = front.sockets.map { Held.listenerPrefix + $0.id }
-                    guard used.isDisjoint(with: names) else { continue }
+                    guard used.isDisjoint(with: names) else {
+                        if !leaving.contains(service.name) {
+                            log.write(.error, "\(service.name): \(front.address) is another service's now")
+                        }
+                        continue
+                    }
                     used.formUnion(names)
                     for (name, socket) in zip(names, front.sockets) where known[name] == nil {
                         keeper?.send(.hold(name: name), [socket.descriptor])
@@ -168,6 +185,9 @@ extension SupervisorRole {
                     if settings.passes {
                         passed[service.name, default: []].append(front)
                         continue
+                    }
+                    for socket in front.sockets where !balanced.contains(socket.id) {
+                        try? setBlocking(socket.descriptor, false)
                     }
                     for socket in front.sockets where balancer.isReady && !balanced.contains(socket.id) {
                         balancer.link?.send(.listener(id: socket.id), [socket.descriptor])
@@ -180,6 +200,16 @@ extension SupervisorRole {
             // The routes of a service without a front are nobody's business, but of one that drains they are.
             if service.isBalanced, fronts[service.name] == nil { fronts[service.name] = [] }
         }
+        // A rollout that goes back needs again what its service had.
+        retainedSockets = [:]
+        for (service, old) in Array(balancer.fronts) + Array(passedFronts) where replaced.contains(service) {
+            for socket in old.flatMap(\.sockets) {
+                retainedSockets[Held.listenerPrefix + socket.id] = socket.descriptor
+            }
+        }
+        for (name, socket) in retained { retainedSockets[name] = retainedSockets[name] ?? socket }
+        retainedSockets = retainedSockets.filter { !used.contains($0.key) }
+        used.formUnion(retainedSockets.keys)
         for name in known.keys where !used.contains(name) {
             keeper?.send(.drop(name: name))
             removeSocketFile(ofListener: name.dropFirst(Held.listenerPrefix.count))
@@ -219,7 +249,9 @@ extension SupervisorRole {
         balancer.routesAreStale = true
         do {
             try keep(
-                AcceptedManifest(revision: application.revision, manifest: manifest, leaving: application.leaving))
+                AcceptedManifest(
+                    revision: application.revision, manifest: manifest, leaving: application.leaving,
+                    snapshot: application.snapshot))
         } catch {
             log.write(.error, "cannot keep the manifest: \(error)")
         }
@@ -228,7 +260,11 @@ extension SupervisorRole {
 
     private func bringSessionLogsIntoLine(with manifest: Manifest) {
         for service in manifest.services where service.balance.log && service.isBalanced {
-            guard balancer.sessionLogs[service.name] == nil else { continue }
+            if let known = balancer.sessionLogs[service.name] {
+                // It may have forgotten the pipe with the service's last table; the same one again is no change.
+                if balancer.isReady { balancer.link?.send(.sessionLog(service: service.name), [known.writing]) }
+                continue
+            }
             do throws(SystemError) {
                 let log = try SessionLog(of: service.name, held: [:])
                 keeper?.send(.hold(name: SessionLog.readingName(service.name)), [log.reading])
@@ -270,7 +306,7 @@ extension SupervisorRole {
             let processes = running(instances.filter { application.settings(of: $0.id) == new })
             guard !changes.isEmpty, !processes.isEmpty else { continue }
             Self.sampling.async { [role = self, keeper = configuration.keeper] in
-                let outcome = LimitChange.apply(changes, to: processes, keeper: keeper)
+                let outcome = LimitChange.apply(changes, to: processes, keeper: keeper, stopsAtFailure: false)
                 role.queue.async {
                     role.assumeIsolated { role in
                         for line in LimitChange.lines(outcome.settings) { role.log.write(.info, line) }

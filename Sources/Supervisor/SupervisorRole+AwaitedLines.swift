@@ -28,7 +28,9 @@ extension SupervisorRole {
     /// A process is there, whose output is to be attached.
     func awaitLine(_ generation: Generation, _ instance: InstanceID) {
         guard let application, let (_, port) = application.instance(of: generation),
-            let pattern = pattern(instance, port: port, in: application.manifest)
+            let service = application.settings(of: instance),
+            // What it goes by, which during a rollout need not be the manifest's.
+            let pattern = pattern(instance, port: port, in: Manifest(services: [service]))
         else { return }
         pump?.awaitLine(pattern, of: generation.number)
     }

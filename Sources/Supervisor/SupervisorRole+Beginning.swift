@@ -34,6 +34,10 @@ extension SupervisorRole {
             startBalancer(for: manifest)
             manifestInForce = manifest
             runApplication(accepted, inventory, welcome)
+            if let (pid, link) = earlyBalancer {
+                earlyBalancer = nil
+                balancerStarted(pid, link)
+            }
         } catch {
             for line in error.lines { log.write(.error, line) }
             // With services running it is not the end: the keeper tries another supervisor, with growing pauses.
@@ -81,7 +85,7 @@ extension SupervisorRole {
         let manifest: Manifest
         do throws(BeginningFailure) {
             manifest = try manifestOfFile()
-            record(manifest, by: "the start of supd", nil, from: configuration.manifestPath, .started)
+            isFileInForce = true
         } catch {
             // What ran before is better than nothing, if somebody learns of it.
             guard let (entry, last) = history.lastGood(from: configuration.manifestPath) else { throw error }
@@ -283,6 +287,10 @@ extension SupervisorRole {
         adoptNoticeSockets(inventory)
         adoptReadyPipes(inventory)
         if isFirst {
+            endStaleHistory()
+            if isFileInForce {
+                record(manifest, by: "the start of supd", nil, from: configuration.manifestPath, .started)
+            }
             progress.begin(at: now)
             log.write(
                 .info, "starting \(Amount.text(manifest.services.count, "service")) of \(configuration.manifestPath)")
@@ -294,6 +302,7 @@ extension SupervisorRole {
             let effects =
                 application?.resume(children: children, highestGeneration: Generation(highest), at: now) ?? []
             isShuttingDown = application?.isShuttingDown ?? false
+            endStaleHistory()
             balancer.routesAreStale = true
             performAll(effects)
         }
@@ -306,7 +315,13 @@ extension SupervisorRole {
         do {
             let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
             let snapshot = try JSONDecoder().decode(Snapshot.self, from: Data(bytes))
-            return try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: snapshot)
+            do throws(SnapshotMismatch) {
+                return try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: snapshot)
+            } catch {
+                // The one before was lost between the manifest and the snapshot that belongs to it.
+                guard let kept = accepted.snapshot else { throw error }
+                return try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: kept)
+            }
         } catch {
             log.write(.warning, "cannot read the snapshot (\(error)): beginning from the processes themselves")
             return nil

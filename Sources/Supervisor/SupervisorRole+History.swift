@@ -29,6 +29,10 @@ extension SupervisorRole {
 
     /// An apply is over: said in the log and in the history, whoever still waits for it.
     func deploymentEnded(_ outcome: Application.CommandOutcome) {
+        // What a rollout might have needed again is closed.
+        if !retainedSockets.isEmpty, let application, application.servicesUnderRollout.isEmpty {
+            bringFrontsIntoLine(with: application.manifest, leaving: application.leaving)
+        }
         let (word, reason): (HistoryEntry.Outcome, String?) =
             switch outcome {
             case .done: (.done, nil)
@@ -40,6 +44,12 @@ extension SupervisorRole {
                 log.write(.warning, "cannot note it in the history: \(error)")
             }
         }
+    }
+
+    /// What was under way when supd, or its keeper, ended is so no more.
+    func endStaleHistory() {
+        guard application?.isDeploying != true else { return }
+        Self.recording.async { [history] in try? history.end(.failed, "supd ended before it was done") }
     }
 
     /// Answers with all entries.

@@ -50,6 +50,9 @@ extension SupervisorRole {
             log.write(.info, "\(Signals.name(of: number) ?? "signal \(number)"): stopping everything in order")
             beginShutdown()
         case .reload: reload()
+        // Before the fronts are known nobody could give it their listeners.
+        case .balancerStarted(let pid) where inventory != nil: earlyBalancer = (pid, descriptors.first)
+        case .balancerExited where inventory != nil: earlyBalancer = nil
         case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
         case .balancerExited: balancerExited()
         case .ping: keeper?.send(.pong)

@@ -26,6 +26,8 @@ actor SupervisorRole {
     var keeper: DispatchLink<KeeperRequest, KeeperNotice>?
     /// What the keeper has told of before the inventory was complete; nil afterwards.
     var inventory: Inventory? = Inventory()
+    /// A balancer that ran, or was started, before the inventory was complete.
+    var earlyBalancer: (pid: Int32, link: Descriptor?)?
     /// The text that every child carries in its environment.
     var scope = ""
 
@@ -66,10 +68,14 @@ actor SupervisorRole {
     var skippedPorts = SkippedPorts()
     /// Starts that are done, if the processes do not end at once.
     var heldStarts: [CommandID: HeldStart] = [:]
+    /// The first manifest was that of the file, not one of the history.
+    var isFileInForce = false
     /// A manifest is being read for an apply.
     var isReadingManifest = false
     /// Sockets that an apply has opened, until the manifest that needs them is in force; by the keeper's names.
     var openedAhead: [String: Descriptor] = [:]
+    /// Listening sockets that rollouts may need again if they go back; by the keeper's names.
+    var retainedSockets: [String: Descriptor] = [:]
     /// The manifest that all that is open is in line with.
     var manifestInForce: Manifest?
     var progress = StartupProgress()

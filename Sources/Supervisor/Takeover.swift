@@ -24,9 +24,13 @@ package func takeoverObstacle(configuration: String, manifest: Int32?, snapshot:
     guard let snapshot else { return nil }
     do {
         let bytes = try MemoryFile.contents(ofDescriptor: snapshot, limit: LinkCodec.messageLimit)
-        _ = try Application(
-            manifest: accepted.manifest, revision: accepted.revision,
-            snapshot: try JSONDecoder().decode(Snapshot.self, from: Data(bytes)))
+        let last = try JSONDecoder().decode(Snapshot.self, from: Data(bytes))
+        do throws(SnapshotMismatch) {
+            _ = try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: last)
+        } catch {
+            guard let kept = accepted.snapshot else { throw error }
+            _ = try Application(manifest: accepted.manifest, revision: accepted.revision, snapshot: kept)
+        }
         return nil
     } catch {
         return unreadable("the snapshot of what runs", error)

@@ -45,6 +45,7 @@ struct PlanTests {
     @Test func `a field has its cost`() {
         let cases = [
             Case(.live, "balance.algorithm") { $0.balance.algorithm = .leastconn },
+            Case(.rolling, "limits.cpu") { $0.limits = [ResourceLimit(resource: .cpu, soft: 9, hard: 9)] },
             Case(.live, "limits.nofile") { $0.limits = [ResourceLimit(resource: .nofile, soft: 9, hard: 9)] },
             Case(.live, "stop.timeout") { $0.stop.timeout = .seconds(3) },
             Case(.live, "health") { $0.health?.check = .http(HTTPCheck(path: Template(literal: "/h"))) },
@@ -62,7 +63,7 @@ struct PlanTests {
             Case(.rolling, "directory") { $0.directory = Template(literal: "/srv") },
             Case(.rolling, "umask") { $0.umask = 0o077 },
             Case(.rolling, "ready") { $0.ready = .started },
-            Case(.rolling, "balance.proxyProtocol") { $0.balance.proxyProtocol = .v1 },
+            Case(.restart, "balance.proxyProtocol") { $0.balance.proxyProtocol = .v1 },
             Case(.restart, "port") { $0.port = 7000 },
         ]
         for one in cases {
@@ -100,6 +101,27 @@ struct PlanTests {
         let change = try #require(plan(old, new).changes.first)
         #expect(!"\(change)".contains("hunter"))
         #expect(change.fields.map(\.field) == ["command", "environment.TOKEN"])
+    }
+
+    @Test func `what is shown alike and differs is no less a change`() {
+        let secret = { (text: String) in Template(parts: [.literal(text)], holdsEnvironment: true) }
+        let cases: [(Plan.Cost, String, (inout Service, String) -> Void)] = [
+            (.rolling, "directory", { $0.directory = secret("/srv/\($1)") }),
+            (.rolling, "ready", { $0.ready = .log(pattern: secret($1)) }),
+            (.rolling, "ready", { $0.ready = .command([secret($1)]) }),
+            (.live, "health", { $0.health = HealthSettings(check: .command([secret($1)])) }),
+            (.rolling, "watchdog", { $0.watchdog = $1 == "a" ? .seconds(610) : .seconds(620) }),
+            (.live, "stop.timeout", { $0.stop.timeout = $1 == "a" ? .seconds(610) : .seconds(620) }),
+        ]
+        for (cost, field, change) in cases {
+            var (old, new) = (service("a", front: 80, ready: .tcp), service("a", front: 80, ready: .tcp))
+            change(&old, "a")
+            change(&new, "hunter2")
+            let changes = plan(old, new).changes
+            #expect(changes.map(\.cost) == [cost], "\(field)")
+            #expect(changes.first?.fields.map(\.field) == [field])
+            #expect(!"\(changes.map(\.fields))".contains("hunter2"))
+        }
     }
 
     @Test func `services that come and go`() {
