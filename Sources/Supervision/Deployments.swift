@@ -38,58 +38,93 @@ extension Application {
     /// Takes on a manifest: what is not changed by it is not touched.
     mutating func beginApplying(_ new: Manifest, _ command: CommandID, _ turn: inout Turn) {
         if let hindrance = applyHindrance { return turn.effects.append(.finished(command, .failed(hindrance))) }
-        let changes = Plan(from: self, to: new).changes
-        let old = Dictionary(manifest.services.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let before = Set(layout.names)
+        let rollouts = rollouts(to: new)
+        for rollout in rollouts { markFormer(rollout.service) }
+        let probed = probedProcesses
+        takeOver(new)
+        deployments = [Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: [], parting: [])]
+        reshape(&turn)
+        let fresh = freshInstances(beside: before)
+        let parting = partingInstances
+        deployments = [
+            Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: fresh, parting: parting)
+        ]
+        turn.effects.append(.manifestChanged)
+        turn.routesChanged = true
+        for process in probed { exchangeProbes(of: process.generation, former: process.health, &turn) }
+        turn.touched.append(contentsOf: instances.indices)
+    }
+
+    /// The services whose processes another manifest replaces.
+    private func rollouts(to new: Manifest) -> [Rollout] {
+        var rollouts: [Rollout] = []
+        for change in Plan(from: self, to: new).changes where change.cost == .rolling || change.cost == .restart {
+            guard let former = manifest.services.first(where: { $0.name == change.service }),
+                let service = new.services.first(where: { $0.name == change.service })
+            else { continue }
+            rollouts.append(Rollout(service: change.service, other: former, surge: service.surge(replacing: former)))
+        }
+        return rollouts
+    }
+
+    /// The instances of a service go by what is replaced, from now on.
+    private mutating func markFormer(_ service: String) {
+        for place in instances.indices where instances[place].id.service == service {
+            instances[place].edition = .former
+        }
+    }
+
+    /// Puts another manifest in the place of the one in force; what goes stays until it is down.
+    private mutating func takeOver(_ new: Manifest) {
         let kept = Set(new.services.map(\.name))
+        let gone = manifest.services.filter { !kept.contains($0.name) }
         var next = new
         // The balancer keeps what it was started with: nobody's connections are worth a setting.
         next.supd.balancer = manifest.supd.balancer
-        // What goes stays until it is down.
-        let gone = manifest.services.filter { !kept.contains($0.name) }
         next.services += gone
-        let before = Set(layout.names)
-
-        var deployment = Deployment(command: command, rollouts: [], total: 0, fresh: [], parting: [])
-        for change in changes where change.cost == .rolling || change.cost == .restart {
-            guard let former = old[change.service],
-                let service = new.services.first(where: { $0.name == change.service })
-            else { continue }
-            deployment.rollouts.append(
-                Rollout(service: change.service, other: former, surge: service.surge(replacing: former)))
-        }
-        deployment = Deployment(
-            command: command, rollouts: deployment.rollouts, total: deployment.rollouts.count, fresh: [], parting: [])
-        let replaced = Set(deployment.rollouts.map(\.service))
-        for place in instances.indices where replaced.contains(instances[place].id.service) {
-            instances[place].edition = .former
-        }
-        let probed = instances.indices.filter { instances[$0].edition == .current }.compactMap { place in
-            instances[place].readyGeneration.map { (generation: $0, health: self.service(of: place).health) }
-        }
         manifest = next
         leaving = Set(gone.map(\.name))
         revision &+= 1
-        deployments = [deployment]
-        reshape(&turn)
-        deployments[0].fresh = layout.names.filter { id in
-            guard let place = layout.places[id] else { return false }
-            return !before.contains(id) && instances[place].goal == .up
+    }
+
+    /// Ready processes that stay, with how their health is probed.
+    private var probedProcesses: [(generation: Generation, health: HealthSettings?)] {
+        var found: [(generation: Generation, health: HealthSettings?)] = []
+        for place in instances.indices where instances[place].edition == .current {
+            if let generation = instances[place].readyGeneration {
+                found.append((generation, service(of: place).health))
+            }
         }
-        deployments[0].parting = layout.names.filter { id in
-            guard let place = layout.places[id], isExtra(place) else { return false }
-            return instances[place].state != .down
+        return found
+    }
+
+    /// A process that stays may have to be probed in another way.
+    private mutating func exchangeProbes(of generation: Generation, former: HealthSettings?, _ turn: inout Turn) {
+        guard let place = owners[generation], instances[place].readyGeneration == generation,
+            service(of: place).health != former
+        else { return }
+        if former != nil { turn.effects.append(.endHealthProbing(generation)) }
+        instances[place].health = nil
+        probeHealth(of: place, &turn)
+    }
+
+    /// Instances that there were not, and that are to run.
+    private func freshInstances(beside before: Set<InstanceID>) -> [InstanceID] {
+        var fresh: [InstanceID] = []
+        for instance in instances where instance.goal == .up && !before.contains(instance.id) {
+            fresh.append(instance.id)
         }
-        turn.effects.append(.manifestChanged)
-        turn.routesChanged = true
-        for (generation, former) in probed {
-            guard let place = owners[generation], instances[place].readyGeneration == generation,
-                service(of: place).health != former
-            else { continue }
-            if former != nil { turn.effects.append(.endHealthProbing(generation)) }
-            instances[place].health = nil
-            probeHealth(of: place, &turn)
+        return fresh
+    }
+
+    /// Instances that are to go and are not gone.
+    private var partingInstances: [InstanceID] {
+        var parting: [InstanceID] = []
+        for place in instances.indices where isExtra(place) && instances[place].state != .down {
+            parting.append(instances[place].id)
         }
-        turn.touched.append(contentsOf: instances.indices)
+        return parting
     }
 
     /// Ends all of them where they are.
