@@ -7,7 +7,10 @@ extension KeeperCore {
         guard number == SignalNumber.terminate || number == SignalNumber.interrupt else {
             let name = Signals.name(of: number).map { $0.hasPrefix("SIG") ? $0 : "SIG\($0)" } ?? "signal \(number)"
             // A terminal that is closed sends it, too: whoever closed it has not asked for anything.
-            if number == SignalNumber.hangup, reloadsOnHangup, case .running = phase { return tell(.reload) }
+            if number == SignalNumber.hangup, reloadsOnHangup, case .running = phase {
+                owesReload = supervisor.process?.isGreeted != true
+                return tell(.reload)
+            }
             let more =
                 reloadsOnHangup ? "" : ": supd was started on a terminal; \"supctl apply\" reads the manifest anew"
             act(.note("\(name) ignored\(number == SignalNumber.hangup ? more : "")"))

@@ -44,6 +44,8 @@ extension KeeperCore {
             if !wasReady { act(.notify("READY=1")) }
             wasReady = true
             supervisor.began()
+            if owesReload, case .running = phase { tell(.reload) }
+            owesReload = false
             imageIsProved()
         case (.supervisor, .status(let text)):
             act(.notify("STATUS=" + String(text.prefix(500).map { $0.isNewline ? " " : $0 })))

@@ -87,6 +87,8 @@ struct KeeperCore {
     var wasReady = false
     /// SIGHUP asks for the manifest to be read anew; not where a terminal may send it because it is closed.
     var reloadsOnHangup = true
+    /// It came while there was no supervisor to be told.
+    var owesReload = false
     /// While another image is about to take over.
     var upgrade: Upgrade?
     /// What is known of the images so far.

@@ -320,7 +320,7 @@ extension Application {
         switch instance.state {
         case .down: return "\(instance.id) is down"
         case .waiting:
-            return "\(instance.id) waits for \(missing(layout.services[place]))"
+            return "\(instance.id) waits for \(missing(of: place))"
         case .starting: return "\(instance.id) is starting"
         case .running:
             guard instance.goal == .down else { return "\(instance.id) is running" }

@@ -286,6 +286,12 @@ extension Deployment {
 }
 
 extension Service {
+    /// Whether an instance is to have a fixed port that another one had.
+    func hasPortsOf(_ former: Service) -> Bool {
+        guard let port, let old = former.port, port != old else { return false }
+        return abs(Int(port) - Int(old)) < max(replicas, former.replicas)
+    }
+
     /// How many instances may run beside the others while this takes the place of `former`.
     func surge(replacing former: Service) -> Int {
         guard replicas > 0, kind == .service, former.kind == .service, port == nil, former.port == nil, isBalanced,

@@ -34,6 +34,9 @@ struct Ports: Sendable {
     /// Whether it is a port of the range that nobody has.
     func isFree(_ port: UInt16) -> Bool { range.contains(port) && !taken.contains(port) }
 
+    /// Whether it is one of the range.
+    func hasInRange(_ port: UInt16) -> Bool { range.contains(port) }
+
     /// Gives a port of the range back.
     mutating func giveBack(_ port: UInt16) { taken.remove(port) }
 
@@ -91,5 +94,43 @@ extension Application {
     mutating func exchangePort(_ old: UInt16, for new: UInt16) {
         if old != 0 { ports.giveBack(old) }
         if new != 0 { ports.take(new) }
+    }
+}
+
+/// Fixed ports that go from one instance to another, as a manifest that is applied may have it.
+extension Application {
+    /// The fixed port that an instance starts on next; nil: one of the range.
+    private func nextFixedPort(_ place: Int) -> UInt16? {
+        let service =
+            instances[place].edition == .leaving ? manifest.services[layout.services[place]] : service(of: place)
+        return Ports.fixed(service, number: instances[place].id.number)
+    }
+
+    /// The fixed port of a process that is to end; its next owner waits for that, instead of finding the port in use.
+    func portOnItsWayOut(_ place: Int) -> UInt16? {
+        let instance = instances[place]
+        guard let process = instance.process, !ports.hasInRange(process.port) else { return nil }
+        if case .stopping = instance.state { return process.port }
+        return instance.goal == .down ? process.port : nil
+    }
+
+    /// The fixed port that an instance starts on next, and which other one still has it but is on its way out.
+    func portHolder(_ place: Int) -> (port: UInt16, holder: InstanceID)? {
+        guard let port = nextFixedPort(place),
+            let holder = instances.indices.first(where: { $0 != place && portOnItsWayOut($0) == port })
+        else { return nil }
+        return (port, instances[holder].id)
+    }
+
+    /// Lets those go on that wait for ports that have become free; false: nobody's has.
+    mutating func wakeForPorts(_ turn: inout Turn) -> Bool {
+        // All are looked at when all have been taken up.
+        guard !turn.freedPorts.isEmpty, !turn.isTakingUp else { return false }
+        let freed = turn.freedPorts
+        turn.freedPorts = []
+        for place in instances.indices where instances[place].state == .waiting {
+            if let port = nextFixedPort(place), freed.contains(port) { apply(.reconsidered, to: place, &turn) }
+        }
+        return true
     }
 }

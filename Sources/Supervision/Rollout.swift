@@ -87,14 +87,16 @@ extension Application {
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
         }
         // A task serves nobody: all of it runs anew, so that nobody takes it for complete in between.
-        // What clients begin with is the same for all instances of a service: old and new ones cannot serve side by side.
+        // What clients begin with is the same for all instances of a service: old and new ones cannot serve side by side. Nor can
+        // those whose fixed ports the others have.
+        let settings = manifest.services[service]
         let isAtOnce =
-            manifest.services[service].kind == .task
-            || manifest.services[service].balance.proxyProtocol != rollout.other.balance.proxyProtocol
+            settings.kind == .task || settings.balance.proxyProtocol != rollout.other.balance.proxyProtocol
+            || settings.hasPortsOf(rollout.other)
         let room =
             isAtOnce
             ? places.count
-            : max(1, extras.count + manifest.services[service].deploy.maxUnavailable) - rollout.underWay.count
+            : max(1, extras.count + settings.deploy.maxUnavailable) - rollout.underWay.count
         var left = max(0, room)
         for place in open {
             // What waits for others has no process to replace: it will start as what it is now.

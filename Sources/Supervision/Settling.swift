@@ -45,6 +45,7 @@ extension Application {
         let service = layout.services[place]
         let endpoint = instances[place].endpoint
         let owned = instances[place].process?.generation
+        let leavingPort = portOnItsWayOut(place)
         let port = instances[place].port
         let wasWaiting = instances[place].state == .waiting
         let readyGeneration = instances[place].readyGeneration
@@ -71,14 +72,19 @@ extension Application {
             turn.routesChanged = true
         }
         if !wasWaiting, instances[place].state == .waiting {
-            turn.report(instances[place].id, .info, "waits for \(missing(service))")
+            turn.report(instances[place].id, .info, "waits for \(missing(of: place))")
         }
+        if let leavingPort, portOnItsWayOut(place) != leavingPort { turn.freedPorts.insert(leavingPort) }
         turn.note(place, of: service)
     }
 
     /// Brings all facts up to date and lets those act who waited for them, until nothing changes any more. It ends
     /// because dependencies have no cycles and an instance only goes forward within a turn.
     mutating func settle(_ turn: inout Turn) {
+        repeat { settleServices(&turn) } while wakeForPorts(&turn)
+    }
+
+    private mutating func settleServices(_ turn: inout Turn) {
         while let service = turn.nextUnsettled() {
             let old = facts[service]
             let new = gatherFacts(service)
@@ -158,6 +164,7 @@ extension Application {
         !isShuttingDown
             && dependencies.needs[layout.services[place]].allSatisfy { isMet($0) }
             && !leftovers.contains { $0.instance == instances[place].id }
+            && portHolder(place) == nil
     }
 
     /// Whether a dependency is met.
@@ -168,6 +175,15 @@ extension Application {
     /// Whether a dependency is not met, and will not be until somebody does something.
     func isStuck(_ edge: Dependencies.Edge) -> Bool {
         !isMet(edge) && facts[edge.service].isStuck(for: edge.condition, of: layout.instances[edge.service].count)
+    }
+
+    /// What an instance waits for, for people.
+    func missing(of place: Int) -> String {
+        let service = layout.services[place]
+        guard dependencies.needs[service].allSatisfy({ isMet($0) }), let (port, holder) = portHolder(place) else {
+            return missing(service)
+        }
+        return "port \(port), which \(holder) still has"
     }
 
     /// What a service waits for, for people: `db to be ready`, `migrate to be completed (migrate/1 has failed: …)`.

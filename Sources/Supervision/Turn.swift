@@ -13,6 +13,8 @@ struct Turn {
     /// The places of services whose facts may have changed; those before `settled` were dealt with.
     private var unsettled: [Int] = []
     private var settled = 0
+    /// Fixed ports that processes on their way out had; whoever waits for one may have it now.
+    var freedPorts: Set<UInt16> = []
     /// A process that is there already for the next start of the instance whose exit is being handled.
     var heir: Heir?
     /// Whether those that wait for others are left alone, because not all others have been looked at yet.

@@ -90,7 +90,7 @@ extension Application {
         func left(_ until: Instant) -> String { "at most \(Wording.time(until.elapsed(since: now)))" }
         switch instance.state {
         case .down: return ("down", nil)
-        case .waiting: return ("waiting", missing(layout.services[place]))
+        case .waiting: return ("waiting", missing(of: place))
         case .starting(let process, _, let probe):
             return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
         case .running:

@@ -170,6 +170,65 @@ struct ApplyTests {
         #expect(try clients.end().map(\.description) == [])
     }
 
+    @Test("A front that a failed release had given up is there again, the one that it had opened is not")
+    func frontsGoBack() throws {
+        let (port, next) = (try freePort(), try freePort())
+        let daemon = try Daemon(manifest(port.port, "replicas: 2"))
+        let before = try daemon.pids()
+        try write(
+            daemon,
+            """
+            { services: { x: { command: ['false'], listen: \(next.port), replicas: 2, ready: { http: '/' },
+                               restart: { initialDelay: '20ms' } },
+                          other: { command: ['sleep', '1000'] } } }
+            """)
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 1, "\(result.output)")
+        let clients = SteadyClients(2, port: port.port)
+        try clients.serve(5)
+        #expect(try clients.end().map(\.description) == [])
+        #expect(throws: (any Error).self) { try HTTP.get(port: next.port, "/") }
+        #expect(try daemon.pids() == before)
+        // Nothing is left of it that would keep somebody else out.
+        let free = try testListener(port: next.port)
+        withExtendedLifetime(free) {}
+    }
+
+    @Test("A service that leaves and comes back logs its sessions as before")
+    func sessionLogComesBack() throws {
+        let port = try freePort()
+        let text = manifest(port.port, "balance: { log: true }")
+        let daemon = try Daemon(text)
+        func lines() -> Int {
+            let path = daemon.directory.file("log/x/balancer.log")
+            return ((try? String(contentsOfFile: path, encoding: .utf8)) ?? "").split(separator: "\n").count
+        }
+        #expect(try HTTP.get(port: port.port, "/").status == 200)
+        try eventually("the first line") { lines() == 1 ? true : nil }
+        try write(daemon, "{ services: { other: { command: ['sleep', '1000'] } } }")
+        #expect(try daemon.ctl("apply").code == 0)
+        try write(daemon, text)
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(try HTTP.get(port: port.port, "/").status == 200)
+        try eventually("the second line") { lines() == 2 ? true : nil }
+    }
+
+    @Test("A front of supd's own in the way is named, and what to do about it")
+    func ownFrontInTheWay() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, ""))
+        try write(
+            daemon,
+            manifest(port.port, "").replacingOccurrences(
+                of: "listen: \(port.port)", with: "listen: '0.0.0.0:\(port.port)'"))
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 1)
+        #expect(
+            result.output.contains(
+                "supd's own front 127.0.0.1:\(port.port) is in the way: apply a manifest without it first"),
+            "\(result.output)")
+    }
+
     @Test("SIGKILL of the supervisor in the middle of a rollout: it is carried on, and no request fails")
     func supervisorKilled() throws {
         let port = try freePort()

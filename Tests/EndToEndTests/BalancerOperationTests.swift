@@ -54,10 +54,7 @@ struct BalancerOperationTests {
         // It survives the supervisor.
         let supervisor = try daemon.role("supervisor")
         kill(supervisor, SIGKILL)
-        try eventually("another supervisor") {
-            let now = try? daemon.role("supervisor")
-            return now != nil && now != supervisor ? true : nil
-        }
+        try daemon.waitForAnother("supervisor", than: supervisor)
         #expect(try daemon.status("api").services[0].instances.map(\.drained) == [false, true])
         let late = try daemon.ctl("drain", "api/2", "--timeout", "300ms")
         #expect(late.code == 1)
@@ -310,10 +307,7 @@ struct BalancerOperationTests {
         let supervisor = try daemon.role("supervisor")
         #expect(try daemon.ctl("drain", "api", "--no-wait").code == 0)
         kill(supervisor, SIGKILL)
-        try eventually("another supervisor") {
-            let now = try? daemon.role("supervisor")
-            return now != nil && now != supervisor ? true : nil
-        }
+        try daemon.waitForAnother("supervisor", than: supervisor)
         #expect(try daemon.ctl("drain", "api", "--timeout", "30s").code == 0)
     }
 
@@ -365,10 +359,7 @@ struct BalancerOperationTests {
             let pid = try daemon.role(role)
             kill(pid, SIGKILL)
             for _ in 0..<20 { try write() }
-            try eventually("another \(role)") {
-                let now = try? daemon.role(role)
-                return now != nil && now != pid ? true : nil
-            }
+            try daemon.waitForAnother(role, than: pid)
         }
         let path = daemon.directory.file("log/api/balancer.log")
         let lines = try eventually("all lines") {
@@ -406,10 +397,7 @@ struct BalancerOperationTests {
             let pid = try daemon.role(role)
             kill(pid, SIGKILL)
             for _ in 0..<10 { try get() }
-            try eventually("another \(role)") {
-                let now = try? daemon.role(role)
-                return now != nil && now != pid ? true : nil
-            }
+            try daemon.waitForAnother(role, than: pid)
         }
         try eventually("all lines") { lines().count == requests ? true : nil }
         #expect(lines().allSatisfy { $0.contains(" stdout F ") && $0.contains("front=127.0.0.1:\(front.port)") })

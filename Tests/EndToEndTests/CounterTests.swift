@@ -66,10 +66,7 @@ struct CounterTests {
         // They outlive the supervisor.
         let before = try daemon.role("supervisor")
         kill(before, SIGKILL)
-        try eventually("another supervisor") {
-            let now = try? daemon.role("supervisor")
-            return now != nil && now != before ? true : nil
-        }
+        try daemon.waitForAnother("supervisor", than: before)
         #expect(try [instance("x/1"), instance("x/2"), instance("y/1")].map(\.restarts) == [3, 1, 3])
         #expect(try instance("y/1").lastExit?.code == 7)
     }

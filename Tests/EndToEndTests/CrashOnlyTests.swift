@@ -29,10 +29,7 @@ struct CrashOnlyTests {
         for _ in 0..<3 {
             let supervisor = try daemon.role("supervisor")
             kill(supervisor, SIGKILL)
-            try eventually("another supervisor") {
-                let now = try? daemon.role("supervisor")
-                return now != nil && now != supervisor ? true : nil
-            }
+            try daemon.waitForAnother("supervisor", than: supervisor)
             #expect(try daemon.pids() == before)
             #expect(try HTTP.get(port: front.port, "/").status == 200)
             // Of the same process, on the same connection.
@@ -258,10 +255,7 @@ struct CrashOnlyTests {
         #expect(try open.get("/") == served)
         #expect(try HTTP.get(port: front.port, "/").status == 200)
         try process.waitForEnd(until: stopped + Int64(Self.promised.heartbeat * Self.patience.heartbeat * 1e9))
-        try eventually("another supervisor") {
-            let now = try? daemon.role("supervisor")
-            return now != nil && now != supervisor ? true : nil
-        }
+        try daemon.waitForAnother("supervisor", than: supervisor)
         #expect(try daemon.pids() == before)
         #expect(try open.get("/") == served)
     }
@@ -429,10 +423,7 @@ struct CrashOnlyTests {
         for _ in 0..<5 {
             let supervisor = try daemon.role("supervisor")
             kill(supervisor, SIGKILL)
-            try eventually("another supervisor") {
-                let now = try? daemon.role("supervisor")
-                return now != nil && now != supervisor ? true : nil
-            }
+            try daemon.waitForAnother("supervisor", than: supervisor)
         }
         let lines = try eventually("the last line") {
             let lines = daemon.logLines("chatty")

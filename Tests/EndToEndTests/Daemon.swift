@@ -135,6 +135,11 @@ final class Daemon {
         return pid
     }
 
+    /// Waits until another process than this one has a role.
+    func waitForAnother(_ name: String, than old: Int32) throws {
+        try eventually("another \(name)") { (try? role(name)).flatMap { $0 == old ? nil : true } }
+    }
+
     /// The lines of an instance's log, without time stamps: `stdout F text`.
     func logLines(_ service: String, _ number: Int = 1) -> [String] {
         let text = (try? String(contentsOfFile: directory.file("log/\(service)/\(number).log"), encoding: .utf8)) ?? ""

@@ -110,9 +110,7 @@ struct NotifyTests {
             kill(supervisor, SIGSTOP)
             _ = try directory.write("go", "")
             kill(supervisor, SIGKILL)
-            try eventually("another supervisor") {
-                (try? daemon.role("supervisor")).flatMap { $0 == supervisor ? nil : true }
-            }
+            try daemon.waitForAnother("supervisor", than: supervisor)
         }
         try waitFor(daemon, "during/1", "readiness") { $0.ready }
         // Past the time in which `before` would have had to say it again.

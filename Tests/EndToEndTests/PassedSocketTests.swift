@@ -82,9 +82,7 @@ struct PassedSocketTests {
         // The same after a crash of the supervisor and of the process.
         let supervisor = try daemon.role("supervisor")
         kill(supervisor, SIGKILL)
-        try eventually("another supervisor") {
-            (try? daemon.role("supervisor")).flatMap { $0 == supervisor ? nil : true }
-        }
+        try daemon.waitForAnother("supervisor", than: supervisor)
         let before = try inode(3)
         #expect(try daemon.ctl("restart", "x").code == 0)
         let next = try #require(try daemon.pids()["x/1"])

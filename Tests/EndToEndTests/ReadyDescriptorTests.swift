@@ -62,9 +62,7 @@ struct ReadyDescriptorTests {
             kill(supervisor, SIGSTOP)
             _ = try directory.write("go", "")
             kill(supervisor, SIGKILL)
-            try eventually("another supervisor") {
-                (try? daemon.role("supervisor")).flatMap { $0 == supervisor ? nil : true }
-            }
+            try daemon.waitForAnother("supervisor", than: supervisor)
         }
         try eventually("readiness") { try isReady(daemon, "during") ? true : nil }
         #expect(try isReady(daemon, "before"))

@@ -41,9 +41,7 @@ struct ReadyLineTests {
             kill(supervisor, SIGSTOP)
             _ = try directory.write("go", "")
             kill(supervisor, SIGKILL)
-            try eventually("another supervisor") {
-                (try? daemon.role("supervisor")).flatMap { $0 == supervisor ? nil : true }
-            }
+            try daemon.waitForAnother("supervisor", than: supervisor)
         }
         try eventually("readiness") {
             try daemon.status().services.allSatisfy { $0.ready == 1 } ? true : nil

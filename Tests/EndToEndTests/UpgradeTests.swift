@@ -254,10 +254,7 @@ struct UpgradeTests {
         #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
         let supervisor = try daemon.role("supervisor")
         kill(supervisor, SIGKILL)
-        try eventually("another supervisor") {
-            let now = try? daemon.role("supervisor")
-            return now != nil && now != supervisor ? true : nil
-        }
+        try daemon.waitForAnother("supervisor", than: supervisor)
         #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
         try process.waitForEnd(until: monotonicNanoseconds() + 40_000_000_000)
         let result = try asking.wait()

@@ -413,6 +413,17 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
 }
 
 @Suite("The keeper's core: the end") struct KeeperCoreEndTests {
+    @Test("a SIGHUP that comes while no supervisor is there is told to the next one, once")
+    func owedReload() {
+        var world = World.greeted()
+        world.handle(.roleExited(.supervisor, .code(1)))
+        #expect(!world.handle(.signalled(1)).contains(told(.reload)))
+        world.handle(.roleSpawned(.supervisor, pid: 77))
+        world.ask(.hello(version: linkVersion))
+        #expect(world.ask(.ready).contains(told(.reload)))
+        #expect(!world.ask(.ready).contains(told(.reload)))
+    }
+
     @Test("asks the supervisor to stop, and ends when it says so", arguments: [15, 2] as [Int32])
     func inOrder(signal: Int32) {
         var world = World.greeted()

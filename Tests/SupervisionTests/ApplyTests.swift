@@ -50,6 +50,17 @@ extension Story {
         effects = collected
     }
 
+    /// Plays until an instance is on its way out to be replaced.
+    mutating func play(upToReplacing id: InstanceID) {
+        for _ in 0..<50 {
+            if app.instances.first(where: { $0.id == id })?.edition == .leaving { return }
+            for case .spawn(let generation, _, _) in effects {
+                spawned(generation.number)
+                ready(generation.number)
+            }
+        }
+    }
+
     /// The generations that run, by instance.
     var running: [InstanceID: UInt64] {
         var all: [InstanceID: UInt64] = [:]
@@ -220,6 +231,94 @@ struct ApplyTests {
         story.play()
         #expect(story.outcome(2) == .done)
         #expect(story.app.routes.first?.endpoints.map(\.port).allSatisfy { (20000...20099).contains($0) } == true)
+    }
+
+    @Test func `fixed ports that shift by one go over from one instance to the next`() {
+        let old = service("db", replicas: 2, port: 9000, ready: .tcp)
+        var new = old
+        new.port = 9001
+        var story = upStory(old)
+        story.apply(1, new)
+        #expect(story.effects.count { if case .signal = $0 { true } else { false } } == 2)
+        story.exited(1, .signal(15, coreDumped: false))
+        // Its port is the other one's until that is gone.
+        #expect(story.spawns.isEmpty)
+        #expect(story.reports == ["db/1: waits for port 9001, which db/2 still has"])
+        story.exited(2, .signal(15, coreDumped: false))
+        #expect(story.effects.count { if case .spawn(_, _, 9001...9002) = $0 { true } else { false } } == 2)
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.instances.map { $0.process?.port } == [9001, 9002])
+    }
+
+    @Test func `a service that is renamed takes its fixed port over once that is free`() {
+        let old = service("web", port: 9000, ready: .tcp)
+        var new = old
+        new.name = "site"
+        var story = upStory(old)
+        story.apply(1, new)
+        #expect(story.spawns.isEmpty)
+        #expect(story.reports.contains("site/1: waits for port 9000, which web/1 still has"))
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.keys.map(\.description) == ["site/1"])
+    }
+
+    @Test func `what clients begin with changes for all instances at once`() {
+        var new = api
+        new.balance.proxyProtocol = .v2
+        var story = upStory(api)
+        let old = Set(story.running.values)
+        story.apply(1, new)
+        var mixed = false
+        story.play(afterEachRound: { app in
+            let active = app.routes.flatMap(\.endpoints).filter { $0.state == .active }.map(\.generation.number)
+            mixed = mixed || active.contains(where: old.contains)
+        })
+        #expect(!mixed)
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.count == 3)
+    }
+
+    @Test func `what the keeper started by the old settings is replaced, too`() throws {
+        var story = upStory(api)
+        story.apply(1, version(2, of: api))
+        story.play(upToReplacing: instance("api", 1))
+        let old = try #require(story.app.instances.first?.process?.generation)
+        let heir = story.app.reserveGeneration()
+        story.tell(.exited(old, .signal(9, coreDumped: false), groupEmpty: true, heir: heir))
+        #expect(story.app.instances.first?.process?.generation == heir)
+        // It is told to end as soon as it is there.
+        story.spawned(heir.number)
+        #expect(story.effects.contains(.signal(heir, "TERM")))
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.settings(of: instance("api", 1)) == version(2, of: api))
+        #expect(story.running.values.allSatisfy { $0 != heir.number })
+    }
+
+    @Test func `a task at work keeps no other manifest out`() {
+        let task = service("migrate", kind: .task)
+        var story = upStory(api)
+        story.apply(1, api, task)
+        story.spawned(story.spawns[0])
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.applyHindrance == nil)
+    }
+
+    @Test func `a new version that ends before it is ready serves nobody`() {
+        let old = service("api", front: 80, ready: .tcp, restart: RestartSettings(policy: .onFailure))
+        var story = upStory(old)
+        story.apply(1, version(2, of: old))
+        story.spawned(story.spawns[0])
+        story.exited(2, .code(0))
+        story.play()
+        guard case .rolledBack(let text, _)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.contains("api/2 has ended, and serves nobody"))
+        #expect(story.running == [instance("api"): 1])
     }
 
     @Test func `a second one meanwhile is refused by name`() {

@@ -311,10 +311,10 @@ extension World {
             manifest.services[index].replicas = Int(random.pick(0...4))
         case 6:
             guard count > 0 else { return }
-            let hasPort = manifest.services[index].port != nil
+            let hasPort = manifest.services[index].port != nil && random.oneIn(2)
             // Its own: a valid manifest has no port twice.
             let letter = Int(manifest.services[index].name.utf8.first ?? 97) - 97
-            manifest.services[index].port = hasPort ? nil : UInt16(3500 + letter * 10)
+            manifest.services[index].port = hasPort ? nil : UInt16(3500 + letter * 10 + Int(random.pick(0...2)))
         case 7:
             guard count > 0 else { return }
             manifest.services[index].deploy = DeploySettings(
