@@ -354,10 +354,11 @@ struct World {
     private func decoded(_ old: Application) throws(Violation) -> Application {
         do {
             let new = try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(old))
-            // One that found no port may get one that has become free meanwhile.
+            // Where ports are short, one that found none may get one that has become free, or that nobody uses, meanwhile.
+            let isShort = old.instances.contains { $0.port == 0 }
             let ports = zip(old.instances, new.instances).map { old, new in
                 var same = new
-                if old.port == 0 { same.port = 0 }
+                if isShort, old.process == nil { same.port = old.port }
                 return same
             }
             guard ports == old.instances, new.facts == old.facts, new.blockers == old.blockers,
