@@ -95,16 +95,18 @@ extension KeeperLoop {
         roles[role]?.status = nil
     }
 
+    /// How the process of a role ended; nil: it has not. One of which the kernel does not tell has ended badly.
+    static func exit(of process: ProcessDescriptor) -> ChildExit? {
+        do throws(SystemError) {
+            return try process.exit().map(ChildExit.init)
+        } catch {
+            return .code(255)
+        }
+    }
+
     func roleExited(_ role: Role) {
         roleStatusChanged(role)
-        guard let resources = roles[role] else { return }
-        let exit: ChildExit
-        do throws(SystemError) {
-            guard let processExit = try resources.process.exit() else { return }
-            exit = ChildExit(processExit)
-        } catch {
-            exit = .code(255)
-        }
+        guard let resources = roles[role], let exit = Self.exit(of: resources.process) else { return }
         unwatch(resources.process.descriptor, resources.exitToken)
         if let status = resources.status { unwatch(status.descriptor, status.token) }
         roles[role] = nil

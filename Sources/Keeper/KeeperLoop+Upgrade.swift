@@ -250,14 +250,7 @@ extension KeeperLoop {
     }
 
     func formerBalancerExited(_ pid: Int32) {
-        guard let resources = formerBalancers[pid] else { return }
-        let exit: ChildExit
-        do throws(SystemError) {
-            guard let processExit = try resources.process.exit() else { return }
-            exit = ChildExit(processExit)
-        } catch {
-            exit = .code(255)
-        }
+        guard let resources = formerBalancers[pid], let exit = Self.exit(of: resources.process) else { return }
         unwatch(resources.process.descriptor, resources.token)
         formerBalancers[pid] = nil
         knownProcesses.remove(pid)

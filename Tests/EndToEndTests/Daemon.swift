@@ -140,6 +140,17 @@ final class Daemon {
         try eventually("another \(name)") { (try? role(name)).flatMap { $0 == old ? nil : true } }
     }
 
+    /// SIGKILL of three supervisors, one after the other, each stopped before: what is said meanwhile nobody reads.
+    func loseSupervisors(saying speak: () throws -> Void) throws {
+        for _ in 0..<3 {
+            let supervisor = try role("supervisor")
+            kill(supervisor, SIGSTOP)
+            try speak()
+            kill(supervisor, SIGKILL)
+            try waitForAnother("supervisor", than: supervisor)
+        }
+    }
+
     /// The lines of an instance's log, without time stamps: `stdout F text`.
     func logLines(_ service: String, _ number: Int = 1) -> [String] {
         let text = (try? String(contentsOfFile: directory.file("log/\(service)/\(number).log"), encoding: .utf8)) ?? ""

@@ -104,14 +104,7 @@ struct NotifyTests {
             """, in: directory, waitUntilUp: false)
         try daemon.keeper.waitForOutput("before/1: ready after")
         let pids = try daemon.pids()
-        for _ in 0..<3 {
-            let supervisor = try daemon.role("supervisor")
-            // Nobody reads while it is stopped.
-            kill(supervisor, SIGSTOP)
-            _ = try directory.write("go", "")
-            kill(supervisor, SIGKILL)
-            try daemon.waitForAnother("supervisor", than: supervisor)
-        }
+        try daemon.loseSupervisors { _ = try directory.write("go", "") }
         try waitFor(daemon, "during/1", "readiness") { $0.ready }
         // Past the time in which `before` would have had to say it again.
         try daemon.keeper.waitForOutput("during/1: ready after")

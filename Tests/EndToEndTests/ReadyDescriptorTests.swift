@@ -57,13 +57,7 @@ struct ReadyDescriptorTests {
             """, in: directory, waitUntilUp: false)
         try daemon.keeper.waitForOutput("before/1: ready after")
         let pids = try daemon.pids()
-        for _ in 0..<3 {
-            let supervisor = try daemon.role("supervisor")
-            kill(supervisor, SIGSTOP)
-            _ = try directory.write("go", "")
-            kill(supervisor, SIGKILL)
-            try daemon.waitForAnother("supervisor", than: supervisor)
-        }
+        try daemon.loseSupervisors { _ = try directory.write("go", "") }
         try eventually("readiness") { try isReady(daemon, "during") ? true : nil }
         #expect(try isReady(daemon, "before"))
         #expect(try daemon.pids() == pids)

@@ -36,13 +36,7 @@ struct ReadyLineTests {
             """, in: directory, waitUntilUp: false)
         try daemon.keeper.waitForOutput("before/1: ready after")
         let pids = try daemon.pids()
-        for _ in 0..<3 {
-            let supervisor = try daemon.role("supervisor")
-            kill(supervisor, SIGSTOP)
-            _ = try directory.write("go", "")
-            kill(supervisor, SIGKILL)
-            try daemon.waitForAnother("supervisor", than: supervisor)
-        }
+        try daemon.loseSupervisors { _ = try directory.write("go", "") }
         try eventually("readiness") {
             try daemon.status().services.allSatisfy { $0.ready == 1 } ? true : nil
         }
