@@ -1,86 +1,29 @@
-"""What runs is changed under load, again and again: what clients see.
+"""What runs is changed under load, again and again: what clients see, of supd and of what others have in its place.
 
 A steady load opens a connection for each request; beside it a few clients keep one connection open and use it now and then.
-None of those may fail. A connection that is kept may end only between two requests, and only when its instance is
+With supd none of those may fail. A connection that is kept may end only between two requests, and only when its instance is
 replaced (after `drainTimeout`, or because the service closes it): its client then connects again, which is counted.
 """
 
 import json
 import os
-import socket
-import threading
 import time
 
+import bench_changes_peers
+import bench_clients
 import bench_failures
 import bench_supd
 import bench_tools
 
-KEPT = 8
 
 
-class KeptConnections:
-    """Clients that use one connection for as long as it lasts."""
-
-    def __init__(self, port=bench_failures.FRONT):
-        self.port = port
-        self.over = threading.Event()
-        self.requests = 0
-        self.reconnects = 0
-        self.failed = []
-        self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(KEPT)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        connection = None
-        while not self.over.is_set():
-            if connection is None:
-                connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
-            else:
-                # Closed between two requests: the client sees it before it sends, and connects again.
-                connection.setblocking(False)
-                try:
-                    gone = connection.recv(1) == b""
-                except BlockingIOError:
-                    gone = False
-                except OSError:
-                    gone = True
-                connection.settimeout(30)
-                if gone:
-                    connection.close()
-                    connection = None
-                    with self.lock:
-                        self.reconnects += 1
-                    continue
-            try:
-                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-                answer = connection.recv(65536)
-                with self.lock:
-                    self.requests += 1
-                    if not answer.startswith(b"HTTP/1.1 200"):
-                        self.failed.append(repr(answer[:60]))
-                        connection.close()
-                        connection = None
-            except OSError as error:
-                with self.lock:
-                    self.failed.append(str(error))
-                connection.close()
-                connection = None
-            time.sleep(0.02)
-
-    def end(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join(60)
-
-
-def manifest(workspace, replicas, release=1, command=None):
+def manifest(workspace, replicas, release=1, command=None, ready_timeout="60s"):
     services = bench_failures.manifest(workspace, replicas)
     api = services["api"]
     api["environment"]["RELEASE"] = str(release)
     api["balance"] = {"drainTimeout": "1s"}
     api["restart"]["initialDelay"] = "50ms"
+    api["ready"]["timeout"] = ready_timeout
     if command:
         api["command"] = command
     return services
@@ -93,6 +36,12 @@ class Subject:
         self.workspace, self.replicas, self.release = workspace, replicas, 1
         self.supd = bench_supd.Supd(workspace, manifest(workspace, replicas), name)
         self.supd.wait_ready()
+
+    def settle(self):
+        """supctl has waited for all there is to wait for."""
+
+    def stop(self):
+        self.supd.stop()
 
     def apply(self, check=True, **changes):
         services = manifest(self.workspace, **{"replicas": self.replicas, "release": self.release, **changes})
@@ -114,57 +63,101 @@ class Subject:
     def upgrade(self):
         self.supd.control("upgrade", self.workspace.binaries / "supd")
 
-    def broken(self):
+    def broken(self, command, ready_timeout="60s"):
         before = self.supd.pids()
-        self.apply(check=False, release=self.release + 1, command=["/bin/sh", "-c", "exit 1"])
+        self.apply(check=False, release=self.release + 1, command=command, ready_timeout=ready_timeout)
         self.apply()
         if self.replicas > 1 and self.supd.pids() != before:
             bench_failures.violation("a release that never becomes ready has replaced processes")
 
+    def dies_at_once(self):
+        self.broken(["/bin/sh", "-c", "exit 1"])
 
-CHANGES = [("supctl restart", Subject.restart), ("apply, environment changed", Subject.new_environment),
-           ("apply, replicas 1, 5, 1", Subject.scale), ("upgrade", Subject.upgrade),
-           ("apply, never ready", Subject.broken)]
+    def never_ready(self):
+        service = str(self.workspace.binaries / "demo-service")
+        self.broken([service, "--quiet", "--ready-delay", "1h"], ready_timeout="300ms")
 
 
-def measure(workspace, replicas, times):
-    rows = []
-    for name, change in CHANGES:
-        subject = Subject(workspace, replicas, f"changes-{replicas}-{len(rows)}")
-        kept = KeptConnections()
-        began = time.monotonic()
-        change(subject)
-        seconds = (time.monotonic() - began) * times * 2.2 + 2
-        load = bench_failures.Load(workspace, round(seconds))
-        took = []
+# What is changed, how, and whether it may end a connection: it replaces what serves it.
+CHANGES = [("supctl restart", Subject.restart, True), ("apply, environment changed", Subject.new_environment, True),
+           ("apply, replicas 1, 5, 1", Subject.scale, True), ("upgrade", Subject.upgrade, True),
+           ("apply, dies at once", Subject.dies_at_once, False), ("apply, never ready", Subject.never_ready, False)]
+
+
+def measure(workspace, what, subject, change, times):
+    """The change as often as asked for; the row of the table, and what clients saw."""
+    took = []
+    with bench_clients.Clients(workspace) as clients:
         for _ in range(times):
+            subject.settle()
             began = time.monotonic()
             change(subject)
             took.append(time.monotonic() - began)
-        covered = load.process.poll() is None
-        result = load.result()
-        kept.end()
-        subject.supd.stop()
+    subject.stop()
+    load, kept = clients.load, clients.kept
+    return clients, [what, times, load["requests"], bench_failures.kinds([load]), f"{load['longestMs']:.0f} ms",
+                     kept.requests, len(kept.failed), kept.reconnects, bench_tools.spread(took, " s")]
+
+
+def check_kept(what, kept, may_end):
+    """Says what was not kept of what is promised to those who keep a connection."""
+    # The end of a connection may cross a request on its way: a reset, or an end with nothing before it. Half an answer, or
+    # another one, may not be.
+    other = [text for text in kept.failed if "reset by peer" not in text and text != "b''"]
+    if other:
+        bench_failures.violation(f"{what}: {len(other)} requests on kept connections failed: {other[:3]}")
+    if not may_end and (kept.failed or kept.reconnects):
+        bench_failures.violation(f"{what}: {len(kept.failed) + kept.reconnects} kept connections ended")
+
+
+def measure_supd(workspace, replicas, times):
+    rows = []
+    for name, change, may_end in CHANGES:
         what = f"{name}, {replicas} replica{'s' * (replicas > 1)}"
-        bench_failures.expect_none_failed(what, [result])
-        if not covered:
-            bench_failures.violation(f"{what}: the load was over before the last change")
-        # What drainTimeout cuts it may cut in the middle of a request; nothing else may end one.
-        other = [text for text in kept.failed if "reset by peer" not in text]
-        if other:
-            bench_failures.violation(f"{what}: {len(other)} requests on kept connections failed: {other[:3]}")
-        rows.append([what, times, result["requests"], bench_failures.kinds([result]), f"{result['longestMs']:.0f} ms", kept.requests, len(kept.failed), kept.reconnects,
-                     bench_tools.spread(took, " s")])
+        subject = Subject(workspace, replicas, f"changes-{replicas}-{len(rows)}")
+        clients, row = measure(workspace, what, subject, change, times)
+        bench_failures.expect_none_failed(what, [clients.load])
+        check_kept(what, clients.kept, may_end)
+        rows.append(row)
     return rows
+
+
+def measure_peer(workspace, peer, times):
+    missing = peer.missing()
+    if missing:
+        print(f"{peer.label} is left out: {missing}")
+        return []
+    rows = []
+    for replicas, way, change in [(3, *way) for way in peer.WAYS] + [(1, *peer.WAYS[0])]:
+        what = f"{peer.label} + HAProxy, {way}, {replicas} replica{'s' * (replicas > 1)}"
+        with peer(workspace, replicas) as subject:
+            rows.append(measure(workspace, what, subject, change, times)[1])
+    return rows
+
+
+# Each takes less than ten minutes.
+PARTS = {
+    "supd": lambda workspace, times: measure_supd(workspace, 3, times),
+    "supd-alone": lambda workspace, times: measure_supd(workspace, 1, times),
+    "supervisord": lambda workspace, times: measure_peer(workspace, bench_changes_peers.Supervisord, times),
+    "systemd": lambda workspace, times: measure_peer(workspace, bench_changes_peers.Systemd, times),
+}
 
 
 def run(workspace):
     bench_failures.VIOLATIONS.clear()
     times = int(os.environ.get("BENCH_CHANGES_TIMES", 3 if workspace.quick else 50))
-    header = ["change", "times", "requests", "failed", "longest wait", "on kept connections", "cut by drainTimeout", "connected again", "took"]
+    parts = os.environ.get("BENCH_CHANGES_PARTS", " ".join(PARTS)).split()
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise bench_tools.BenchError(f"BENCH_CHANGES_PARTS: found {unknown[:1] or 'none'}; there are: {', '.join(PARTS)}")
+    rows = [row for part in parts for row in PARTS[part](workspace, times)]
     print(f"{bench_failures.RATE} requests of {bench_failures.PATH} a second, a new connection each; "
-          f"{KEPT} clients beside them keep theirs")
-    bench_tools.table(header, [*measure(workspace, 3, times), *measure(workspace, 1, times)])
+          f"{bench_clients.KEPT} clients beside them keep theirs")
+    bench_tools.table(
+        ["change", "times", "requests", "failed", "longest wait", "on kept connections", "failed there", "connected again",
+         "took"], rows)
     if bench_failures.VIOLATIONS:
         raise bench_tools.BenchError("\n  ".join(["what was promised was not kept:", *bench_failures.VIOLATIONS]))
-    print("no request failed but those that drainTimeout has cut on a kept connection")
+    if any(part.startswith("supd") for part in parts):
+        print("with supd no request failed but those on a kept connection that crossed its end, by drainTimeout")

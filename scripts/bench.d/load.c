@@ -1,11 +1,12 @@
-// An open-loop load: argv[3] requests a second for argv[4] seconds to 127.0.0.1:argv[2], each with a connection of its
-// own; argv[1] is the path. A request that takes longer than argv[5] seconds is given up. Prints JSON: how many
+// An open-loop load: argv[3] requests a second for argv[4] seconds, or until SIGTERM, to 127.0.0.1:argv[2], each with a
+// connection of its own; argv[1] is the path. A request that takes longer than argv[5] seconds is given up. Prints JSON: how many
 // requests there were, how each ended, the distribution of times, and each failure with its begin and end
 // (CLOCK_MONOTONIC, nanoseconds).
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,9 @@ static long finished, most_times;
 static struct { enum kind kind; long long begin, end; } failures[most_failures];
 static int failed, open_now, events_of;
 static char message[256];
+static volatile sig_atomic_t is_over;
+
+static void end_soon(int signal) { is_over = signal; }
 
 static long long now(void) {
     struct timespec time;
@@ -139,9 +143,11 @@ int main(int count, char **arguments) {
     most_times = total + 16;
     times = calloc(most_times, sizeof *times);
     events_of = epoll_create1(EPOLL_CLOEXEC);
+    signal(SIGTERM, end_soon);
     long long start = now(), next_look = start;
     for (long sent = 0; sent < total || open_now;) {
         long long at = now();
+        if (is_over && total > sent) total = sent;
         for (long due = (long)((at - start) / 1e9 * rate); sent < total && sent <= due; sent++) begin(&address, now());
         if (at >= next_look) {
             next_look = at + 50000000;
