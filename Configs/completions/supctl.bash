@@ -9,14 +9,14 @@ _supctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         --socket) socket=${COMP_WORDS[++i]} ;;
-        --lines | --timeout | -n) ((i++)) ;;
+        --grep | --lines | --since | --timeout | --until | -n) ((i++)) ;;
         -*) ;;
         *) if [[ -z $verb ]]; then verb=${COMP_WORDS[i]}; else ((operands++)); fi ;;
         esac
     done
     case $previous in
     --socket) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
-    --lines | --timeout | -n) return ;;
+    --grep | --lines | --since | --timeout | --until | -n) return ;;
     esac
     # A value: bash takes nofile=4096 for three words.
     if [[ $current == = || $previous == = ]]; then return; fi
@@ -29,7 +29,7 @@ _supctl() {
         drain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         undrain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         balancer) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
-        logs) options='--follow -f --sessions --lines -n --socket --help -h'; words=$(_supctl_names) ;;
+        logs) options='--follow -f --sessions --lines -n --since --until --grep --json --socket --help -h'; words=$(_supctl_names) ;;
         signal) options='--socket --help -h'; if ((operands == 0)); then words='HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH'; else words=$(_supctl_names); fi ;;
         limit) options='--socket --help -h'; words=$(_supctl_names); if ((operands > 0)); then words+=' as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= rtprio= rttime= sigpending= stack='; fi ;;
         check) options='--socket --help -h'; files=1 ;;

@@ -52,6 +52,52 @@ final class LogCursor {
         }
     }
 
+    /// Goes to a line that is not newer than a time as it stands in the files, or to the first one: times go up in the files
+    /// but where a clock was set back.
+    func seek(toTime time: String) throws(SystemError) {
+        try whileFilesMove { files throws(SystemError) in
+            for (index, entry) in files.enumerated() {
+                if index != files.count - 1 {
+                    guard let first = try Self.firstTimestamp(entry.path), first <= time else { continue }
+                }
+                guard try open(entry, at: 0), let file else { return false }
+                offset = try Self.offset(ofTime: time, in: file)
+                return true
+            }
+            return true
+        }
+    }
+
+    /// The start of a line in a file, not newer than the time if there is any such line. Halves what lies before it, as long as
+    /// that is worth it.
+    private static func offset(ofTime time: String, in file: Descriptor) throws(SystemError) -> Int {
+        var (low, high) = (0, try FileIO.status(file).size)
+        while high - low > 1 << 18 {
+            let middle = low + (high - low) / 2
+            guard let (offset, timestamp) = try firstLine(after: middle, in: file), offset < high else {
+                // Nothing but a long line's text, or a torn one, from here on.
+                high = middle
+                continue
+            }
+            if timestamp <= time { low = offset } else { high = middle }
+        }
+        return low
+    }
+
+    /// The first line that begins after an offset in the next 64 KiB, which is longer than any line of the format.
+    private static func firstLine(
+        after offset: Int, in file: Descriptor
+    ) throws(SystemError) -> (offset: Int, timestamp: String)? {
+        let bytes = try FileIO.read(file, at: offset, count: chunkSize)
+        var start = bytes.firstIndex(of: CRIFormat.newline).map { $0 + 1 }
+        while let begin = start, begin < bytes.count {
+            let end = bytes[begin...].firstIndex(of: CRIFormat.newline) ?? bytes.count
+            if let parsed = CRIFormat.parse(bytes[begin..<end]) { return (offset + begin, parsed.timestamp) }
+            start = end + 1
+        }
+        return nil
+    }
+
     /// Gives the files, newest first, to `body` until it returns that it found them as they were said to be.
     private func whileFilesMove(
         _ body: ([LogFileEntry]) throws(SystemError) -> Bool

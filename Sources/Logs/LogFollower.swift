@@ -10,6 +10,7 @@ package import Platform
 package final class LogFollower {
     private let reader: LogReader
     private let includes: (String) -> Bool
+    private let bounds: LogFilter.Bounds
     /// All cursors, by instance.
     private var cursors: [String: LogCursor] = [:]
     /// The instances whose files may have more.
@@ -22,15 +23,22 @@ package final class LogFollower {
     private var services: [Int32: String] = [:]
 
     /// Begins with the last `last` lines in all (nil: with every line there is; 0: with what comes) of the instances that
-    /// `includes` accepts.
+    /// `includes` accepts. Lines that the filter leaves out are not counted.
     package init(
-        directory: String, last: Int?, includes: @escaping (String) -> Bool
+        directory: String, last: Int?, filter: LogFilter = LogFilter(), includes: @escaping (String) -> Bool
     ) throws(SystemError) {
         reader = LogReader(directory: directory)
         self.includes = includes
+        bounds = filter.bounds()
         for instance in try reader.instances() where includes(instance) {
             guard let cursor = addCursor(instance) else { continue }
-            if let last { try cursor.seekToLast(max(last, 0)) } else { try cursor.seekToStart() }
+            if let last, last <= 0 || !bounds.leavesOutLast {
+                try cursor.seekToLast(max(last, 0))
+            } else if let begin = bounds.begin {
+                try cursor.seek(toTime: begin)
+            } else {
+                try cursor.seekToStart()
+            }
         }
         guard let last else { return }
         beginning = try lastLines(max(last, 0)).reversed()
@@ -101,7 +109,7 @@ package final class LogFollower {
 
     /// Puts a cursor's next line, if there is one, where it belongs among the heads.
     private func advance(_ cursor: LogCursor) throws(SystemError) {
-        guard let line = try cursor.next() else { return }
+        guard let line = try nextWanted(of: cursor) else { return }
         var (low, high) = (0, heads.count)
         while low < high {
             let middle = (low + high) / 2
@@ -110,6 +118,14 @@ package final class LogFollower {
             if isLater { low = middle + 1 } else { high = middle }
         }
         heads.insert((line, cursor), at: low)
+    }
+
+    private func nextWanted(of cursor: LogCursor) throws(SystemError) -> LogLine? {
+        while let line = try cursor.next() {
+            if bounds.accepts(line) { return line }
+            if bounds.isOver(line) { return nil }
+        }
+        return nil
     }
 
     // MARK: Watching

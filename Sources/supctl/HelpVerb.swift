@@ -33,7 +33,8 @@ enum HelpText {
 
     private static func usage(_ verb: Verb) -> String {
         var words = [verb.name]
-        words += verb.options.map { "[\(label($0))]" }
+        // All of them are listed below.
+        words += verb.options.count > 4 ? ["[options]"] : verb.options.map { "[\(label($0))]" }
         if !verb.synopsis.isEmpty { words.append(verb.synopsis) }
         return words.joined(separator: " ")
     }

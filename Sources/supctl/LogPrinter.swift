@@ -1,30 +1,42 @@
+import ControlAPI
 import Logs
 import Platform
 
-/// Writes lines of logs: time, instance, text; many with one call. On a terminal the text is made harmless, elsewhere
-/// every byte is kept.
+/// Writes lines of logs: time, instance, text, or as JSON; many with one call. On a terminal the text is made harmless,
+/// elsewhere every byte is kept.
 struct LogPrinter {
     private let console: Console
     private var nameWidth: Int
+    private let asJSON: Bool
+    private var colours = InstanceColours()
     private var pending: [UInt8] = []
 
-    init(console: Console, nameWidth: Int) {
+    init(console: Console, nameWidth: Int, asJSON: Bool = false) {
         self.console = console
         self.nameWidth = nameWidth
+        self.asJSON = asJSON
     }
 
     /// Adds a line.
     mutating func add(_ line: LogLine) throws(VerbFailure) {
+        if asJSON { pending += ControlJSON.encode(LineObject(line)) ?? [] } else { addText(line) }
+        pending.append(UInt8(ascii: "\n"))
+        if pending.count >= 1 << 16 { try flush() }
+    }
+
+    private mutating func addText(_ line: LogLine) {
         nameWidth = max(nameWidth, line.instance.count)
         let padding = String(repeating: " ", count: nameWidth - line.instance.count)
         // The file has nanoseconds; for people milliseconds do: 2026-01-31T10:20:30.123Z.
         let isError = line.stream == .stderr
-        var head = "\(line.timestamp.prefix(23))Z \(line.instance)\(padding) \(isError ? "!" : " ") "
-        if console.output.allowsColour { head = (isError ? Colour.red : Colour.dim).wrap(head) }
-        pending += Array(head.utf8)
+        var (time, name, mark) = ("\(line.timestamp.prefix(23))Z", line.instance, isError ? "!" : " ")
+        if console.output.allowsColour {
+            time = Colour.dim.wrap(time)
+            name = colours.colour(of: name).wrap(name)
+            if isError { mark = Colour.red.wrap(mark) }
+        }
+        pending += Array("\(time) \(name)\(padding) \(mark) ".utf8)
         pending += console.output.isTerminal ? harmless(line.text) : line.text
-        pending.append(UInt8(ascii: "\n"))
-        if pending.count >= 1 << 16 { try flush() }
     }
 
     /// Writes what has gathered.
@@ -32,6 +44,37 @@ struct LogPrinter {
         guard !pending.isEmpty else { return }
         try console.write(pending)
         pending = []
+    }
+}
+
+/// A line as `--json` prints it.
+private struct LineObject: Encodable {
+    var time: String
+    var service: String
+    var instance: String
+    var stream: String
+    var message: String
+
+    init(_ line: LogLine) {
+        time = line.timestamp
+        service = String(line.instance.prefix { $0 != "/" })
+        instance = line.instance
+        stream = line.stream.name
+        message = String(decoding: line.text, as: UTF8.self)
+    }
+}
+
+/// A colour for each instance, in turn as they come: neighbours differ.
+struct InstanceColours {
+    private static let palette: [Colour] = [.cyan, .green, .yellow, .blue, .magenta]
+    private var known: [String: Colour] = [:]
+
+    /// The colour of an instance, always the same.
+    mutating func colour(of instance: String) -> Colour {
+        if let colour = known[instance] { return colour }
+        let colour = Self.palette[known.count % Self.palette.count]
+        known[instance] = colour
+        return colour
     }
 }
 

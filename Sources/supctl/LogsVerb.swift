@@ -7,6 +7,13 @@ let logsVerb = Verb(
     details: """
         Reads the log files themselves, so that it works while supd is down: the lines of all services, or of those
         named, in the order of their times, rotated files included. Lines written to standard error are marked with !.
+
+        --since and --until take a time: 10m or 1h30m (so long ago), 10:20 (today), today, yesterday, "2026-01-31 10:20"
+        (of this machine's time zone), 2026-01-31T10:20:30Z (UTC, as it is shown). --grep takes a regular expression as
+        grep -E does; one without capital letters finds them, too. -n counts the lines that these leave.
+        --json prints an object a line: time, service, instance, stream, message; what is no UTF-8 becomes U+FFFD.
+        On a terminal each instance's name has a colour, unless NO_COLOR is set.
+
         With --sessions the lines that the balancer has written instead, one for each connection that ended, for services
         with balance.log: true. Its fields are always these, in this order; - is said of what there was not:
 
@@ -29,12 +36,16 @@ let logsVerb = Verb(
         Verb.Option("--follow", short: "-f", "go on with what comes, through restarts of services and of supd"),
         Verb.Option("--sessions", "what the balancer has logged of connections, in place of the services' output"),
         Verb.Option("--lines", short: "-n", value: "N", "only the last N lines (all; with -f: 10)"),
+        Verb.Option("--since", value: "TIME", "only lines of this time or later"),
+        Verb.Option("--until", value: "TIME", "only lines of this time or earlier"),
+        Verb.Option("--grep", value: "PATTERN", "only lines in which a regular expression is found"),
+        Verb.Option("--json", "each line as a JSON object"),
     ],
     operands: .names
 ) { invocation throws(VerbFailure) in
     let names = try invocation.checked(invocation.operands)
     let follows = invocation.has("--follow")
-    let count = try lineCount(invocation) ?? (follows ? 10 : nil)
+    let selection = try LogSelection(invocation)
     let source = try LogSource(invocation)
     let ofSessions = invocation.has("--sessions")
     if ofSessions, let name = names.first(where: { $0.contains("/") }) {
@@ -47,9 +58,13 @@ let logsVerb = Verb(
     }
     // What they wrote while they had instances is there all the same.
     if !names.isEmpty, let text = chosen.withoutInstancesText { invocation.console.complain(text) }
-    var printer = LogPrinter(console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0)
+    var printer = LogPrinter(
+        console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0,
+        asJSON: invocation.has("--json"))
     let follower = try source.reading { () throws(SystemError) in
-        try LogFollower(directory: source.directory, last: count) { instance in
+        try LogFollower(
+            directory: source.directory, last: selection.count, filter: selection.filter
+        ) { instance in
             LogPath.isSessions(instance) == ofSessions
                 && (names.isEmpty || names.contains { Selector.matches($0, instance: instance) })
         }
@@ -60,13 +75,4 @@ let logsVerb = Verb(
         guard follows else { return .done }
         _ = try source.reading { () throws(SystemError) in try follower.wait(milliseconds: -1) }
     }
-}
-
-/// `-n`; nil if it was not given, or is "all".
-private func lineCount(_ invocation: Invocation) throws(VerbFailure) -> Int? {
-    guard let text = invocation.value("--lines"), text != "all" else { return nil }
-    guard let count = Int(text), (0...10_000_000).contains(count) else {
-        throw invocation.misused("-n takes a number of lines, not \"\(text)\"")
-    }
-    return count
 }

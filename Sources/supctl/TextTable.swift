@@ -104,6 +104,9 @@ enum Colour: String, Sendable {
     case red = "31"
     case green = "32"
     case yellow = "33"
+    case blue = "34"
+    case magenta = "35"
+    case cyan = "36"
     case dim = "2"
 
     /// The text in this colour.

@@ -58,7 +58,13 @@ struct CompletionTests {
             ("completion ", ["bash", "zsh", "fish"]),
             ("help re", ["restart"]),
             ("version ", []),
-            ("logs -", ["--follow", "-f", "--sessions", "--lines", "-n", "--socket", "--help", "-h"]),
+            (
+                "logs -",
+                [
+                    "--follow", "-f", "--sessions", "--lines", "-n", "--since", "--until", "--grep", "--json",
+                    "--socket", "--help", "-h",
+                ]
+            ),
         ])
     func bash(words: String, offered: [String]) throws {
         let directory = try TemporaryDirectory()

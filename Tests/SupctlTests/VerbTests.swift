@@ -100,6 +100,41 @@ struct VerbTests {
         #expect(server.requests().count == 1)
     }
 
+    @Test("Of the lines only those of a time, and with a text, are shown; as JSON, too")
+    func logsSelected() throws {
+        try writeLogs()
+        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
+        report.daemon.logDirectory = directory.path
+        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 6))
+        let one = "2026-01-31T10:20:30.100Z api/1   one\n"
+        #expect(run("logs", "--until", "2026-01-31T10:20:30.1Z").output == one)
+        #expect(run("logs", "--since", "2026-01-31T10:20:30.101Z", "api").output.hasSuffix("api/1   three\n"))
+        #expect(run("logs", "--since", "10m").output.isEmpty)
+        #expect(run("logs", "--grep", "^ONE$").output.isEmpty)
+        #expect(run("logs", "--grep", "^(one|x)", "-n1").output == one)
+        #expect(
+            run("logs", "--json", "web").output == """
+                {"instance":"web/1","message":"two","service":"web","stream":"stderr","time":"2026-01-31T10:20:30.200000000Z"}
+
+                """)
+        #expect(server.requests().count == 6)
+    }
+
+    @Test(
+        "What cannot be meant is said",
+        arguments: [
+            (["--since", "x"], "--since takes a time like 10m"),
+            (["--until", "25:00"], "--until takes a time like 10m"),
+            (["--grep", "("], "--grep takes a regular expression as grep -E does, not \"(\": Unmatched ( or \\("),
+            (["-f", "--until", "now"], "--follow has no end: leave out --until"),
+            (["--since", "1m", "--until", "2m"], "--since is later than --until"),
+        ])
+    func logsMisused(arguments: [String], message: String) {
+        let result = run(["logs"] + arguments)
+        #expect(result.code == 2)
+        #expect(result.errors.hasPrefix("supctl: \(message)"), "\(result.errors)")
+    }
+
     @Test("Of a service without instances there are no logs, which is said; those that it left are shown")
     func logsWithoutInstances() throws {
         try writeLogs()
