@@ -27,6 +27,11 @@ package enum PipeIO {
         }
     }
 
+    /// Writes a byte to the other end, which is non-blocking, so that who waits for it wakes up: a full pipe wakes them, too.
+    package static func ring(_ writer: Descriptor) {
+        withUnsafeBytes(of: UInt8(1)) { _ = write(writer.raw, $0.baseAddress, 1) }
+    }
+
     /// Copies bytes that wait in a pipe to another one, without taking them, as far as they fit: tee(2).
     package static func copy(from pipe: Descriptor, to other: Descriptor, count: Int) throws(SystemError) -> Int {
         try systemCall("tee") { supd_tee(pipe.raw, other.raw, count) }

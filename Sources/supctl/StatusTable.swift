@@ -75,7 +75,7 @@ enum StatusTable {
     private static func state(_ word: String) -> TextTable.Cell { TextTable.Cell(word, Colour.of(state: word)) }
 
     /// What it waits for, or why it is not up; failing that, how it ended last.
-    private static func detail(_ instance: InstanceStatus) -> String {
+    static func detail(_ instance: InstanceStatus) -> String {
         if let detail = instance.detail {
             guard instance.state == "backoff", let reason = instance.lastExit?.reason, !detail.contains(reason) else {
                 return detail

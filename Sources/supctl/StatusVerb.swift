@@ -8,28 +8,59 @@ let statusVerb = Verb(
         the limits in force included (soft:hard).
         Exit code 0 if all that is wanted is up, 3 if something is not.
         """,
-    options: [Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning")],
+    options: [
+        Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),
+        Verb.Option("--watch", short: "-w", "once a second until Ctrl-C; with --json a line each time"),
+    ],
     operands: .names
 ) { invocation throws(VerbFailure) in
     let names = try invocation.checked(invocation.operands)
-    let client = try invocation.client()
-    let text = try asking { () throws(ControlClientError) in
-        try client.ask(.status(names: names, limits: names.count == 1))
-    }
-    guard let report = ControlJSON.decode(StatusReport.self, from: text) else {
-        throw VerbFailure(
-            .failed, "cannot understand the answer of supd at \(client.socketPath): is it another version?")
-    }
+    let question = StatusQuestion(client: try invocation.client(), names: names)
     let console = invocation.console
-    if invocation.has("--json") {
-        // As it came: a newer daemon may say more than this program knows.
-        try console.write(text + [UInt8(ascii: "\n")])
-    } else if names.count == 1, report.services.count == 1, let service = report.services.first {
-        try console.print(
-            StatusDetail.text(service, width: console.output.width, allowsColour: console.output.allowsColour))
-    } else {
-        try console.print(
-            StatusTable.text(report, width: console.output.width, allowsColour: console.output.allowsColour))
+    guard invocation.has("--watch") else {
+        let text = try question.ask()
+        let report = try question.understand(text)
+        if invocation.has("--json") {
+            // As it came: a newer daemon may say more than this program knows.
+            try console.write(text + [UInt8(ascii: "\n")])
+        } else {
+            try console.print(question.text(report, console.output))
+        }
+        return report.services.allSatisfy(\.isAsWanted) ? .done : .notUp
     }
-    return report.services.allSatisfy(\.isAsWanted) ? .done : .notUp
+    if invocation.has("--json") {
+        return try watch(console, inPlace: false) { _ throws(VerbFailure) in
+            String(decoding: try question.ask(), as: UTF8.self) + "\n"
+        }
+    }
+    return try watch(console, inPlace: console.output.isTerminal) { terminal throws(VerbFailure) in
+        question.text(try question.understand(try question.ask()), terminal)
+    }
+}
+
+/// The question how services are, and what is shown of the answer.
+private struct StatusQuestion {
+    let client: ControlClient
+    let names: [String]
+
+    func ask() throws(VerbFailure) -> [UInt8] {
+        try asking { () throws(ControlClientError) in
+            try client.ask(.status(names: names, limits: names.count == 1))
+        }
+    }
+
+    func understand(_ text: [UInt8]) throws(VerbFailure) -> StatusReport {
+        guard let report = ControlJSON.decode(StatusReport.self, from: text) else {
+            throw VerbFailure(
+                .failed, "cannot understand the answer of supd at \(client.socketPath): is it another version?")
+        }
+        return report
+    }
+
+    func text(_ report: StatusReport, _ terminal: Terminal) -> String {
+        if names.count == 1, report.services.count == 1, let service = report.services.first {
+            return StatusDetail.text(service, width: terminal.width, allowsColour: terminal.allowsColour)
+        }
+        return StatusTable.text(report, width: terminal.width, allowsColour: terminal.allowsColour)
+    }
 }

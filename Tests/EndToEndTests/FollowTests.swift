@@ -105,6 +105,31 @@ struct FollowTests {
         #expect(shown(follower.output) == expected)
     }
 
+    @Test("status --watch shows one picture after the other until SIGINT, as JSON a line each")
+    func watch() throws {
+        let daemon = try Daemon("{ services: { x: { command: ['sleep', '1000'] } } }")
+        let table = try Program(Daemon.supctl, ["--socket", daemon.socket, "status", "--watch"])
+        let json = try Program(Daemon.supctl, ["--socket", daemon.socket, "status", "-w", "--json", "x"])
+        try eventually("two pictures") { table.output.components(separatedBy: "NAME ").count > 2 ? true : nil }
+        try eventually("two lines") { json.output.split(separator: "\n").count > 1 ? true : nil }
+        for watching in [table, json] {
+            #expect(!watching.ended())
+            watching.send(SIGINT)
+            #expect(try watching.wait().code == 0)
+        }
+        let line = try #require(json.output.split(separator: "\n").first)
+        let report = try JSONDecoder().decode(StatusReport.self, from: Data(line.utf8))
+        #expect(report.services.map(\.name) == ["x"])
+        #expect(try daemon.ctl("status", "--watch", "nobody").code == 4)
+    }
+
+    @Test("top says that it needs a terminal, and what does without")
+    func top() throws {
+        let daemon = try Daemon("{ services: { x: { command: ['sleep', '1000'] } } }")
+        let result = try daemon.ctl("top")
+        #expect(result.code == 2 && result.output.contains("top needs a terminal"), "\(result.output)")
+    }
+
     @Test("Without -n, logs -f begins with ten lines, and with -n 0 with what comes")
     func beginnings() throws {
         let daemon = try Self.start("{}")
