@@ -14,6 +14,9 @@ package enum ControlRoute: Sendable, Hashable {
     case signal(names: [String], signal: String)
     /// `POST /v1/services/NAMES/limit` with the body `{"nofile": "4096"}`; answered by a `ProgressLine`.
     case limit(names: [String], limits: [String: String])
+    /// `POST /v1/services/NAMES/scale?replicas=N[,N…][&wait=true][&timeout=SECONDS]`: a number for each name; answered as
+    /// `apply` is.
+    case scale([ScaleWish], options: WaitOptions)
     /// `POST /v1/apply[?file=PATH][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `verb` is, with the plan in
     /// the first line. No file: the manifest that supd was started with.
     case apply(file: String?, dryRun: Bool, options: WaitOptions)
@@ -166,6 +169,12 @@ extension ControlRoute {
             case "limit":
                 try require("POST")
                 self = .limit(names: try decodeNames(names[...]), limits: try LimitBody.decode(request.body))
+            case "scale":
+                try require("POST")
+                let counts = try ScaleWish.counts(parameters.take("replicas"))
+                self = .scale(
+                    try ScaleWish.pairs(try decodeNames(names[...]), counts),
+                    options: try parameters.takeWaitOptions())
             case let word:
                 guard let verb = ServiceVerb(rawValue: word) else { throw Self.unknown(path) }
                 try require("POST")
@@ -202,6 +211,11 @@ extension ControlRoute {
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/limit",
                 fields: [HTTPField("Content-Type", "application/json")], body: LimitBody.encode(limits))
+        case .scale(let wishes, let options):
+            HTTPRequest(
+                method: "POST",
+                target: "/v1/services/\(encodeNames(wishes.map(\.name)))/scale"
+                    + queryText(["replicas=" + ScaleWish.text(wishes)] + options.parts))
         case .apply(let file, let dryRun, let options):
             HTTPRequest(
                 method: "POST",
@@ -228,7 +242,7 @@ extension ControlRoute {
         RouteFailure(
             404, "not-found",
             "there is no \(path) here; there are GET /v1/status, /v1/balancer, /v1/history and /v1/version, "
-                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal and limit, "
+                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )
     }

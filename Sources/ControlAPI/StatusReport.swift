@@ -50,6 +50,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var ready: Int
     /// How many there should be.
     package var replicas: Int
+    /// How many the manifest says, where a user has scaled it; null if it is as the manifest says, or from an older supd.
+    package var scaledFrom: Int?
     /// The addresses of its fronts.
     package var listen: [String]
     /// Those of them whose sockets the instances have themselves; null from an older supd.
@@ -61,8 +63,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
 
     /// Creates an entry.
     package init(
-        name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, listen: [String],
-        passed: [String]? = [], fronts: [FlowStatus]?, instances: [InstanceStatus]
+        name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
+        listen: [String], passed: [String]? = [], fronts: [FlowStatus]?, instances: [InstanceStatus]
     ) {
         self.name = name
         self.kind = kind
@@ -70,6 +72,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.goal = goal
         self.ready = ready
         self.replicas = replicas
+        self.scaledFrom = scaledFrom
         self.listen = listen
         self.passed = passed
         self.fronts = fronts
@@ -292,6 +295,7 @@ extension ServiceStatus {
         try container.encode(goal, forKey: .goal)
         try container.encode(ready, forKey: .ready)
         try container.encode(replicas, forKey: .replicas)
+        try container.encode(scaledFrom, forKey: .scaledFrom)
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
         try container.encode(fronts, forKey: .fronts)

@@ -91,6 +91,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var umask: UInt16?
     /// How many instances, 0 to 1000.
     package var replicas: Int
+    /// How many the manifest says, where a user has scaled it to `replicas`; nil: that many.
+    package var scaledFrom: Int?
     /// The first of `replicas` consecutive fixed ports; nil: from the port range.
     package var port: UInt16?
     /// What the balancer accepts on; empty: no front.

@@ -98,7 +98,10 @@ extension Application {
             ? places.count
             : max(1, extras.count + settings.deploy.maxUnavailable) - rollout.underWay.count
         var left = max(0, room)
-        for place in open {
+        // A fixed port that goes over is waited for once the process that has it is on its way out.
+        let holders = open.filter { instances[$0].process != nil }
+        let order = settings.hasPortsOf(rollout.other) ? holders + open.filter { !holders.contains($0) } : open
+        for place in order {
             // What waits for others has no process to replace: it will start as what it is now.
             if instances[place].state == .waiting {
                 takeOver(place, &turn)

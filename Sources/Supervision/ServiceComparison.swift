@@ -30,6 +30,13 @@ enum ServiceComparison {
         field("group", .process) { $0.group },
         field("umask", .process) { $0.umask.map { "0\(String($0, radix: 8))" } },
         field("replicas", .live) { String($0.replicas) },
+        Field(
+            property: "scaledFrom",
+            differences: { old, new in
+                // Where the number changes as well, that says it all.
+                guard old.replicas == new.replicas else { return [] }
+                return pairs([("scaled from", old.scaledFrom.map(String.init), new.scaledFrom.map(String.init))])
+            }, needsNewProcess: { _, _ in false }),
         field("port", .process) { $0.port.map(String.init) },
         Field(
             property: "listen", differences: { listen($0.listen, $1.listen) },

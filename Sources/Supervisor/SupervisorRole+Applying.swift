@@ -50,7 +50,8 @@ extension SupervisorRole {
 
     /// Why none can be applied now; nil: it can.
     var applyHindrance: String? {
-        isReadingManifest ? "an earlier apply is under way: it reads its manifest" : application?.applyHindrance
+        if isReadingManifest { return "an earlier apply is under way: it reads its manifest" }
+        return isKeepingScale ? "an earlier scale is under way: it is written down" : application?.applyHindrance
     }
 
     private func manifestWasRead(
@@ -78,11 +79,13 @@ extension SupervisorRole {
 
     /// Shows what a valid manifest would change, or changes it.
     func putInForce(
-        _ manifest: Manifest, _ wish: ApplyRequest, _ warnings: [String], _ responder: ControlResponder
+        _ written: Manifest, _ wish: ApplyRequest, _ warnings: [String], _ responder: ControlResponder
     ) {
         guard let application else { return refuse(wish, "supd is still starting; try again", [], responder) }
         // It may have become true meanwhile.
         if let hindrance = application.applyHindrance, !wish.dryRun { return refuse(wish, hindrance, [], responder) }
+        let (manifest, dropped) = written.keeping(application.scaleOverrides)
+        let warnings = warnings + dropped
         let plan = Plan(from: application, to: manifest)
         let shown = ProgressLine(plan: plan.changes.map(PlannedChange.init), details: warnings)
         if wish.dryRun {
@@ -103,7 +106,9 @@ extension SupervisorRole {
         } catch {
             return refuse(wish, "nothing has changed: the fronts cannot be opened", error.lines, responder)
         }
-        record(manifest, by: wish.by, wish.userID, from: wish.source, .underWay)
+        for line in dropped { log.write(.notice, "apply: \(line)") }
+        record(written, by: wish.by, wish.userID, from: wish.source, .underWay)
+        changeUnderWay = "apply"
         let command = commands.begin()
         if wish.options.wait { responder.send(shown) }
         carryOut(command, wish.options, responder, summary: "applied \(wish.name)") {
@@ -119,6 +124,7 @@ extension SupervisorRole {
         let manifest = application.manifest
         let before = manifestInForce
         manifestInForce = manifest
+        bringScalingIntoLine()
         bringFrontsIntoLine(with: manifest, leaving: application.leaving)
         bringSessionLogsIntoLine(with: manifest)
         makePlanner(for: manifest)

@@ -76,6 +76,7 @@ extension SupervisorRole {
         if let held = inventory.held[Held.manifest] {
             do {
                 let bytes = try MemoryFile(received: held).read(limit: LinkCodec.messageLimit)
+                readScaling()
                 return try JSONDecoder().decode(AcceptedManifest.self, from: Data(bytes))
             } catch {
                 throw BeginningFailure("cannot read the accepted manifest that the keeper holds: \(error)")
@@ -96,7 +97,7 @@ extension SupervisorRole {
                     + "force since \(entry.at); mend the file, then say \"supctl apply\"")
             manifest = last
         }
-        let accepted = AcceptedManifest(revision: 0, manifest: manifest)
+        let accepted = AcceptedManifest(revision: 0, manifest: scaled(manifest))
         do {
             try keep(accepted)
         } catch {
@@ -306,6 +307,7 @@ extension SupervisorRole {
             balancer.routesAreStale = true
             performAll(effects)
         }
+        bringScalingIntoLine()
         keeper?.send(.ready)
         upkeep.request()
     }

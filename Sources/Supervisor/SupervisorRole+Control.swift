@@ -24,6 +24,7 @@ extension SupervisorRole {
         case .limit(let names, let limits):
             guard let targets = resolveInstances(names, application, responder) else { return }
             setLimits(limits, of: targets, application, peer, responder)
+        case .scale(let wishes, let options): scale(wishes, application, options, peer, responder)
         case .apply(let file, let dryRun, let options):
             apply(file, dryRun: dryRun, options, by: "\(peer)", peer.userID, responder)
         case .rollback(let number, let dryRun, let options):

@@ -14,13 +14,15 @@ extension SupervisorRole {
     func record(
         _ manifest: Manifest, by who: String, _ userID: UInt32?, from source: String, _ outcome: HistoryEntry.Outcome
     ) {
+        // What a user has scaled is kept beside it.
+        let written = manifest.asWritten
         let entry = HistoryEntry(
             at: WallClock.text(nanoseconds: wallClockNanoseconds()), by: who, userID: userID, source: source,
             outcome: outcome)
         Self.recording.async { [history, log] in
             // A start with what was there before is nothing new.
-            if outcome == .started, history.lastGood(from: source)?.manifest == manifest { return }
-            do { _ = try history.add(entry, manifest) } catch {
+            if outcome == .started, history.lastGood(from: source)?.manifest == written { return }
+            do { _ = try history.add(entry, written) } catch {
                 log.write(
                     .warning, "cannot keep the manifest in the history, \"supctl rollback\" will not find it: \(error)")
             }
@@ -38,7 +40,9 @@ extension SupervisorRole {
             case .done: (.done, nil)
             case .failed(let text), .rolledBack(let text, _): (.failed, text)
             }
-        if let reason { log.write(.error, "apply: \(reason)") } else { log.write(.notice, "apply: done") }
+        let what = changeUnderWay
+        changeUnderWay = "change"
+        if let reason { log.write(.error, "\(what): \(reason)") } else { log.write(.notice, "\(what): done") }
         Self.recording.async { [history, log] in
             do { try history.end(word, reason) } catch {
                 log.write(.warning, "cannot note it in the history: \(error)")
@@ -71,7 +75,7 @@ extension SupervisorRole {
         _ responder: ControlResponder
     ) {
         if let hindrance = applyHindrance, !dryRun { return responder.fail(409, code: "failed", hindrance) }
-        guard let present = application?.manifest else { return }
+        guard let present = application?.manifest.asWritten else { return }
         if !dryRun { isReadingManifest = true }
         let request = statusRequests.begin(responder)
         Self.recording.async { [role = self, history] in

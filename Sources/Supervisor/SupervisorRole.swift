@@ -72,6 +72,13 @@ actor SupervisorRole {
     var isFileInForce = false
     /// A manifest is being read for an apply.
     var isReadingManifest = false
+    /// The file of what users have scaled, and what it says.
+    let scaleFile: ScaleFile
+    var keptOverrides: [ScaleOverride] = []
+    /// A scale is being written down.
+    var isKeepingScale = false
+    /// The verb that has begun the deployment under way, if this supervisor saw it begin.
+    var changeUnderWay = "change"
     /// Sockets that an apply has opened, until the manifest that needs them is in force; by the keeper's names.
     var openedAhead: [String: Descriptor] = [:]
     /// Listening sockets that rollouts may need again if they go back; by the keeper's names.
@@ -94,6 +101,7 @@ actor SupervisorRole {
     init(_ configuration: SupervisorConfiguration, environment: [String: String], executor: QueueExecutor) {
         self.configuration = configuration
         history = ManifestHistory(stateDirectory: configuration.stateDirectory)
+        scaleFile = ScaleFile(stateDirectory: configuration.stateDirectory)
         self.environment = environment
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)

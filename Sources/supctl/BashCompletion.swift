@@ -13,6 +13,7 @@ func bashCompletion(_ verbs: [Verb]) -> String {
                 "if ((operands == 0)); then words='\(usualSignals.joined(separator: " "))'; else words=$(_supctl_names); fi"
             case .namesAndLimits:
                 "words=$(_supctl_names); if ((operands > 0)); then words+=' \(limitWords.joined(separator: " "))'; fi"
+            case .counts: "words=$(_supctl_names | sed '/\\//d; s/$/=/')"
             case .file: "files=1"
             case .shell: "words='\(Shell.allCases.map(\.rawValue).joined(separator: " "))'"
             case .verb: "words='\(verbs.map(\.name).joined(separator: " "))'"

@@ -18,6 +18,7 @@ func fishCompletion(_ verbs: [Verb]) -> String {
             case .names: "-a '(__supctl_names)'"
             case .signalAndNames: "-a '\(usualSignals.joined(separator: " ")) (__supctl_names)'"
             case .namesAndLimits: "-a '(__supctl_names) \(limitWords.joined(separator: " "))'"
+            case .counts: "-a '(__supctl_names | string match -v -- \\'*/*\\' | string replace -r \\'$\\' =)'"
             case .file: "-F"
             case .shell: "-a '\(Shell.allCases.map(\.rawValue).joined(separator: " "))'"
             case .verb: "-a '\(all)'"

@@ -10,6 +10,7 @@ enum StatusDetail {
         page.lines.append(
             "\(printable(service.name)) (\(printable(service.kind))): \(state), \(service.ready) of \(service.replicas) "
                 + "\(ready), to be \(printable(service.goal))")
+        if let line = StatusTable.scaledLine(service) { page.add("scaled", line) }
         for line in StatusTable.frontLines(service) { page.add("front", line) }
         for instance in service.instances { add(instance, to: &page) }
         return page.lines.map { $0 + "\n" }.joined()

@@ -22,7 +22,8 @@ enum StatusTable {
     ]
 
     private static func rows(_ service: ServiceStatus) -> [TextTable.Row] {
-        let fronts = frontLines(service).map { TextTable.Row.line("  " + $0) }
+        let scaled = scaledLine(service).map { [TextTable.Row.line("  scaled " + $0)] } ?? []
+        let fronts = scaled + frontLines(service).map { TextTable.Row.line("  " + $0) }
         let ready = "\(service.ready)/\(service.replicas)"
         if service.replicas == 1, let instance = service.instances.first, service.instances.count == 1 {
             return [.cells(cells(instance, name: service.name, state: service.state, ready: ready))] + fronts
@@ -95,6 +96,11 @@ enum StatusTable {
             let (sum, overflow) = total.addingReportingOverflow(number)
             return overflow ? .max : sum
         }
+    }
+
+    /// What a user has scaled it to; nil: it is as the manifest says.
+    static func scaledLine(_ service: ServiceStatus) -> String? {
+        service.scaledFrom.map { "to \(service.replicas), the manifest says \($0)" }
     }
 
     /// A line for each front.

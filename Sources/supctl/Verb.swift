@@ -56,7 +56,7 @@ struct Verb: Sendable {
 
     /// What its operands are, for completion.
     enum Operands: Sendable {
-        case none, names, signalAndNames, namesAndLimits, file, shell, verb
+        case none, names, signalAndNames, namesAndLimits, counts, file, shell, verb
     }
 
     var name: String
@@ -81,7 +81,7 @@ let commonOptions = [
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
     statusVerb, topVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb, logsVerb, signalVerb,
-    limitVerb,
+    limitVerb, scaleVerb,
     checkVerb, applyVerb, historyVerb,
     rollbackVerb, upgradeVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
 ]

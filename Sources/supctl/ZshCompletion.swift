@@ -10,6 +10,7 @@ func zshCompletion(_ verbs: [Verb]) -> String {
             case .names: ["'*:name:_supctl_names'"]
             case .signalAndNames: ["'1:signal:(\(usualSignals.joined(separator: " ")))'", "'*:name:_supctl_names'"]
             case .namesAndLimits: ["'1:name:_supctl_names'", "'*:name or limit:_supctl_names_and_limits'"]
+            case .counts: ["'*:service:_supctl_services'"]
             case .file: ["'1:manifest:_files'"]
             case .shell: ["'1:shell:(\(Shell.allCases.map(\.rawValue).joined(separator: " ")))'"]
             case .verb: ["'1:verb:(\(verbs.map(\.name).joined(separator: " ")))'"]
@@ -25,6 +26,13 @@ func zshCompletion(_ verbs: [Verb]) -> String {
             local control=${opt_args[--socket]:-$socket}
             names=(${(f)"$(command supctl ${control:+--socket} ${control:+$control} __names 2>/dev/null)"})
             compadd -a names
+        }
+
+        _supctl_services() {
+            local -a names
+            local control=${opt_args[--socket]:-$socket}
+            names=(${(f)"$(command supctl ${control:+--socket} ${control:+$control} __names 2>/dev/null)"})
+            compadd -S '=' -- ${names:#*/*}
         }
 
         _supctl_names_and_limits() {

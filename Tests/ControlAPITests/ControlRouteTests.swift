@@ -19,6 +19,10 @@ struct ControlRouteTests {
         .balancer(names: ["api", "web-*"]),
         .signal(names: ["api"], signal: "RTMIN+3"),
         .limit(names: ["api/1"], limits: ["nofile": "4096", "core": "0:unlimited"]),
+        .scale([ScaleWish(name: "api", replicas: 5)], options: .init(wait: false)),
+        .scale(
+            [ScaleWish(name: "a,b*", replicas: 0), ScaleWish(name: "web", replicas: 1000)],
+            options: .init(wait: true, timeout: .seconds(9))),
         .shutdown(options: .init(wait: true)),
         .history, .rollback(number: nil, dryRun: true, options: .init(wait: true)),
         .rollback(number: 17, dryRun: false, options: .init(wait: false)),
@@ -49,6 +53,12 @@ struct ControlRouteTests {
                 .verb(.stop, names: ["api/2", "web"], options: .init(wait: true))
             ),
             ("POST", "/v1/services/a*/signal?signal=HUP", .signal(names: ["a*"], signal: "HUP")),
+            (
+                "POST", "/v1/services/api,web/scale?replicas=5,2",
+                .scale(
+                    [ScaleWish(name: "api", replicas: 5), ScaleWish(name: "web", replicas: 2)],
+                    options: .init(wait: false))
+            ),
             ("POST", "/v1/services/api/2/drain", .verb(.drain, names: ["api/2"], options: .init(wait: false))),
             ("GET", "/v1/balancer?name=api", .balancer(names: ["api"])),
             ("GET", "/v1/status?limits=0&name=api", .status(names: ["api"], limits: false)),
@@ -85,6 +95,11 @@ struct ControlRouteTests {
             ("POST", "/v1/balancer", 405), ("GET", "/v1/balancer?name=", 400), ("GET", "/v1/balancer?limits=1", 400),
             ("GET", "/v1/services/api/drain", 405), ("POST", "/v1/services/api/undrain?n=1", 400),
             ("POST", "/v1/services/api/limit", 400), ("GET", "/v1/upgrade", 405),
+            ("GET", "/v1/services/api/scale?replicas=1", 405), ("POST", "/v1/services/api/scale", 400),
+            ("POST", "/v1/services/api/scale?replicas=", 400), ("POST", "/v1/services/api/scale?replicas=-1", 400),
+            ("POST", "/v1/services/api/scale?replicas=1,2", 400), ("POST", "/v1/services/a,b/scale?replicas=1", 400),
+            ("POST", "/v1/services/api/scale?replicas=99999999999999999999", 400),
+            ("POST", "/v1/services/api/scale?replicas=1&force=1", 400),
             ("POST", "/v1/upgrade?path=supd", 400), ("POST", "/v1/upgrade?path=", 400),
             ("POST", "/v1/upgrade?path=/a%00b", 400), ("POST", "/v1/upgrade?force=1", 400),
         ])
@@ -110,7 +125,7 @@ struct ControlRouteTests {
         var random = SeededRandom(seed: seed)
         let pieces = [
             "/", "v1", "services", "api", "restart", "?", "&", "=", "wait", "timeout", "%2F", "%", ",", "9", "name",
-            "status", "signal", "limit",
+            "status", "signal", "limit", "scale", "replicas",
         ]
         for _ in 0..<5000 {
             let target =

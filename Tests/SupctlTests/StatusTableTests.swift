@@ -28,6 +28,16 @@ struct StatusTableTests {
                 == StatusTable.text(Self.report, width: 200, allowsColour: false))
     }
 
+    @Test("What a user has scaled is shown with the manifest's own number")
+    func scaled() {
+        var service = Example.service("api", replicas: 3)
+        service.scaledFrom = 2
+        let table = StatusTable.text(Example.report([service]), width: 200, allowsColour: false)
+        #expect(table.contains("\n  scaled to 3, the manifest says 2\n"), "\(table)")
+        let detail = StatusDetail.text(service, width: nil, allowsColour: false)
+        #expect(detail.contains("\n  scaled     to 3, the manifest says 2\n"), "\(detail)")
+    }
+
     @Test("A drained instance is told apart, with what is left of its connections")
     func drained() {
         var service = Example.service("api", replicas: 2)

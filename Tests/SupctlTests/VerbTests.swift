@@ -244,6 +244,14 @@ struct VerbTests {
         #expect(request.hasSuffix("\r\n\r\n{\"core\":\"0:unlimited\",\"nofile\":\"4096\"}"))
     }
 
+    @Test("Several services are scaled by one request, each to its number")
+    func scale() throws {
+        let server = try ScriptedServer(path, [.json(ProgressLine(result: "accepted"))])
+        let result = run("scale", "api=5", "web=0", "--no-wait")
+        #expect(result.output == "api=5 web=0: scale accepted\n")
+        #expect(server.requests().first?.hasPrefix("POST /v1/services/api,web/scale?replicas=5,0 HTTP/1.1\r\n") == true)
+    }
+
     @Test("Shutdown is done when the daemon takes its socket along before the last word")
     func shutdown() throws {
         // After its only connection, the server is no more: whoever comes next is refused.
@@ -341,7 +349,7 @@ struct VerbTests {
         "Without a daemon, a verb that needs one is 5",
         arguments: [
             ["status"], ["start", "api"], ["stop", "api"], ["restart", "api"], ["signal", "HUP", "api"],
-            ["limit", "api", "nofile=1"], ["shutdown"], ["upgrade"], ["__names"],
+            ["limit", "api", "nofile=1"], ["scale", "api=2"], ["shutdown"], ["upgrade"], ["__names"],
         ])
     func noDaemon(arguments: [String]) {
         let result = run(arguments)

@@ -251,6 +251,20 @@ struct ApplyTests {
         #expect(story.app.instances.map { $0.process?.port } == [9001, 9002])
     }
 
+    @Test func `an instance that is down meanwhile does not start on a port that the next one still has`() {
+        let old = service("db", replicas: 2, port: 9000, ready: .tcp)
+        var new = old
+        new.port = 9001
+        var story = upStory(old)
+        // Its first failure: it waits for its next try.
+        story.exited(1, .code(1))
+        story.apply(1, new)
+        #expect(story.spawns.isEmpty)
+        #expect(story.reports == ["db/1: waits for port 9001, which db/2 still has"])
+        story.exited(2, .signal(15, coreDumped: false))
+        #expect(story.effects.count { if case .spawn(_, _, 9001...9002) = $0 { true } else { false } } == 2)
+    }
+
     @Test func `a service that is renamed takes its fixed port over once that is free`() {
         let old = service("web", port: 9000, ready: .tcp)
         var new = old

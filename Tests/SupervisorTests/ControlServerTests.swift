@@ -464,7 +464,7 @@ private final class Handling: @unchecked Sendable {
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
             held.append(Held(value: responder))
             arrivals.signal()
-        case .verb, .apply, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
+        case .verb, .scale, .apply, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
             responder.finish(json: ProgressLine(result: "accepted"))
         }
     }

@@ -171,6 +171,8 @@ extension World {
         let known = Set(app.instanceIDs)
         let drained = Set(app.instances.filter { $0.parking != nil }.map(\.id))
         parked = parked.filter { known.contains($0) || drained.contains($0) }
+        // Nor are those that are new, or were taken back, be it in the same turn.
+        if isApplying { parked.formIntersection(drained) }
         for instance in app.instances
         where known.contains(instance.id) && (instance.parking != nil) != parked.contains(instance.id) {
             throw Violation(text: "\(instance.id) is drained: \(instance.parking != nil), against what was asked")

@@ -123,6 +123,8 @@ struct World {
     var badEndOf: [InstanceID: Int64] = [:]
     var retriedPort: InstanceID?
 
+    /// This turn is one of `applied`.
+    var isApplying = false
     /// The instances before the turn.
     var previous: [Instance] = []
     var previousManifest = Manifest()

@@ -287,14 +287,27 @@ extension World {
     private mutating func apply() throws(Violation) {
         var manifest = app.manifest
         manifest.services.removeAll { app.leaving.contains($0.name) }
-        for _ in 0..<random.pick(1...3) { change(&manifest) }
+        let scaled = randomScaling()
+        if let scaled {
+            manifest = scaled
+        } else {
+            manifest = manifest.asWritten
+            for _ in 0..<random.pick(1...3) { change(&manifest) }
+            manifest = manifest.keeping(app.scaleOverrides).manifest
+        }
         let id = CommandID(nextCommand)
         nextCommand += 1
         openCommands[id] = .restart
         applies += app.applyHindrance == nil ? 1 : 0
+        isApplying = true
         try turn(.applied(id, manifest))
-        // Those that are new, or were taken back, are not drained.
-        parked.formIntersection(app.instances.filter { $0.parking != nil }.map(\.id))
+        isApplying = false
+    }
+
+    /// What a user who scales a service would have in force, now and then.
+    private mutating func randomScaling() -> Manifest? {
+        guard random.oneIn(4), !app.manifest.services.isEmpty else { return nil }
+        return try? app.manifest(scaling: [random.pick(app.manifest.services.map(\.name)): Int(random.pick(0...4))])
     }
 
     private mutating func change(_ manifest: inout Manifest) {

@@ -1,0 +1,44 @@
+/// How many instances a service is to have.
+package struct ScaleWish: Sendable, Hashable {
+    /// A service, or a glob.
+    package var name: String
+    /// The number of instances.
+    package var replicas: Int
+
+    /// Creates a wish.
+    package init(name: String, replicas: Int) {
+        self.name = name
+        self.replicas = replicas
+    }
+
+    /// A number as a user may write it: at most nine decimal digits.
+    package static func count(_ text: some StringProtocol) -> Int? {
+        let isNumber = text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+        guard isNumber, (1...9).contains(text.utf8.count) else { return nil }
+        return Int(text)
+    }
+
+    /// `5,2` of the query.
+    static func counts(_ text: String?) throws(RouteFailure) -> [Int] {
+        guard let text else { throw RouteFailure(400, "usage", "how many? say ?replicas=5") }
+        var counts: [Int] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let number = count(part) else {
+                throw RouteFailure(400, "usage", "replicas takes whole numbers, one for each name, not \"\(part)\"")
+            }
+            counts.append(number)
+        }
+        return counts
+    }
+
+    /// Each name with its number.
+    static func pairs(_ names: [String], _ counts: [Int]) throws(RouteFailure) -> [ScaleWish] {
+        guard names.count == counts.count else {
+            throw RouteFailure(
+                400, "usage", "replicas has \(counts.count) numbers for \(names.count) names, expected one for each")
+        }
+        return zip(names, counts).map(ScaleWish.init)
+    }
+
+    static func text(_ wishes: [ScaleWish]) -> String { wishes.map { String($0.replicas) }.joined(separator: ",") }
+}

@@ -1,0 +1,140 @@
+/// A number of instances that a user has chosen in place of the manifest's: `supctl scale`. It holds until the manifest
+/// says another number than it said then.
+package struct ScaleOverride: Sendable, Hashable, Codable {
+    /// The service's name.
+    package var service: String
+    /// How many instances it was scaled to.
+    package var replicas: Int
+    /// The manifest's own number.
+    package var manifest: Int
+
+    /// Creates an override.
+    package init(service: String, replicas: Int, manifest: Int) {
+        self.service = service
+        self.replicas = replicas
+        self.manifest = manifest
+    }
+}
+
+extension Service {
+    /// How many instances a service may have.
+    package static let replicaCounts = 0...1000
+
+    /// As the manifest has it, whatever a user has scaled it to.
+    package var asWritten: Service { scaled(to: scaledFrom ?? replicas) }
+
+    /// With another number of instances by a user's hand; the manifest's own number is no override.
+    package func scaled(to count: Int) -> Service {
+        let own = scaledFrom ?? replicas
+        var service = self
+        service.replicas = count
+        service.scaledFrom = count == own ? nil : own
+        return service
+    }
+}
+
+extension Manifest {
+    /// As it was written, whatever users have scaled.
+    package var asWritten: Manifest { Manifest(supd: supd, services: services.map(\.asWritten)) }
+
+    /// What users have scaled.
+    package var scaleOverrides: [ScaleOverride] {
+        services.compactMap { service in
+            service.scaledFrom.map {
+                ScaleOverride(service: service.name, replicas: service.replicas, manifest: $0)
+            }
+        }
+    }
+
+    /// This manifest, as it was written, with the overrides that still hold; of each that does not, a sentence.
+    package func keeping(_ overrides: [ScaleOverride]) -> (manifest: Manifest, dropped: [String]) {
+        var kept = asWritten
+        var dropped: [String] = []
+        for override in overrides {
+            let (name, count) = (override.service, override.replicas)
+            guard let place = kept.services.firstIndex(where: { $0.name == name }) else {
+                dropped.append("\(name) is not in the manifest: that it was scaled to \(count) is forgotten")
+                continue
+            }
+            let own = kept.services[place].replicas
+            if own != override.manifest {
+                dropped.append(
+                    "\(name) was scaled to \(count) when the manifest said \(override.manifest); it says \(own) now, "
+                        + "and that holds")
+            } else if let hindrance = kept.hindrance(toScaling: name, to: count) {
+                dropped.append("\(name) cannot stay scaled to \(count): \(hindrance); the manifest's \(own) holds")
+            } else {
+                kept.services[place] = kept.services[place].scaled(to: count)
+            }
+        }
+        return (kept, dropped)
+    }
+
+    /// Why a service cannot have so many instances; nil: it can.
+    package func hindrance(toScaling name: String, to count: Int) -> String? {
+        guard let service = services.first(where: { $0.name == name }) else { return "there is no such service" }
+        guard Service.replicaCounts.contains(count) else {
+            let (fewest, most) = (Service.replicaCounts.lowerBound, Service.replicaCounts.upperBound)
+            return "a service has \(fewest) to \(most) instances, not \(count)"
+        }
+        if service.kind == .task { return "a task runs to its end, as often as the manifest says" }
+        guard count > service.replicas else { return nil }
+        let instances = services.reduce(0) { $0 + $1.replicas } - service.replicas + count
+        if instances > ManifestLoader.maximumInstances {
+            return "that were \(instances) instances in all, of \(ManifestLoader.maximumInstances) at most"
+        }
+        return service.port == nil ? lackOfPorts(count - service.replicas) : overlap(of: service, count)
+    }
+
+    /// Whether so many more instances find a port in the range.
+    private func lackOfPorts(_ more: Int) -> String? {
+        let range = supd.portRange
+        var needed = more
+        var fixed: Set<UInt16> = []
+        for service in services {
+            guard service.port != nil else {
+                needed += service.replicas
+                continue
+            }
+            fixed.formUnion(service.fixedPorts(service.replicas).filter(range.contains))
+        }
+        let available = Int(range.last) - Int(range.first) + 1 - fixed.count
+        guard needed > available else { return nil }
+        return "supd.portRange (\"\(range.first)-\(range.last)\") has \(max(0, available)) ports for instances, and "
+            + "\(needed) would be needed"
+    }
+
+    /// Whether the next fixed ports of a service are somebody else's.
+    private func overlap(of scaled: Service, _ count: Int) -> String? {
+        guard let first = scaled.port else { return nil }
+        guard UInt16(exactly: Int(first) + count - 1) != nil else {
+            return "its fixed ports begin with \(first), and the last one would be \(Int(first) + count - 1)"
+        }
+        var claims = SocketClaims()
+        for service in services {
+            for socket in service.listen.flatMap(\.address.sockets) {
+                _ = claims.claim(socket, for: .init(location: Location(offset: 0, path: "a front of \(service.name)")))
+            }
+            for port in service.fixedPorts(service.replicas) {
+                let owner = Location(offset: 0, path: "an instance of \(service.name)")
+                _ = claims.claim(.ipv4(address: "127.0.0.1", port: port), for: .init(location: owner))
+            }
+        }
+        for port in scaled.fixedPorts(count).dropFirst(scaled.replicas) {
+            if let owner = claims.claim(
+                .ipv4(address: "127.0.0.1", port: port), for: .init(location: Location(offset: 0, path: "itself")))
+            {
+                return "its fixed port \(port) is that of \(owner.location.path)"
+            }
+        }
+        return nil
+    }
+}
+
+extension Service {
+    /// The fixed ports of so many instances; none if they have ports of the range.
+    package func fixedPorts(_ count: Int) -> [UInt16] {
+        guard let port else { return [] }
+        return (0..<max(0, count)).compactMap { UInt16(exactly: Int(port) + $0) }
+    }
+}

@@ -1,0 +1,117 @@
+import Manifest
+import Testing
+
+@testable import Supervision
+
+/// Another number of instances in what runs: a manifest that differs in nothing else.
+struct ScalingTests {
+    /// A user scales services, as the shell does it.
+    private func scale(_ story: inout Story, _ number: UInt64, _ counts: [String: Int]) throws {
+        story.tell(.applied(CommandID(number), try story.app.manifest(scaling: counts)))
+    }
+
+    @Test func `adding touches no other, and taking away drains the highest first`() throws {
+        var story = Story(
+            service("a", replicas: 2, front: 80, balance: BalanceSettings(drainTimeout: .seconds(7)), ready: .tcp),
+            service("b"))
+        story.play()
+        let before = story.running
+        let plan = Plan(from: story.app, to: try story.app.manifest(scaling: ["a": 4]))
+        #expect(plan.changes.map(\.cost) == [.scale])
+        #expect(plan.changes.first?.fields == [Plan.FieldChange(field: "replicas", old: "2", new: "4")])
+        try scale(&story, 1, ["a": 4])
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.count == 5)
+        #expect(story.running.merging(before) { _, old in old } == story.running)
+        #expect(story.app.scaleOverrides == [ScaleOverride(service: "a", replicas: 4, manifest: 2)])
+
+        let four = story.running
+        try scale(&story, 2, ["a": 1])
+        // Connections end first: nothing is signalled yet.
+        let signalled = story.effects.contains { if case .signal = $0 { true } else { false } }
+        #expect(!signalled)
+        let draining = story.app.routes.flatMap(\.endpoints).filter { $0.state == .draining }
+        #expect(draining.map(\.instance) == [instance("a", 2), instance("a", 3), instance("a", 4)])
+        story.pass(.seconds(8))
+        #expect(story.outcome(2) == nil)
+        story.exited(try #require(four[instance("a", 2)]))
+        story.exited(try #require(four[instance("a", 3)]))
+        story.exited(try #require(four[instance("a", 4)]))
+        #expect(story.outcome(2) == .done)
+        #expect(story.running == four.filter { $0.key.service == "b" || $0.key.number == 1 })
+        #expect(story.app.instances.map(\.id) == [instance("a", 1), instance("b")])
+    }
+
+    @Test func `to none, and to the manifest's own number, which is no override`() throws {
+        var story = Story(service("a", replicas: 2, ready: .tcp))
+        story.play()
+        try scale(&story, 1, ["a": 0])
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.isEmpty)
+        #expect(story.app.scaleOverrides.map(\.replicas) == [0])
+        try scale(&story, 2, ["a": 2])
+        story.play()
+        #expect(story.outcome(2) == .done)
+        #expect(story.running.count == 2)
+        #expect(story.app.scaleOverrides.isEmpty)
+    }
+
+    @Test func `what one gives back another one may have`() throws {
+        let story = Story(
+            service("a", replicas: 1), service("b", replicas: 9), ports: PortRange(first: 20000, last: 20009))
+        let next = try story.app.manifest(scaling: ["a": 9, "b": 1])
+        #expect(next.services.map(\.replicas) == [9, 1])
+        let full = #expect(throws: ScaleRefusal.self) { try story.app.manifest(scaling: ["a": 2]) }
+        #expect(full?.text.hasPrefix("a cannot be scaled to 2: supd.portRange") == true)
+        let unknown = #expect(throws: ScaleRefusal.self) { try story.app.manifest(scaling: ["c": 2]) }
+        #expect(unknown?.text == "c is not known")
+    }
+
+    @Test func `what goes is not scaled, and is no override any more`() throws {
+        var story = Story(service("a", ready: .tcp), service("b", ready: .tcp))
+        story.play()
+        try scale(&story, 1, ["a": 2])
+        story.play()
+        story.apply(2, service("b", ready: .tcp))
+        #expect(story.app.leaving == ["a"])
+        #expect(story.app.scaleOverrides.isEmpty)
+        let refusal = #expect(throws: ScaleRefusal.self) { try story.app.manifest(scaling: ["a": 2]) }
+        #expect(refusal?.text == "a is not in the manifest any more, and is being stopped")
+    }
+
+    @Test func `the next fixed ports are told`() throws {
+        let story = Story(service("a", replicas: 1, port: 3000), service("b"))
+        let added = story.app.fixedPortsAdded(by: try story.app.manifest(scaling: ["a": 3, "b": 2]))
+        #expect(added.map(\.instance) == [instance("a", 2), instance("a", 3)])
+        #expect(added.map(\.port) == [3001, 3002])
+    }
+
+    @Test func `an apply that says the same changes nothing; one that fails goes back to what was scaled`() throws {
+        let written = service("a", replicas: 1, front: 80, ready: .tcp)
+        var story = Story(written)
+        story.play()
+        try scale(&story, 1, ["a": 3])
+        story.play()
+        let same = Manifest(supd: story.app.manifest.supd, services: [written]).keeping(story.app.scaleOverrides)
+        #expect(same.dropped.isEmpty)
+        #expect(Plan(from: story.app, to: same.manifest).changes.isEmpty)
+
+        // The number is the manifest's own now: nothing runs otherwise, and it is said all the same.
+        var own = written
+        own.replicas = 3
+        let owned = Plan(from: story.app, to: Manifest(supd: story.app.manifest.supd, services: [own]))
+        #expect(owned.changes.map(\.cost) == [.live])
+        #expect(owned.changes.first?.fields == [Plan.FieldChange(field: "scaled from", old: "1", new: nil)])
+
+        var broken = written
+        broken.replicas = 2
+        broken.command = [Template(literal: "broken")]
+        story.apply(2, broken)
+        story.play(broken: { _ in true })
+        #expect(!story.app.isDeploying)
+        #expect(story.app.manifest.services == [written.scaled(to: 3)])
+        #expect(story.app.scaleOverrides == [ScaleOverride(service: "a", replicas: 3, manifest: 1)])
+    }
+}
