@@ -37,6 +37,7 @@ let package = Package(
         // Pure: text and values in, values out.
         .target(name: "Manifest", swiftSettings: safe),
         .target(name: "Supervision", dependencies: ["Manifest"], swiftSettings: safe),
+        .target(name: "Metrics", swiftSettings: safe),
 
         // What crosses process boundaries.
         .target(name: "Links", dependencies: ["Platform"], swiftSettings: safe),
@@ -47,7 +48,7 @@ let package = Package(
         .target(name: "Keeper", dependencies: ["Links", "Platform"], swiftSettings: safe),
         .target(
             name: "Supervisor",
-            dependencies: ["ControlAPI", "Links", "Logs", "Manifest", "Platform", "Supervision"],
+            dependencies: ["ControlAPI", "Links", "Logs", "Manifest", "Metrics", "Platform", "Supervision"],
             swiftSettings: safe),
         .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
 
@@ -56,7 +57,8 @@ let package = Package(
             name: "supd",
             dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
         .executableTarget(
-            name: "supctl", dependencies: ["ControlAPI", "Logs", "Manifest", "Platform"], swiftSettings: safe),
+            name: "supctl", dependencies: ["ControlAPI", "Logs", "Manifest", "Metrics", "Platform"], swiftSettings: safe
+        ),
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
 
         // Tests: a folder a target.
@@ -77,6 +79,7 @@ let package = Package(
             name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
         .testTarget(name: "SupervisionTests", dependencies: ["Supervision", "Manifest"], swiftSettings: common),
+        .testTarget(name: "MetricsTests", dependencies: ["Metrics"], swiftSettings: common),
         .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
             name: "ControlAPITests", dependencies: ["ControlAPI", "Platform", "TestSupport"], swiftSettings: common),
@@ -86,7 +89,10 @@ let package = Package(
             swiftSettings: common),
         .testTarget(
             name: "SupervisorTests",
-            dependencies: ["Supervisor", "ControlAPI", "Manifest", "Supervision", "Links", "Platform", "TestSupport"],
+            dependencies: [
+                "Supervisor", "ControlAPI", "Logs", "Manifest", "Metrics", "Supervision", "Links", "Platform",
+                "TestSupport",
+            ],
             swiftSettings: common),
         .testTarget(
             name: "BalancerTests", dependencies: ["Balancer", "CPlatform", "Links", "Platform", "TestSupport"],
@@ -105,7 +111,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Platform", "TestSupport",
+                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Metrics", "Platform", "TestSupport",
             ],
             swiftSettings: common),
     ]

@@ -7,6 +7,8 @@ package enum ControlRoute: Sendable, Hashable {
     case status(names: [String], limits: Bool)
     /// `GET /v1/balancer[?name=NAMES]`; answered by a `BalancerReport`. No names: all services with a front.
     case balancer(names: [String])
+    /// `GET /metrics`; answered by text in Prometheus's format. The path is the one that Prometheus asks for.
+    case metrics
     /// `POST /v1/services/NAMES/VERB[?wait=true][&timeout=SECONDS]`; answered by a `ProgressLine`, or by many when it
     /// is to be waited for.
     case verb(ServiceVerb, names: [String], options: WaitOptions)
@@ -101,7 +103,6 @@ extension ControlRoute {
     package init(_ request: HTTPRequest) throws(RouteFailure) {
         let (path, query) = request.target.splitOnce("?")
         let steps = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
-        guard steps.first == "v1" else { throw Self.unknown(path) }
         var parameters = try QueryParameters(query ?? "")
 
         func require(_ method: String) throws(RouteFailure) {
@@ -110,6 +111,14 @@ extension ControlRoute {
                     405, "usage", "\(path) takes \(method), not \(request.method)", allowed: method)
             }
         }
+
+        if Array(steps) == ["metrics"] {
+            try require("GET")
+            self = .metrics
+            try parameters.refuseOthers()
+            return
+        }
+        guard steps.first == "v1" else { throw Self.unknown(path) }
 
         switch Array(steps.dropFirst()) {
         case ["version"]:
@@ -200,6 +209,7 @@ extension ControlRoute {
             HTTPRequest(
                 method: "GET",
                 target: "/v1/balancer" + queryText([names.isEmpty ? nil : "name=" + encodeNames(names)]))
+        case .metrics: HTTPRequest(method: "GET", target: "/metrics")
         case .verb(let verb, let names, let options):
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/\(verb.rawValue)" + options.query)
@@ -241,7 +251,7 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /v1/status, /v1/balancer, /v1/history and /v1/version, "
+            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/history and /v1/version, "
                 + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )

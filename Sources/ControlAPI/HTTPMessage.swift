@@ -113,12 +113,18 @@ package func httpReason(_ status: Int) -> String {
 
 /// The bytes of an answer.
 package enum HTTPAnswer {
-    /// A complete answer with its body, which is left out (not its length) in the answer to a HEAD.
+    /// The media type of JSON.
+    package static let json = "application/json"
+    /// The media type of Prometheus's text format.
+    package static let metrics = "text/plain; version=0.0.4; charset=utf-8"
+
+    /// A complete answer with its body, JSON if nothing else is said, which is left out (not its length) in the answer to a
+    /// HEAD.
     package static func complete(
-        status: Int, fields: [HTTPField] = [], body: [UInt8], closes: Bool, omitsBody: Bool = false
+        status: Int, fields: [HTTPField] = [], type: String = json, body: [UInt8], closes: Bool, omitsBody: Bool = false
     ) -> [UInt8] {
         var all = fields
-        all.append(HTTPField("Content-Type", "application/json"))
+        all.append(HTTPField("Content-Type", type))
         all.append(HTTPField("Content-Length", String(body.count)))
         return head(status, all, closes: closes) + (omitsBody ? [] : body)
     }

@@ -86,7 +86,9 @@ extension KeeperCore {
         if images.count > 0 || images.failure != nil {
             tell(.upgraded(count: images.count, failure: images.failure))
         }
-        if let pid = balancer.process?.pid { tell(.balancerStarted(pid: pid), [.balancerLink]) }
+        if let pid = balancer.process?.pid {
+            tell(.balancerStarted(pid: pid, runs: balancer.runs), [.balancerLink])
+        }
         tell(.inventoryEnd)
         if case .stopping(let signal, _) = phase { tell(.shutdown(signal: signal)) }
     }

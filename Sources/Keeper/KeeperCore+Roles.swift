@@ -38,7 +38,7 @@ extension KeeperCore {
         if !phase.replacesRoles || role == .supervisor && upgrade?.isLeaving == true {
             kill(role, wanted: true)
         } else if role == .balancer {
-            tell(.balancerStarted(pid: pid), [.balancerLink])
+            tell(.balancerStarted(pid: pid, runs: balancer.runs), [.balancerLink])
         }
     }
 

@@ -81,8 +81,9 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case shutdown(signal: Int32)
     /// SIGHUP came: what the manifest's file says now is to be in force.
     case reload
-    /// A balancer was started; the supervisor's end of its link comes beside this message. Also in the inventory.
-    case balancerStarted(pid: Int32)
+    /// A balancer was started; the supervisor's end of its link comes beside this message. Also in the inventory. `runs`
+    /// counts the balancers so far, from 1.
+    case balancerStarted(pid: Int32, runs: Int? = nil)
     /// The balancer ended; the keeper starts another one.
     case balancerExited(exit: ChildExit)
     /// Answer `pong` within four seconds: a role that does not is replaced.

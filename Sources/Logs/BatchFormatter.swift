@@ -12,6 +12,8 @@ struct BatchFormatter {
     struct Batch {
         /// How much of the output is the note about lines dropped before.
         var noteLength = 0
+        /// How many lines have ended in it.
+        var lines: UInt64 = 0
         /// What becomes the unfinished line: bytes of the buffer, and where in the line they go.
         var carrySource = 0
         var carryTarget = 0
@@ -47,6 +49,7 @@ struct BatchFormatter {
                 position += taken
             }
             guard isEnded else { return }
+            batch.lines += 1
             output.append(full)
             output.append(memory, carry)
             output.append(memory, position..<end)
@@ -71,6 +74,7 @@ struct BatchFormatter {
         } else {
             appendLine(until: buffer.upperBound, isEnded: false)
         }
+        batch.lines += output.lineCount
         batch.carryTarget = carry.count
         batch.carrySource = position - buffer.lowerBound
         batch.carryCount = buffer.upperBound - position

@@ -12,6 +12,8 @@ package final class LogPump: Sendable {
     package let journal: Descriptor
     /// What was dropped so far; looking at it waits for nothing.
     package let losses = LogLosses()
+    /// What was taken so far; looking at it waits for nothing either.
+    package let amounts = LogAmounts()
 
     private let queue = DispatchQueue(label: "supd.logs")
     private let state: Lock<State>
@@ -41,7 +43,8 @@ package final class LogPump: Sendable {
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         let writer = try LogWriter(
-            directory: directory, journal: journal, losses: losses, awaiting: awaiting, seen: seen, report: report)
+            directory: directory, journal: journal, losses: losses, amounts: amounts, awaiting: awaiting, seen: seen,
+            report: report)
         self.journal = writer.journalDescriptor
         let readiness = writer.readinessDescriptor
         state = Lock(State(writer: writer))

@@ -11,6 +11,7 @@ final class LogTransactions {
     private let journal: LogJournal
     private let notices: NoticeLimiter
     private let losses: LogLosses
+    private let amounts: LogAmounts
     private let awaited: AwaitedLines
     private var formatter = BatchFormatter()
 
@@ -19,10 +20,14 @@ final class LogTransactions {
     /// Whether there may be lines dropped that the files do not tell of yet.
     var hasUnwrittenNotes = false
 
-    init(_ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses, _ awaited: AwaitedLines) {
+    init(
+        _ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses, _ amounts: LogAmounts,
+        _ awaited: AwaitedLines
+    ) {
         self.journal = journal
         self.notices = notices
         self.losses = losses
+        self.amounts = amounts
         self.awaited = awaited
     }
 
@@ -31,6 +36,7 @@ final class LogTransactions {
         let slot = transaction.slot
         let before = journal.dropped(slot)
         let batch = formatter.format(transaction, journal)
+        amounts.add(lines: batch.lines, bytes: UInt64(clamping: transaction.byteCount), of: journal.instance(slot))
         awaited.look(at: formatter.output, from: batch.noteLength, of: slot, journal)
         atStep?(.formatted)
         let failure = write(&transaction, file)

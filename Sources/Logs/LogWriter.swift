@@ -52,11 +52,13 @@ package final class LogWriter {
     package var clock: () -> Int64 = wallClockNanoseconds
 
     /// Resumes from the journal of a process before, or starts with an empty one, and first of all finishes what was
-    /// under way. What is dropped is counted in `losses`. `seen` is told of the first line of each generation in `awaiting`
+    /// under way. What is dropped is counted in `losses`, and all
+    /// that is taken in `amounts`. `seen` is told of the first line of each generation in `awaiting`
     /// (and of what `awaitLine` adds) that contains its pattern, sometimes twice, also if it cannot be written. Throws only if there can be no journal or no epoll set at all.
     package init(
         directory: String, journal held: Descriptor?, losses: LogLosses = LogLosses(),
-        awaiting: [UInt64: LinePattern] = [:], seen: @escaping @Sendable (UInt64) -> Void = { _ in },
+        amounts: LogAmounts = LogAmounts(), awaiting: [UInt64: LinePattern] = [:],
+        seen: @escaping @Sendable (UInt64) -> Void = { _ in },
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         self.directory = directory
@@ -76,7 +78,7 @@ package final class LogWriter {
         }
         journal = if let resumed { resumed } else { try LogJournal() }
         awaited = AwaitedLines(awaiting, seen: seen)
-        transactions = LogTransactions(journal, notices, losses, awaited)
+        transactions = LogTransactions(journal, notices, losses, amounts, awaited)
         if resumed != nil { resume() }
     }
 

@@ -8,6 +8,8 @@ package final class ByteBuffer {
     private var capacity: Int
     /// How many bytes are in it.
     package private(set) var count = 0
+    /// How many lines `appendLines` has put into it.
+    package private(set) var lineCount: UInt64 = 0
 
     /// Creates an empty buffer.
     package init() {
@@ -20,6 +22,7 @@ package final class ByteBuffer {
     /// Makes it empty, and gives back memory beyond `limit` bytes.
     package func removeAll(keepingAtMost limit: Int) {
         count = 0
+        lineCount = 0
         guard capacity > limit, limit >= 4096 else { return }
         base.deallocate()
         capacity = limit
@@ -84,6 +87,7 @@ package final class ByteBuffer {
                     target.copyMemory(from: head, byteCount: prefix.count)
                     (target + prefix.count).copyMemory(from: line, byteCount: length + 1)
                     count += prefix.count + length + 1
+                    lineCount += 1
                     line += length + 1
                 }
                 return line - first

@@ -16,6 +16,12 @@ package struct ProcessEntry: Sendable, Hashable {
     package var startTicks: UInt64
     /// CPU time of the process and of its children that were waited for, in clock ticks.
     package var cpuTicks: UInt64
+    /// CPU time of the process alone, in clock ticks.
+    package var ownTicks: UInt64
+    /// Its threads.
+    package var threads: UInt64
+    /// Address space in bytes.
+    package var virtualBytes: UInt64
     /// Resident memory in bytes.
     package var residentBytes: UInt64
     /// The program's name, 15 bytes at most, made printable. Any process may call itself anything.
@@ -50,6 +56,9 @@ package struct ProcessEntry: Sendable, Hashable {
         self.session = session
         self.state = state
         startTicks = field(22)
+        ownTicks = field(14) &+ field(15)
+        threads = field(20)
+        virtualBytes = field(23)
         cpuTicks = field(14) &+ field(15) &+ field(16) &+ field(17)
         residentBytes = field(24) &* UInt64(clamping: sysconf(Int32(_SC_PAGESIZE)))
         name = Self.printable(text[(open + 1)..<close])

@@ -27,6 +27,8 @@ struct Instance: Sendable, Hashable, Codable {
     var failures = 0
     /// How often a process was started.
     var starts = 0
+    /// How often it was started again, and why; nil: never.
+    var restartCounts: RestartCounts?
     /// How many ports were found taken in a row.
     var portTries = 0
     /// Its starts of late.

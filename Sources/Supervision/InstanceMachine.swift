@@ -92,6 +92,8 @@ extension Instance {
     mutating func handle(
         _ event: Event, of service: Service, in surroundings: Surroundings, _ turn: inout Turn
     ) {
+        let (before, startsBefore) = (state, starts)
+        defer { countRestart(after: event, from: before, starts: startsBefore) }
         switch state {
         case .down: whileDown(event, service, surroundings, &turn)
         case .waiting: whileWaiting(event, service, surroundings, &turn)

@@ -222,10 +222,11 @@ final class ControlConnection {
 
     // MARK: Answers
 
-    func answer(status: Int, fields: [HTTPField] = [], body: [UInt8]) {
+    func answer(status: Int, fields: [HTTPField] = [], type: String = HTTPAnswer.json, body: [UInt8]) {
         write(
             HTTPAnswer.complete(
-                status: status, fields: fields, body: body, closes: closesAfterAnswer, omitsBody: answersHead))
+                status: status, fields: fields, type: type, body: body, closes: closesAfterAnswer,
+                omitsBody: answersHead))
         answered()
     }
 

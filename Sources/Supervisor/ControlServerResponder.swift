@@ -34,6 +34,12 @@ package final class ControlResponder {
         }
     }
 
+    /// Answers with a text of another type than JSON, and ends. Not in a stream.
+    package func finish(_ text: [UInt8], type: String) {
+        guard !isStreaming, end() else { return }
+        connection?.answer(status: 200, type: type, body: text)
+    }
+
     /// Answers with an `ErrorReport`, and ends. In a stream, whose status is long gone: a last line that failed.
     package func fail(_ status: Int, code: String, _ message: String) {
         if isStreaming {

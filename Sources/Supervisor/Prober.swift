@@ -75,6 +75,8 @@ package final class Prober {
     private let report: (Generation, Application.ProbeOutcome) -> Void
     let note: (String) -> Void
     var owner: ListenerOwner
+    /// How the tries have ended so far.
+    package var tally = ProbeTally()
     private var probes: [Generation: Probe] = [:]
     private var running = 0
     var lingering: [LingeringConnection] = []
@@ -230,6 +232,7 @@ package final class Prober {
         probe.attempt = nil
         running -= 1
         let outcome = result.outcome(withOutput: probe.isForHealth)
+        tally.count(outcome.passed, of: probe.target.instance.id.service)
         if let rhythm = probe.rhythm {
             probe.dueAt = rhythm.next(after: monotonicNanoseconds())
             report(generation, outcome)

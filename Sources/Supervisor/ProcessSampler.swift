@@ -9,10 +9,28 @@ final class ProcessSampler: Sendable {
     /// What each instance uses now; one pass over /proc.
     func sample(_ instances: [InstanceProcesses.Instance], keeper: Int32) -> [Generation: InstanceProcesses.Usage] {
         guard !instances.isEmpty else { return [:] }
-        return processes.withLock { processes in
+        return finding(keeper) { $0.sample(instances) }
+    }
+
+    /// What each instance uses now of all that has limits; one pass over /proc, and a look at each process.
+    func consumption(_ instances: [InstanceProcesses.Instance], keeper: Int32) -> [Generation: Consumption] {
+        guard !instances.isEmpty else { return [:] }
+        return finding(keeper) { finder in
+            let leaders = Dictionary(
+                instances.map { ($0.generation, $0.leader) }, uniquingKeysWith: { first, _ in first })
+            return finder.members(of: instances).reduce(into: [:]) { found, entry in
+                found[entry.key] = Consumption(of: entry.value, leader: leaders[entry.key])
+            }
+        }
+    }
+
+    private func finding<Found: Sendable>(
+        _ keeper: Int32, _ body: (inout InstanceProcesses) -> Found
+    ) -> Found {
+        processes.withLock { processes in
             var finder = processes ?? InstanceProcesses(keeper: keeper)
             defer { processes = finder }
-            return finder.sample(instances)
+            return body(&finder)
         }
     }
 

@@ -131,6 +131,7 @@ extension SupervisorRole {
         for generation in heirs.orders { withdrawHeir(of: generation) }
         changeLogSettings(application, before)
         changeLimits(application, before)
+        forgetTallies(beyond: manifest, application.leaving)
         balancer.routesAreStale = true
         do {
             try keep(

@@ -30,6 +30,7 @@ extension SupervisorRole {
                 return
             }
             self.scope = scope
+            roleStarts.supervisor = runs
             inventory?.welcome = Inventory.Welcome(runs: runs, crashes: crashes, highestID: highestID)
         case .child(let id, let label, let pid, let state):
             inventory?.children.append(
@@ -51,9 +52,13 @@ extension SupervisorRole {
             beginShutdown()
         case .reload: reload()
         // Before the fronts are known nobody could give it their listeners.
-        case .balancerStarted(let pid) where inventory != nil: earlyBalancer = (pid, descriptors.first)
+        case .balancerStarted(let pid, let runs) where inventory != nil:
+            roleStarts.balancer = runs
+            earlyBalancer = (pid, descriptors.first)
         case .balancerExited where inventory != nil: earlyBalancer = nil
-        case .balancerStarted(let pid): balancerStarted(pid, descriptors.first)
+        case .balancerStarted(let pid, let runs):
+            roleStarts.balancer = runs
+            balancerStarted(pid, descriptors.first)
         case .balancerExited: balancerExited()
         case .ping: keeper?.send(.pong)
         case .trialEnded(let report): trialEnded(report)

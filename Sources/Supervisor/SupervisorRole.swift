@@ -31,6 +31,9 @@ actor SupervisorRole {
     /// The text that every child carries in its environment.
     var scope = ""
 
+    /// How often the roles that are started again were started.
+    var roleStarts = RoleStarts()
+
     var application: Application?
     /// Events that came while another one was being handled.
     private var waitingEvents: [Application.Event] = []

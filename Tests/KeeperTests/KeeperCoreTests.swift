@@ -68,7 +68,8 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         world = .greeted()
         let credentials = RoleCredentials(user: 1, group: 2)
         #expect(world.ask(.startBalancer(credentials)) == [.spawnRole(.balancer, credentials)])
-        #expect(world.handle(.roleSpawned(.balancer, pid: 7)) == [told(.balancerStarted(pid: 7), [.balancerLink])])
+        #expect(
+            world.handle(.roleSpawned(.balancer, pid: 7)) == [told(.balancerStarted(pid: 7, runs: 1), [.balancerLink])])
         #expect(world.ask(.startBalancer(credentials)) == [])
         #expect(world.ask(.startBalancer(nil)) == [.killRole(.balancer)])
         let exit = ChildExit.signal(9, coreDumped: false)
@@ -406,7 +407,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
                 told(.child(id: 2, label: "label 2", pid: 12, state: .running), [.output(child: 2)]),
                 told(.child(id: 3, label: "third", pid: 13, state: .spawning), [.output(child: 3)]),
                 told(.held(name: "a"), [.held(name: "a")]), told(.held(name: "b"), [.held(name: "b")]),
-                told(.balancerStarted(pid: 200), [.balancerLink]),
+                told(.balancerStarted(pid: 200, runs: 1), [.balancerLink]),
                 told(.inventoryEnd),
             ])
     }

@@ -115,17 +115,17 @@ import Testing
         try first.send(.startBalancer(nil))
         let one = try keeper.role("balancer")
         let started = try first.next()
-        #expect(started.notice == .balancerStarted(pid: one.pid))
+        #expect(started.notice == .balancerStarted(pid: one.pid, runs: 1))
         try expectConnected(started, one)
         one.kill()
         let exited = try first.next().notice
         #expect(exited == .balancerExited(exit: .signal(SIGKILL, coreDumped: false)))
         let two = try keeper.role("balancer")
         let again = try first.next()
-        #expect(again.notice == .balancerStarted(pid: two.pid))
+        #expect(again.notice == .balancerStarted(pid: two.pid, runs: 2))
         first.kill()
         let (_, inventory) = try keeper.supervisor()
-        let last = try #require(inventory.first { $0.notice == .balancerStarted(pid: two.pid) })
+        let last = try #require(inventory.first { $0.notice == .balancerStarted(pid: two.pid, runs: 2) })
         try expectConnected(last, two)
     }
 

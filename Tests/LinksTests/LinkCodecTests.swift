@@ -31,7 +31,7 @@ import Testing
         .exited(id: 1, exit: .signal(11, coreDumped: true), groupEmpty: true),
         .exited(id: 1, exit: .code(0), groupEmpty: true, heir: .max), .group(id: 1, empty: true),
         .adopted(pid: 1, scope: nil), .adopted(pid: 1, scope: "s"), .orphanExited(pid: 1), .shutdown(signal: 2),
-        .balancerStarted(pid: 3), .balancerExited(exit: .code(0)), .ping,
+        .balancerStarted(pid: 3), .balancerStarted(pid: 3, runs: 7), .balancerExited(exit: .code(0)), .ping,
     ]
 
     @Test("gives back every request as it was", arguments: requests)

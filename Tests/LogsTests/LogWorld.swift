@@ -115,6 +115,7 @@ final class LogWorld {
     let directory: TemporaryDirectory
     let notices = Notices()
     private(set) var losses = LogLosses()
+    private(set) var amounts = LogAmounts()
     var writer: LogWriter
     let stdout: ServicePipe
     let stderr: ServicePipe
@@ -125,7 +126,9 @@ final class LogWorld {
     init(maxSize: UInt64 = 1 << 30, keep: Int = 1000, attached: Bool = true) throws {
         directory = try TemporaryDirectory()
         let notices = notices
-        writer = try LogWriter(directory: directory.file("logs"), journal: nil, losses: losses) { notices.add($0) }
+        writer = try LogWriter(directory: directory.file("logs"), journal: nil, losses: losses, amounts: amounts) {
+            notices.add($0)
+        }
         stdout = try ServicePipe()
         stderr = try ServicePipe()
         if attached { attach(maxSize: maxSize, keep: keep) }
@@ -141,7 +144,10 @@ final class LogWorld {
     func crash() throws {
         let notices = notices
         losses = LogLosses()
-        writer = try LogWriter(directory: logs, journal: writer.journalDescriptor, losses: losses) { notices.add($0) }
+        amounts = LogAmounts()
+        writer = try LogWriter(
+            directory: logs, journal: writer.journalDescriptor, losses: losses, amounts: amounts
+        ) { notices.add($0) }
     }
 
     func run() { while writer.takeTurn(budget: 1 << 20) > 0 {} }

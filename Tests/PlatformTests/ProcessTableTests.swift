@@ -19,7 +19,8 @@ import Testing
         #expect(entry.name == shown)
         #expect((entry.parent, entry.group, entry.session) == (12, 34, 56))
         #expect(entry.state == UInt8(ascii: "S"))
-        #expect(entry.cpuTicks == 17)
+        #expect((entry.cpuTicks, entry.ownTicks) == (17, 12))
+        #expect((entry.threads, entry.virtualBytes) == (1, 9999))
         #expect(entry.startTicks == 4242)
         #expect(entry.residentBytes == 10 * UInt64(sysconf(Int32(_SC_PAGESIZE))))
     }

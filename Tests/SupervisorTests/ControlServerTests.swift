@@ -19,6 +19,19 @@ struct ControlServerTests {
         #expect(server.connections == 1)
     }
 
+    @Test("Metrics come as the text that they are, and the connection goes on")
+    func metrics() throws {
+        let server = try ServerUnderTest()
+        let client = try server.connect()
+        try client.send(get("/metrics"))
+        #expect(try client.line() == "HTTP/1.1 200 OK")
+        #expect(try client.line() == "Content-Type: text/plain; version=0.0.4; charset=utf-8")
+        #expect(try client.line() == "Content-Length: 11")
+        try client.send(get("/v1/version"))
+        #expect(try client.takes(body: "a_metric 1\n"))
+        #expect(try client.answer() == Answer(200, "{\"version\":\"test\"}"))
+    }
+
     @Test("Requests sent ahead are answered in their order")
     func pipelined() throws {
         let server = try ServerUnderTest()
@@ -459,6 +472,7 @@ private final class Handling: @unchecked Sendable {
         requests.append((request, peer))
         switch request.route {
         case .version, .balancer: responder.finish(json: ["version": "test"])
+        case .metrics: responder.finish(Array("a_metric 1\n".utf8), type: HTTPAnswer.metrics)
         case .status: responder.finish(json: String(repeating: "0123456789abcdef", count: 1 << 19 + 1))
         case .verb(_, ["forget"], _): return
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
@@ -584,6 +598,12 @@ private final class Client {
     private func receiveMore() throws {
         guard let bytes = try receive() else { throw TestFailure("the connection ended") }
         input += bytes
+    }
+
+    /// Takes an empty line and a body; false if that is not this one.
+    func takes(body: String) throws -> Bool {
+        guard try line().isEmpty else { return false }
+        return try take(body.utf8.count) == body
     }
 
     func everything() throws -> String {

@@ -72,6 +72,9 @@ final class ProberHarness: @unchecked Sendable {
             scope: "/run/\(getpid())#prober")
     }
 
+    /// How tries have ended so far.
+    var tally: ProbeTally { queue.sync { prober?.tally ?? ProbeTally() } }
+
     /// The next report.
     func next() throws -> Report {
         guard arrived.wait(timeout: .now() + 30) == .success else { throw TestFailure("no report within 30 s") }

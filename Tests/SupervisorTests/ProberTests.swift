@@ -34,6 +34,22 @@ import Testing
         try systemCall("listen") { listen(socket.raw, 16) }
         #expect(try harness.next().passed)
         #expect(harness.rest == [])
+        // Each try is counted, also one of which nothing is told.
+        let counts = try #require(harness.tally.services["api"])
+        #expect(counts.passed == 1)
+        #expect(counts.failed >= 1)
+    }
+
+    @Test("what was counted of services that are gone is forgotten")
+    func tally() {
+        var tally = ProbeTally()
+        for (service, passed) in [("a", true), ("b", false), ("a", false), ("a", true)] {
+            tally.count(passed, of: service)
+        }
+        #expect(tally.services.mapValues(\.passed) == ["a": 2, "b": 0])
+        #expect(tally.services.mapValues(\.failed) == ["a": 1, "b": 1])
+        tally.keep(["b", "c"])
+        #expect(tally.services.keys.sorted() == ["b"])
     }
 
     @Test("a stranger on the port does not pass for the instance, and is named")

@@ -1,0 +1,105 @@
+/// Why instances were started again: counted with each start after the first, by how the process before has ended, or why
+/// it was ended. It is told from outside of the machine, by what an event has changed, so that no path can forget it.
+package enum RestartReason: String, Sendable, Hashable, Codable, CaseIterable {
+    /// It has exited by itself.
+    case exited
+    /// A signal of somebody else has ended it.
+    case killed
+    /// There was no process: it could not be started, or its port was taken.
+    case startFailed = "start-failed"
+    /// It was not ready in time.
+    case notReady = "not-ready"
+    /// Its health probes have failed.
+    case unhealthy
+    /// It was silent for too long, or said itself that it hangs.
+    case watchdog
+    /// It ended while no supervisor was there.
+    case vanished
+    /// Somebody wanted it: a start, a restart, another manifest.
+    case requested
+}
+
+/// How often an instance was started again.
+struct RestartCounts: Sendable, Hashable, Codable {
+    /// Why the next start will be one.
+    var next: RestartReason?
+    /// By the reason's word: an older supd must be able to keep what a newer one has counted.
+    var counts: [String: Int] = [:]
+}
+
+extension Instance {
+    /// An event was dealt with: what it means for the next start, and whether it was one.
+    mutating func countRestart(after event: Event, from before: State, starts earlier: Int) {
+        if let reason = Self.reason(of: event, from: before, to: state) {
+            restartCounts = restartCounts ?? RestartCounts()
+            restartCounts?.next = reason
+        }
+        guard starts > earlier, earlier > 0 else { return }
+        var counts = restartCounts ?? RestartCounts()
+        let word = (counts.next ?? .requested).rawValue
+        counts.counts[word] = min(counts.counts[word] ?? 0, Int.max - 1) + 1
+        restartCounts = counts
+    }
+
+    /// Why the process that there was will have to be replaced, if it was this event that has decided that.
+    private static func reason(of event: Event, from before: State, to after: State) -> RestartReason? {
+        switch before {
+        case .down, .waiting, .backoff, .failed, .completed:
+            return event.isAsked ? .requested : nil
+        case .starting(let process, _, _):
+            return reason(of: event, ofLosing: process, after, ifLate: .notReady)
+        case .running(let process):
+            return reason(of: event, ofLosing: process, after, ifLate: .watchdog)
+        case .stopping(_, let stop):
+            // What began the stop is the reason, unless a person asks for a start in place of what would come.
+            guard case .ending = stop.cause, event.isAsked else { return nil }
+            return .requested
+        }
+    }
+
+    private static func reason(
+        of event: Event, ofLosing process: Process, _ after: State, ifLate late: RestartReason
+    ) -> RestartReason? {
+        switch event {
+        case .exited(.code, _): return .exited
+        case .exited(.signal, _): return .killed
+        case .vanished: return process.pid == nil ? nil : .vanished
+        case .spawnFailed: return .startFailed
+        case .portTaken:
+            // Another port is tried at once; that is no new start.
+            if case .starting = after { return nil }
+            return .startFailed
+        case .reconsidered, .deadlineReached, .startAsked, .restartAsked, .spawned, .groupChecked, .probed, .notified,
+            .healthProbed, .healthRestartDue, .drained:
+            guard case .stopping(_, let stop) = after else { return nil }
+            guard case .ending = stop.cause else { return .requested }
+            if case .healthRestartDue = event { return .unhealthy }
+            if case .deadlineReached = event { return late }
+            return .watchdog
+        }
+    }
+}
+
+extension Instance.Event {
+    /// A person wants a process.
+    fileprivate var isAsked: Bool {
+        switch self {
+        case .startAsked, .restartAsked: true
+        case .reconsidered, .deadlineReached, .spawned, .spawnFailed, .portTaken, .exited, .groupChecked, .probed,
+            .notified, .healthProbed, .healthRestartDue, .drained, .vanished:
+            false
+        }
+    }
+}
+
+extension Application {
+    /// How often an instance was started again, by reason; those that never happened left out.
+    package func restarts(of id: InstanceID) -> [RestartReason: Int] {
+        guard let place = layout.places[id], instances.indices.contains(place),
+            let found = instances[place].restartCounts
+        else { return [:] }
+        return Dictionary(
+            found.counts.compactMap { word, count in RestartReason(rawValue: word).map { ($0, count) } },
+            uniquingKeysWith: { first, _ in first })
+    }
+}
