@@ -35,8 +35,9 @@ let package = Package(
         .target(name: "Platform", dependencies: ["CPlatform"], swiftSettings: common),
 
         // Pure: text and values in, values out.
+        .target(name: "Events", swiftSettings: safe),
         .target(name: "Manifest", swiftSettings: safe),
-        .target(name: "Supervision", dependencies: ["Manifest"], swiftSettings: safe),
+        .target(name: "Supervision", dependencies: ["Events", "Manifest"], swiftSettings: safe),
         .target(name: "Metrics", swiftSettings: safe),
 
         // What crosses process boundaries.
@@ -48,7 +49,7 @@ let package = Package(
         .target(name: "Keeper", dependencies: ["Links", "Platform"], swiftSettings: safe),
         .target(
             name: "Supervisor",
-            dependencies: ["ControlAPI", "Links", "Logs", "Manifest", "Metrics", "Platform", "Supervision"],
+            dependencies: ["ControlAPI", "Events", "Links", "Logs", "Manifest", "Metrics", "Platform", "Supervision"],
             swiftSettings: safe),
         .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
 
@@ -57,8 +58,8 @@ let package = Package(
             name: "supd",
             dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
         .executableTarget(
-            name: "supctl", dependencies: ["ControlAPI", "Logs", "Manifest", "Metrics", "Platform"], swiftSettings: safe
-        ),
+            name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform"],
+            swiftSettings: safe),
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
 
         // Tests: a folder a target.
@@ -78,7 +79,9 @@ let package = Package(
         .testTarget(
             name: "PlatformTests", dependencies: ["Platform", "CPlatform", "TestSupport"], swiftSettings: common),
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
-        .testTarget(name: "SupervisionTests", dependencies: ["Supervision", "Manifest"], swiftSettings: common),
+        .testTarget(name: "EventsTests", dependencies: ["Events"], swiftSettings: common),
+        .testTarget(
+            name: "SupervisionTests", dependencies: ["Events", "Supervision", "Manifest"], swiftSettings: common),
         .testTarget(name: "MetricsTests", dependencies: ["Metrics"], swiftSettings: common),
         .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(
@@ -90,7 +93,7 @@ let package = Package(
         .testTarget(
             name: "SupervisorTests",
             dependencies: [
-                "Supervisor", "ControlAPI", "Logs", "Manifest", "Metrics", "Supervision", "Links", "Platform",
+                "Supervisor", "ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Supervision", "Links", "Platform",
                 "TestSupport",
             ],
             swiftSettings: common),
@@ -104,14 +107,15 @@ let package = Package(
             dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Platform", "TestSupport"],
+            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport"],
             swiftSettings: common),
         // A wall clock that tests set for the supd that it is preloaded into.
         .target(name: "SteppedClock", path: "Tests/SteppedClock"),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Metrics", "Platform", "TestSupport",
+                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Events", "Metrics", "Platform",
+                "TestSupport",
             ],
             swiftSettings: common),
     ]

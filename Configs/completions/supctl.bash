@@ -21,7 +21,7 @@ _supctl() {
     # A value: bash takes nofile=4096 for three words.
     if [[ $current == = || $previous == = ]]; then return; fi
     case $verb in
-        '') options='--socket --help -h'; words='status top start stop restart drain undrain balancer metrics logs signal limit scale check apply history rollback upgrade shutdown version completion help' ;;
+        '') options='--socket --help -h'; words='status top start stop restart drain undrain balancer logs events signal limit scale check apply history rollback upgrade shutdown version completion help' ;;
         status) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
         top) options='--socket --help -h'; words=$(_supctl_names) ;;
         start) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
@@ -30,8 +30,8 @@ _supctl() {
         drain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         undrain) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         balancer) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
-        metrics) options='--socket --help -h'; : ;;
         logs) options='--follow -f --sessions --lines -n --since --until --grep --json --socket --help -h'; words=$(_supctl_names) ;;
+        events) options='--follow -f --since --json --socket --help -h'; words=$(_supctl_names) ;;
         signal) options='--socket --help -h'; if ((operands == 0)); then words='HUP INT QUIT USR1 USR2 TERM KILL STOP CONT WINCH'; else words=$(_supctl_names); fi ;;
         limit) options='--socket --help -h'; words=$(_supctl_names); if ((operands > 0)); then words+=' as= core= cpu= data= fsize= locks= memlock= msgqueue= nice= nofile= nproc= rss= rtprio= rttime= sigpending= stack='; fi ;;
         scale) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names | sed '/\//d; s/$/=/') ;;
@@ -43,7 +43,7 @@ _supctl() {
         shutdown) options='--no-wait --timeout --socket --help -h'; : ;;
         version) options='--socket --help -h'; : ;;
         completion) options='--socket --help -h'; words='bash zsh fish' ;;
-        help) options='--socket --help -h'; words='status top start stop restart drain undrain balancer metrics logs signal limit scale check apply history rollback upgrade shutdown version completion help' ;;
+        help) options='--socket --help -h'; words='status top start stop restart drain undrain balancer logs events signal limit scale check apply history rollback upgrade shutdown version completion help' ;;
     esac
     if [[ $current == -* ]]; then words=$options files=; fi
     if [[ -n $files ]]; then

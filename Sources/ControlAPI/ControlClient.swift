@@ -59,3 +59,16 @@ package struct ControlClient: Sendable {
         return monotonicNanoseconds() &+ nanoseconds
     }
 }
+
+/// An answer in lines that come for as long as both sides stay; it blocks, as the client does.
+package struct ControlStream {
+    private var exchange: ControlExchange
+
+    /// Asks. No deadline: lines may be long in coming.
+    package init(_ route: ControlRoute, of client: ControlClient) throws(ControlClientError) {
+        exchange = try ControlExchange(route.request, socketPath: client.socketPath, deadline: nil)
+    }
+
+    /// The next line without its end; nil at the end of the answer.
+    package mutating func next() throws(ControlClientError) -> [UInt8]? { try exchange.readLine() }
+}

@@ -24,6 +24,9 @@ package enum ControlRoute: Sendable, Hashable {
     case apply(file: String?, dryRun: Bool, options: WaitOptions)
     /// `GET /v1/history`; answered by a `HistoryReport`.
     case history
+    /// `GET /v1/events[?after=N][&follow=false]`: a line of JSON an event, those after this number, else all that are kept;
+    /// and those that come, for as long as the client stays, unless it does not want them.
+    case events(after: UInt64?, follow: Bool)
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
@@ -144,6 +147,14 @@ extension ControlRoute {
         case ["history"]:
             try require("GET")
             self = .history
+        case ["events"]:
+            try require("GET")
+            let text = try parameters.take("after")
+            let after = text.flatMap { $0.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64($0) : nil }
+            if let text, after == nil {
+                throw RouteFailure(400, "usage", "after is \"\(text)\"; it takes the number of an event")
+            }
+            self = .events(after: after, follow: try parameters.takeBool("follow") ?? true)
         case ["rollback"]:
             try require("POST")
             let text = try parameters.take("to")
@@ -234,6 +245,10 @@ extension ControlRoute {
                         [file.map { "file=" + PercentEncoding.encode($0) }, dryRun ? "dry-run=true" : nil]
                             + options.parts))
         case .history: HTTPRequest(method: "GET", target: "/v1/history")
+        case .events(let after, let follow):
+            HTTPRequest(
+                method: "GET",
+                target: "/v1/events" + queryText([after.map { "after=\($0)" }, follow ? nil : "follow=false"]))
         case .rollback(let number, let dryRun, let options):
             HTTPRequest(
                 method: "POST",
@@ -251,7 +266,7 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/history and /v1/version, "
+            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/history, /v1/events and /v1/version, "
                 + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )

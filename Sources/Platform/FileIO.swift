@@ -51,11 +51,11 @@ package enum FileIO {
         return Status(status)
     }
 
-    /// Opens a file for appending and reading, and creates it with mode 0640 if it is missing: open(2). Neither follows
-    /// a symbolic link nor waits for the other end of a fifo.
-    package static func openForAppending(path: String) throws(SystemError) -> Descriptor {
+    /// Opens a file for appending and reading, and creates it with mode 0640 or another one if it is missing: open(2).
+    /// Neither follows a symbolic link nor waits for the other end of a fifo.
+    package static func openForAppending(path: String, mode: UInt32 = 0o640) throws(SystemError) -> Descriptor {
         let flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
-        return Descriptor(owning: try systemCall("open", path) { open(path, flags, 0o640) })
+        return Descriptor(owning: try systemCall("open", path) { open(path, flags, mode) })
     }
 
     /// Opens a file for reading: open(2).
@@ -82,6 +82,19 @@ package enum FileIO {
         }
         bytes.removeLast(bytes.count - filled)
         return bytes
+    }
+
+    /// Writes all bytes where the file is, which is its end if it was opened for appending: write(2). After an error part of
+    /// them may be there.
+    package static func append(_ bytes: [UInt8], to file: Descriptor) throws(SystemError) {
+        var offset = 0
+        while offset < bytes.count {
+            let count = try systemCall("write") {
+                bytes.withUnsafeBytes { write(file.raw, $0.baseAddress?.advanced(by: offset), bytes.count - offset) }
+            }
+            guard count > 0 else { throw SystemError.noSpace("a file") }
+            offset += Int(count)
+        }
     }
 
     /// Cuts a file to a size: ftruncate(2).

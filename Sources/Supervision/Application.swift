@@ -1,3 +1,4 @@
+package import Events
 package import Manifest
 
 /// The whole application as a value: every instance's machine, dependencies, ports, commands in progress. It is given
@@ -49,6 +50,11 @@ package struct Application: Sendable {
     var hasAnnouncedDown = false
     /// Instances are to be added or taken away at the end of the turn.
     var needsReshaping = false
+
+    // What the events say, which are kept elsewhere.
+
+    /// What was told so far.
+    package internal(set) var told = EventLedger()
 }
 
 /// Which instances belong to which service, as places in arrays.
@@ -179,6 +185,7 @@ extension Application {
     ) {
         let (instance, port) = instance(of: generation) ?? (InstanceID(service: "", number: 0), 0)
         turn.heir = heir.map { Heir(generation: $0, instance: instance, port: port) }
+        noteExit(generation, status, of: instance, &turn)
         pass(.exited(status, groupEmpty: groupEmpty), of: generation, &turn)
         turn.heir = nil
         guard let heir, owners[heir] == nil else { return }

@@ -1,3 +1,4 @@
+import Events
 import Manifest
 
 /// How an instance gets a process, and how that becomes ready.
@@ -95,6 +96,7 @@ extension Instance {
     ) {
         turn.effects.append(.release(process.generation))
         let reason = Wording.bounded(text)
+        turn.untold.append((.startFailed(.init(generation: process.generation.number, reason: reason)), id))
         lastExit = Application.LastExit(status: nil, reason: reason, at: turn.now)
         ended(Ending(succeeded: false, wasHealthy: false, reason: reason), service, surroundings, &turn)
     }

@@ -1,3 +1,4 @@
+package import Events
 package import Manifest
 
 extension Application {
@@ -65,6 +66,8 @@ extension Application {
         case deploymentEnded(CommandOutcome)
         /// Something worth telling people.
         case report(Report)
+        /// Something that is kept as an event, about a service, or one instance of it.
+        case happened(EventKind, service: String, instance: InstanceID?)
         /// What a command waits for now, for people; only when it has changed.
         case progress(CommandID, String)
         /// A command is done.

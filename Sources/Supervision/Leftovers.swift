@@ -60,6 +60,7 @@ extension Application {
     private mutating func leftoverEnded(_ position: Int, _ turn: inout Turn) {
         let leftover = leftovers.remove(at: position)
         turn.effects.append(.release(leftover.generation))
+        noteUnseenEnd(of: leftover, &turn)
         assignPorts()
         if let place = layout.places[leftover.instance] { apply(.reconsidered, to: place, &turn) }
     }

@@ -13,6 +13,8 @@ extension Application {
         nextGeneration = max(nextGeneration, Generation(highest.number &+ 1))
         var turn = Turn(now: now, jitter: 0, nextGeneration: nextGeneration)
         turn.routesChanged = true
+        turn.isResumption = true
+        turn.tellOfAll()
 
         // Whoever waited for a command is gone. A restart of many is carried on; goals are kept by the instances.
         operations.removeAll { $0.verb != .restart }

@@ -126,6 +126,7 @@ extension Application {
             if wasReshaped { reshape(&turn) }
         } while !turn.touched.isEmpty || wasReshaped
         nextGeneration = turn.nextGeneration
+        tellChanges(&turn)
         if turn.routesChanged { turn.effects.append(.publish) }
         if isShuttingDown, !hasAnnouncedDown, leftovers.isEmpty, facts.allSatisfy({ $0.present == 0 }) {
             hasAnnouncedDown = true

@@ -1,3 +1,5 @@
+import Events
+
 /// One call of `handle`: the arguments, the effects so far, and what has still to be looked at before it is over.
 struct Turn {
     /// The time of the call.
@@ -21,6 +23,12 @@ struct Turn {
     var isTakingUp = false
     /// Whether the balancer must hear of it.
     var routesChanged = false
+    /// What has happened to instances' processes, to be told at the end of the turn.
+    var untold: [(kind: EventKind, instance: InstanceID)] = []
+    /// A new supervisor takes up what the one before has left.
+    var isResumption = false
+    /// The places of instances that may have something to tell at the end of the turn; nil: all of them.
+    private(set) var changed: [Int]? = []
 
     /// Starts a turn.
     init(now: Instant, jitter: Double, nextGeneration: Generation) {
@@ -32,6 +40,7 @@ struct Turn {
     /// An instance has changed, or may have.
     mutating func note(_ place: Int, of service: Int) {
         touched.append(place)
+        changed?.append(place)
         // Many events of one service in a row (a thousand replicas that start) are looked at once.
         if settled == unsettled.count || unsettled.last != service { unsettled.append(service) }
     }
@@ -52,7 +61,11 @@ struct Turn {
         touched = []
         unsettled = []
         settled = 0
+        tellOfAll()
     }
+
+    /// At the end of the turn all instances are looked at for what there is to tell.
+    mutating func tellOfAll() { changed = nil }
 
     /// A generation that no process has had.
     mutating func newGeneration() -> Generation {

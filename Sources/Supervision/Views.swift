@@ -128,7 +128,8 @@ extension Application {
         return liveliest.first(where: words.contains) ?? "down"
     }
 
-    private func word(_ state: Instance.State) -> String {
+    /// A state in one word.
+    func word(_ state: Instance.State) -> String {
         switch state {
         case .down: "down"
         case .waiting: "waiting"

@@ -58,6 +58,9 @@ final class ControlConnection {
         if case .idle = phase { written == output.count } else { false }
     }
 
+    /// Whether all of the answer so far is sent.
+    var isWritten: Bool { written == output.count }
+
     /// Whether its request has been awaited for longer than others should wait for its place.
     func isSlow(at now: Int64) -> Bool {
         guard case .reading = phase, written == output.count, let deadline else { return false }
@@ -283,9 +286,10 @@ final class ControlConnection {
         if written == output.count {
             output = []
             written = 0
+            let wasFull = writeSource != nil
             writeSource?.cancel()
             writeSource = nil
-            outputIsOut()
+            outputIsOut(wasFull: wasFull)
         } else {
             if written > 1 << 20 {
                 output.removeFirst(written)
@@ -296,14 +300,18 @@ final class ControlConnection {
         }
     }
 
-    private func outputIsOut() {
+    /// `wasFull`: the client was slower than what was said.
+    private func outputIsOut(wasFull: Bool = false) {
         switch phase {
         case .lingering:
             // A close with unread input would make the client's kernel report an error in place of the answer: end our
             // half, and give the client a moment to read.
             guard !inputEnded, (try? stream.finishSending()) != nil else { return cut() }
             wait(limits.lingerTime)
-        case .working: deadline = nil
+        case .working:
+            deadline = nil
+            // Not from within a `stream` that is to be sent first.
+            if wasFull { responder?.roomCame() }
         case .idle: if inputEnded { cut() } else { wait(limits.idleTime) }
         case .reading: if inputEnded { cut() }
         case .closed: return

@@ -8,6 +8,7 @@ package final class ControlResponder {
     private var isStreaming = false
     private var isFinished = false
     private var cancellation: (() -> Void)?
+    private var roomAction: (() -> Void)?
 
     /// Whether the client has gone; nothing that is said reaches anybody.
     package private(set) var isCancelled = false
@@ -63,6 +64,22 @@ package final class ControlResponder {
         connection?.stream(text + [UInt8(ascii: "\n")])
     }
 
+    /// Sends lines of a stream as they are, with their ends, and begins it if need be.
+    package func send(lines: [UInt8]) {
+        begin()
+        guard !isFinished, !isCancelled else { return }
+        connection?.stream(lines)
+    }
+
+    /// Whether the client has been sent all that was said.
+    package var hasRoom: Bool { connection?.isWritten ?? false }
+
+    /// Calls a closure whenever the client, which was slower than what was said, has been sent all of it.
+    package func onRoom(_ action: @escaping () -> Void) { roomAction = action }
+
+    /// All is sent.
+    func roomCame() { if !isFinished, !isCancelled { roomAction?() } }
+
     /// Ends a stream.
     package func finish() {
         begin()
@@ -86,6 +103,7 @@ package final class ControlResponder {
         isCancelled = true
         let action = cancellation
         cancellation = nil
+        roomAction = nil
         action?()
     }
 
@@ -94,6 +112,7 @@ package final class ControlResponder {
         guard !isFinished, !isCancelled else { return false }
         isFinished = true
         cancellation = nil
+        roomAction = nil
         return true
     }
 }

@@ -1,5 +1,6 @@
 import ControlAPI
 import Dispatch
+import Events
 import Links
 import Logs
 import Manifest
@@ -71,7 +72,10 @@ extension SupervisorRole {
     }
 
     private func refuse(_ wish: ApplyRequest, _ message: String, _ details: [String], _ responder: ControlResponder) {
-        if !wish.dryRun { for line in [message] + details { log.write(.error, "apply: \(line)") } }
+        if !wish.dryRun {
+            for line in [message] + details { log.write(.error, "apply: \(line)") }
+            noteApply(.refused, of: wish, reason: ([message] + details.prefix(3)).joined(separator: "; "))
+        }
         responder.finish(
             json: ProgressLine(result: "failed", message: message, changed: false, details: details),
             status: wish.options.wait ? 200 : 409)
@@ -109,6 +113,7 @@ extension SupervisorRole {
         for line in dropped { log.write(.notice, "apply: \(line)") }
         record(written, by: wish.by, wish.userID, from: wish.source, .underWay)
         changeUnderWay = "apply"
+        noteApply(.began, of: wish, reason: nil)
         let command = commands.begin()
         if wish.options.wait { responder.send(shown) }
         carryOut(command, wish.options, responder, summary: "applied \(wish.name)") {
@@ -196,6 +201,7 @@ extension SupervisorRole {
                 role.queue.async {
                     role.assumeIsolated { role in
                         for line in LimitChange.lines(outcome.settings) { role.log.write(.info, line) }
+                        role.noteLimits(outcome.settings, by: "apply")
                         if case .failed(let text) = outcome.failure {
                             role.log.write(.warning, "\(text); it holds from the instance's next start")
                         }

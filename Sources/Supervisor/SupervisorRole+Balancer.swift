@@ -16,6 +16,7 @@ extension SupervisorRole {
     /// A balancer runs, be it new or the one that a former supervisor spoke to.
     func balancerStarted(_ pid: Int32, _ descriptor: Descriptor?) {
         guard let descriptor else { return }
+        noteBalancer(started: pid)
         balancer.link?.close()
         balancer.pid = pid
         balancer.isReady = false

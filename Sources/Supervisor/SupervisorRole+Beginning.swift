@@ -1,4 +1,5 @@
 import Dispatch
+import Events
 import ControlAPI
 import FoundationEssentials
 import Links
@@ -15,6 +16,7 @@ extension SupervisorRole {
         static let snapshot = HeldName.snapshot
         static let control = "control"
         static let journal = "log-journal"
+        static let eventNumber = "event-number"
         static let listenerPrefix = "listener "
     }
 
@@ -33,7 +35,7 @@ extension SupervisorRole {
             makeParts(for: manifest)
             startBalancer(for: manifest)
             manifestInForce = manifest
-            runApplication(accepted, inventory, welcome)
+            runApplication(accepted, inventory, welcome, told: openEvents(inventory, welcome))
             if let (pid, link) = earlyBalancer {
                 earlyBalancer = nil
                 balancerStarted(pid, link)
@@ -253,7 +255,9 @@ extension SupervisorRole {
 
     // MARK: The application
 
-    private func runApplication(_ accepted: AcceptedManifest, _ inventory: Inventory, _ welcome: Inventory.Welcome) {
+    private func runApplication(
+        _ accepted: AcceptedManifest, _ inventory: Inventory, _ welcome: Inventory.Welcome, told: EventLedger
+    ) {
         var children: [Application.SurvivingChild] = []
         for child in inventory.children {
             if let label = ChildLabel(child.label), label.role == .leader {
@@ -279,6 +283,7 @@ extension SupervisorRole {
         application =
             snapshot
             ?? Application(manifest: manifest, revision: accepted.revision, leaving: accepted.leaving)
+        application?.recall(told)
         for child in inventory.children {
             if let label = ChildLabel(child.label), label.role == .leader {
                 attach(label.generation, label.instance, child.output)

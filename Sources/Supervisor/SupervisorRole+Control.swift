@@ -31,8 +31,10 @@ extension SupervisorRole {
         case .rollback(let number, let dryRun, let options):
             rollback(to: number, dryRun: dryRun, options, peer, responder)
         case .history: showHistory(responder)
+        case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
+            noteCommand("shutdown", [], by: peer)
             carryOut(commands.begin(), options, responder, summary: nil, beginShutdown)
         case .upgrade(let path, let check): upgrade(to: path, onlyTries: check, peer, responder)
         }
@@ -72,6 +74,7 @@ extension SupervisorRole {
             return responder.fail(409, code: "shutting-down", "supd is shutting down")
         }
         log.write(.info, "\(verb.rawValue) \(names.joined(separator: " ")), asked for by \(peer)")
+        noteCommand(verb.rawValue, names, by: peer)
         let targets = application.instances(choice)
         let what: Verb
         switch verb {
@@ -142,6 +145,7 @@ extension SupervisorRole {
             return responder.fail(400, code: "usage", "there is no signal \"\(name)\"; it is named as in HUP, USR1")
         }
         log.write(.info, "signal \(name) to \(listed(targets)), asked for by \(peer)")
+        noteCommand("signal \(name)", targets.map(\.description), by: peer)
         let processes = runningProcesses(of: targets, application)
         guard !processes.isEmpty else {
             return responder.fail(
@@ -183,6 +187,7 @@ extension SupervisorRole {
 
     private func limitsAreSet(_ outcome: LimitChange.Outcome, _ peer: PeerCredentials, _ request: UInt64) {
         for line in LimitChange.lines(outcome.settings) { log.write(.info, "\(line), asked for by \(peer)") }
+        noteLimits(outcome.settings, by: "\(peer)")
         if case .failed(let text) = outcome.failure { log.write(.warning, "\(text), asked for by \(peer)") }
         guard let responder = statusRequests.end(request) else { return }
         if let failure = outcome.failure { return refuse(failure, responder) }

@@ -1,5 +1,6 @@
 import ControlAPI
 import Dispatch
+import Events
 import Links
 import Manifest
 import Platform
@@ -43,6 +44,8 @@ extension SupervisorRole {
         let what = changeUnderWay
         changeUnderWay = "change"
         if let reason { log.write(.error, "\(what): \(reason)") } else { log.write(.notice, "\(what): done") }
+        happened(
+            .apply(.init(step: reason == nil ? .done : .failed, reason: reason.map { EventBook.bounded($0) })))
         Self.recording.async { [history, log] in
             do { try history.end(word, reason) } catch {
                 log.write(.warning, "cannot note it in the history: \(error)")

@@ -1,4 +1,5 @@
 import Dispatch
+import Events
 import Links
 import Logs
 import Manifest
@@ -59,7 +60,9 @@ extension SupervisorRole {
         case .balancerStarted(let pid, let runs):
             roleStarts.balancer = runs
             balancerStarted(pid, descriptors.first)
-        case .balancerExited: balancerExited()
+        case .balancerExited(let exit):
+            noteBalancer(ended: exit)
+            balancerExited()
         case .ping: keeper?.send(.pong)
         case .trialEnded(let report): trialEnded(report)
         case .leave: leave()
@@ -177,14 +180,16 @@ extension SupervisorRole {
         orphans.forget(generation)
         closeNoticeSocket(generation)
         closeReadyPipe(generation)
-        guard let pump else {
-            keeper?.send(.release(id: generation.number))
-            return
-        }
+        guard let pump else { return releaseOnceTold(generation) }
         pump.finish(generation: generation.number) { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { _ = $0.keeper?.send(.release(id: generation.number)) } }
+            self.queue.async { self.assumeIsolated { $0.releaseOnceTold(generation) } }
         }
+    }
+
+    /// The keeper tells an exit again until it is released: its event is kept before, so that it is told once whatever happens.
+    private func releaseOnceTold(_ generation: Generation) {
+        whenEventsAreKept { _ = $0.keeper?.send(.release(id: generation.number)) }
     }
 
     /// A process left its group and lost its parent: it belongs to the instance that its environment names.
@@ -203,6 +208,7 @@ extension SupervisorRole {
     func beginShutdown() {
         guard !isShuttingDown else { return }
         isShuttingDown = true
+        happened(.daemon(.init(step: .stopping)))
         take(.shutdownRequested)
         keepSnapshotNow()
         doUpkeep()

@@ -34,6 +34,7 @@ extension SupervisorRole {
                 json: ProgressLine(result: "done", message: "nothing to change: \(what) already", changed: false))
         }
         log.write(.notice, "scale \(what), asked for by \(peer)")
+        noteCommand("scale", wishes.map { "\($0.name)=\($0.replicas)" }, by: peer)
         isKeepingScale = true
         let before = keptOverrides
         let overrides = next.scaleOverrides

@@ -31,6 +31,7 @@ extension SupervisorRole {
         log.write(
             .notice,
             "upgrade\(onlyTries ? " --check" : "")\(path.map { " \($0)" } ?? ""), asked for by \(peer)")
+        if !onlyTries { noteCommand("upgrade", path.map { [$0] } ?? [], by: peer) }
         upgrades.waiting = responder
         upgrades.onlyTries = onlyTries
         responder.send(ProgressLine(waiting: "\(path ?? "the installed supd") is tried"))

@@ -1,4 +1,5 @@
 import Dispatch
+import Events
 import FoundationEssentials
 import Links
 import Logs
@@ -89,6 +90,8 @@ actor SupervisorRole {
     /// The manifest that all that is open is in line with.
     var manifestInForce: Manifest?
     var progress = StartupProgress()
+    /// What happens, on its way to disk and to those who follow it.
+    var events = EventBook()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
     /// What is known of upgrades, and who asked for the one under way.
@@ -169,6 +172,7 @@ actor SupervisorRole {
     }
 
     private func turnEnded() {
+        keepEvents()
         if let line = skippedPorts.takeLine() { log.write(.info, line) }
         lookAtHeldStarts()
         if balancer.routesAreStale { sendRoutes() }
@@ -214,6 +218,7 @@ actor SupervisorRole {
         case .manifestChanged: break  // Done before all others.
         case .deploymentEnded(let outcome): deploymentEnded(outcome)
         case .report(let report): tell(report)
+        case .happened(let kind, let service, let instance): happened(kind, service: service, instance: instance)
         case .progress(let command, let text): commands.progress(command, text)
         case .finished(let command, let outcome): finished(command, outcome)
         case .allDown: everythingIsDown()
@@ -233,11 +238,12 @@ actor SupervisorRole {
     /// Everything is down: the last log lines are written before the keeper is told.
     private func everythingIsDown() {
         log.write(.info, "everything is stopped")
+        happened(.daemon(.init(step: .stopped)))
         commands.finishAll(.done, at: now)
-        guard let pump else { return exitAll(0) }
+        guard let pump else { return whenEventsAreKept { $0.exitAll(0) } }
         pump.flush { [weak self] in
             guard let self else { return }
-            self.queue.async { self.assumeIsolated { $0.exitAll(0) } }
+            self.queue.async { self.assumeIsolated { $0.whenEventsAreKept { $0.exitAll(0) } } }
         }
     }
 

@@ -1,3 +1,4 @@
+import Events
 import Manifest
 import Testing
 
@@ -82,10 +83,15 @@ struct Story {
     var acts: [Application.Effect] {
         effects.filter { effect in
             switch effect {
-            case .report, .progress: false
+            case .report, .progress, .happened: false
             default: true
             }
         }
+    }
+
+    /// What is to be kept as events, without their payload's types: `api/1 state`.
+    var happenings: [(kind: EventKind, instance: InstanceID?)] {
+        effects.compactMap { if case .happened(let kind, _, let instance) = $0 { (kind, instance) } else { nil } }
     }
 
     /// The lines for people.

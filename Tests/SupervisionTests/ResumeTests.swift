@@ -21,7 +21,7 @@ import Testing
         story.ready(1)
         let routes = story.app.routes
         story = Story(resuming: try reread(story.app), children: [child(1, instance("a"))], highest: 1)
-        #expect(story.effects == [.publish])
+        #expect(story.acts == [.publish])
         #expect(story.app.routes == routes)
     }
 

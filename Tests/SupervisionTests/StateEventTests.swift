@@ -200,7 +200,7 @@ import Testing
             case .report(let report):
                 expect(!report.text.isEmpty, "said nothing")
             case .publish, .manifestChanged, .deploymentEnded, .progress, .finished, .allDown, .beginHealthProbing,
-                .endHealthProbing:
+                .endHealthProbing, .happened:
                 problems.append("an instance does not say this")
             }
         }

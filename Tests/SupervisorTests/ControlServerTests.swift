@@ -3,6 +3,7 @@ import Dispatch
 import Glibc
 import Platform
 import Supervisor
+import Synchronization
 import TestSupport
 import Testing
 
@@ -349,6 +350,21 @@ struct ControlServerTests {
         withExtendedLifetime(client) {}
     }
 
+    @Test("A stream that says more only when there is room reaches a slow client whole, of any length")
+    func pacedStream() throws {
+        let server = try ServerUnderTest()
+        // All of it would be far beyond what may wait for a client that does not read.
+        let count: UInt64 = 200
+        var stream = try ControlStream(.events(after: count, follow: true), of: ControlClient(socketPath: server.path))
+        var expected = count
+        while let line = try stream.next() {
+            expected -= 1
+            #expect(String(decoding: line.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self) == "\(expected)")
+            #expect(line.count > 1 << 16)
+        }
+        #expect(expected == 0)
+    }
+
     @Test("A client that sends on and on while it waits is dropped")
     func talkative() throws {
         let server = try ServerUnderTest()
@@ -478,9 +494,30 @@ private final class Handling: @unchecked Sendable {
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
             held.append(Held(value: responder))
             arrivals.signal()
+        case .events(let count, _): flood(Held(value: responder), count ?? 0)
         case .verb, .scale, .apply, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
             responder.finish(json: ProgressLine(result: "accepted"))
         }
+    }
+}
+
+extension Handling {
+    /// Sends so many chunks, each only when there is room for it.
+    private func flood(_ held: Held, _ count: UInt64) {
+        let left = Mutex(count)
+        let send: @Sendable () -> Void = {
+            while held.value.hasRoom, left.withLock({ $0 }) > 0 {
+                let number = left.withLock { number in
+                    number -= 1
+                    return number
+                }
+                held.value.send(lines: Array("\(number) \(String(repeating: "x", count: 1 << 16))\n".utf8))
+            }
+            if held.value.hasRoom, left.withLock({ $0 }) == 0 { held.value.finish() }
+        }
+        held.value.begin()
+        held.value.onRoom(send)
+        send()
     }
 }
 

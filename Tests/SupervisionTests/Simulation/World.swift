@@ -125,6 +125,9 @@ struct World {
 
     /// This turn is one of `applied`.
     var isApplying = false
+    /// What has become of the events.
+    var chronicle = Chronicle()
+
     /// The instances before the turn.
     var previous: [Instance] = []
     var previousManifest = Manifest()
@@ -180,6 +183,7 @@ struct World {
         guard isAllDown else { throw Violation(text: "everything should be down, but is not") }
         guard children.isEmpty else { throw Violation(text: "all down was said, but processes are left") }
         guard openCommands.isEmpty else { throw Violation(text: "commands without an end: \(openCommands)") }
+        try checkEventsAtEnd()
     }
 
     private mutating func happen(_ happening: Happening) throws(Violation) {
@@ -268,8 +272,15 @@ struct World {
         previous = before?.instances ?? []
         previousManifest = before?.manifest ?? app.manifest
         try checkEffects(effects, before: before)
+        // Nothing is released before the events of the turn are written down: what is lost without them is not.
+        let losesEvents = lostAfter != nil && random.oneIn(2)
+        if !losesEvents {
+            try writeEvents(effects)
+            try checkEvents()
+        }
         for (index, effect) in effects.enumerated() {
             if index == lostAfter { return try loseSupervisor() }
+            if losesEvents, case .release = effect { continue }
             note("  effect \(effect)")
             try perform(effect)
         }
@@ -319,6 +330,7 @@ struct World {
         parked = Set(app.instances.filter { $0.parking != nil }.map(\.id))
         rememberHealth()
         if random.oneIn(8) { addStranger() }
+        app.recall(chronicle.ledger)
         let survivors = children.values.sorted { $0.generation < $1.generation }
         toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
         let old = app

@@ -51,7 +51,7 @@ extension World {
         case .manifestChanged:
             // The shell keeps both before it does anything else.
             snapshot = (app, now)
-        case .deploymentEnded: break
+        case .deploymentEnded, .happened: break
         case .report(let report):
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
         case .progress(let command, let text):
