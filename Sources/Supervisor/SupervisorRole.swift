@@ -89,6 +89,11 @@ actor SupervisorRole {
     var retainedSockets: [String: Descriptor] = [:]
     /// The manifest that all that is open is in line with.
     var manifestInForce: Manifest?
+    /// How long services have had no connection, and when that is looked at next; nothing of it without `idle` in the manifest.
+    var idleWatch = IdleWatch()
+    var mayHaveIdle = false
+    var isIdleLookArmed = false
+    let idleTimer: any DispatchSourceTimer
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
@@ -111,6 +116,7 @@ actor SupervisorRole {
         self.environment = environment
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        idleTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
         commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
@@ -122,6 +128,8 @@ actor SupervisorRole {
         deadlineTimer.activate()
         upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
         commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
+        idleTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.idleLookIsDue() } }
+        idleTimer.activate()
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -175,6 +183,7 @@ actor SupervisorRole {
         keepEvents()
         if let line = skippedPorts.takeLine() { log.write(.info, line) }
         lookAtHeldStarts()
+        arrangeIdleLook()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline
         if next != armedDeadline {
