@@ -7,13 +7,15 @@ struct Operation: Sendable, Hashable, Codable {
     /// What was asked.
     let verb: Verb
     /// How many instances it is about.
-    let total: Int
+    var total: Int
     /// The places of those whose goal was not reached yet, in the order in which they are dealt with.
     var open: [Int]
     /// How far each of these is.
     var statuses: [Int: Status]
     /// The first restarts of each service were begun.
     var hasBegun = false
+    /// The services that a restart replaces with others standing in; see Restarts.swift.
+    var rollouts: Set<String>?
     /// Services that go on without what is stopped here.
     var goOn: [String] = []
     /// What was said last.
@@ -84,6 +86,7 @@ extension Application {
         case .stop:
             forgetSleep(of: places)
             setGoal(.down, of: places, &turn)
+            stopStandIns(of: &operation, after: after, &turn)
             operation.goOn = servicesGoingOn(without: places)
         case .start, .restart:
             for place in inOrder(Set(implied + (verb == .start ? places : []))) {
@@ -112,13 +115,14 @@ extension Application {
         // What is begun here may touch instances of other commands: they are looked at in the next round.
         for operation in operations {
             let places = touched.filter { operation.statuses[$0] != nil }
-            guard !places.isEmpty else {
+            guard !places.isEmpty || touched.contains(where: { standsIn($0, for: operation) }) else {
                 open.append(operation)
                 continue
             }
             var operation = operation
             if let outcome = advance(&operation, places, &turn) {
                 finish(operation, outcome, &turn)
+                abandonRestarts(of: operation, besides: open, &turn)
             } else {
                 open.append(operation)
             }
@@ -138,8 +142,11 @@ extension Application {
         for place in touched {
             switch operation.statuses[place] {
             case .begun(let after):
+                if operation.verb == .restart, isBeingRestarted(place) { continue }
                 if isReached(operation.verb, place, after: after) {
-                    if operation.verb == .restart, let latest = instances[place].latest, isUnproven(place) {
+                    if operation.verb == .restart, let latest = instances[place].latest, isUnproven(place),
+                        instances[place].proven != latest
+                    {
                         operation.statuses[place] = .proving(latest, until: turn.now.adding(Application.startMoment))
                     } else {
                         operation.close(place)
@@ -171,6 +178,10 @@ extension Application {
         for place in operation.open where operation.statuses[place] == .queued {
             let service = layout.services[place]
             guard busy.insert(service).inserted else { continue }
+            let queued = layout.instances[service].filter { operation.statuses[$0] == .queued }
+            if restartBeside(queued, of: service, &operation, &turn) { continue }
+            // What serves nobody comes first where others stand in for the rest.
+            let place = mayRestartBeside(service) ? queued.first { !takesClients($0) } ?? place : place
             // Of one instance later starts have higher numbers; an heir's may be lower than some of other instances.
             operation.statuses[place] = .begun(after: instances[place].latest ?? Generation(0))
             let leavesNone =
@@ -260,7 +271,10 @@ extension Application {
             if isOver { parts.0.append(operation) } else { parts.1.append(operation) }
         }
         operations = open
-        for operation in over { finish(operation, .failed("superseded by a later \(verb)"), &turn) }
+        for operation in over {
+            finish(operation, .failed("superseded by a later \(verb)"), &turn)
+            abandonRestarts(of: operation, besides: [], &turn)
+        }
     }
 
     /// The instances, of all that these depend on, that are down by goal and are started with them: of a service that
@@ -303,15 +317,18 @@ extension Application {
         // Of thousands it does not matter which ones are named.
         let begun = operation.open.prefix(100).filter { operation.statuses[$0] != .queued }
         let isDrain = operation.verb == .drain
-        var text = begun.prefix(3).map {
-            isDrain ? "\(instances[$0].id) lets its connections end" : activity($0)
-        }.joined(separator: "; ")
+        var parts: [String] = []
+        for place in begun where parts.count < 3 {
+            let part = isDrain ? "\(instances[place].id) lets its connections end" : restartActivity(place)
+            if let part, !parts.contains(part) { parts.append(part) }
+        }
+        var text = parts.joined(separator: "; ")
         if operation.total > 1 { text = "\(operation.open.count) of \(operation.total) to go: \(text)" }
         if !operation.goOn.isEmpty {
             let verb = operation.goOn.count == 1 ? "goes" : "go"
             text += " (\(Wording.list(operation.goOn)) \(verb) on without it)"
         }
-        guard text != operation.progress else { return }
+        guard text != operation.progress, !parts.isEmpty else { return }
         operation.progress = text
         turn.effects.append(.progress(command, text))
     }

@@ -18,13 +18,18 @@ struct Deployment: Sendable, Hashable, Codable {
     var culprits: [InstanceID] = []
     /// What was said last.
     var progress: String?
+    /// Whether it is a user's restart of one service; nil, as in a snapshot of before there were such: not.
+    var restarts: Bool?
+
+    /// Whether it is a user's restart of one service, and no manifest's.
+    var isRestart: Bool { restarts == true }
 }
 
 extension Application {
     /// Why another manifest cannot be applied now; nil: it can.
     package var applyHindrance: String? {
         if isShuttingDown { return "supd is shutting down" }
-        guard let deployment = deployments.first else { return nil }
+        guard let deployment = deployments.first(where: { !$0.isRestart }) else { return nil }
         let services = deployment.rollouts.map(\.service)
         let what =
             services.isEmpty
@@ -40,16 +45,21 @@ extension Application {
         if let hindrance = applyHindrance { return turn.effects.append(.finished(command, .failed(hindrance))) }
         let before = Set(layout.names)
         let rollouts = rollouts(to: new)
+        supersedeRestarts(of: Set(rollouts.map(\.service)), &turn)
         for rollout in rollouts { markFormer(rollout.service) }
         let probed = probedProcesses
+        let restarts = restarts(beside: Set(rollouts.map(\.service)), under: new)
         takeOver(new)
-        deployments = [Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: [], parting: [])]
+        deployments =
+            [Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: [], parting: [])]
+            + restarts
         reshape(&turn)
-        let fresh = freshInstances(beside: before)
-        let parting = partingInstances
-        deployments = [
-            Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: fresh, parting: parting)
-        ]
+        deployments =
+            [
+                Deployment(
+                    command: command, rollouts: rollouts, total: rollouts.count, fresh: freshInstances(beside: before),
+                    parting: partingInstances)
+            ] + restarts
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true
         for process in probed { exchangeProbes(of: process.generation, former: process.health, &turn) }
@@ -122,6 +132,8 @@ extension Application {
     private var partingInstances: [InstanceID] {
         var parting: [InstanceID] = []
         for place in instances.indices where isExtra(place) && instances[place].state != .down {
+            // Those that stand beside the others are its rollout's, which ends when they are gone.
+            guard rollout(of: instances[place].id.service) == nil else { continue }
             parting.append(instances[place].id)
         }
         return parting
@@ -129,7 +141,7 @@ extension Application {
 
     /// Ends all of them where they are.
     mutating func endDeployments(_ reason: String, _ turn: inout Turn) {
-        for deployment in deployments {
+        for deployment in deployments where !deployment.isRestart {
             turn.effects.append(.deploymentEnded(.failed(reason)))
             if let command = deployment.command { turn.effects.append(.finished(command, .failed(reason))) }
         }
@@ -150,13 +162,14 @@ extension Application {
             advance(&deployment, services, index, &turn)
             deployments[index] = deployment
         }
-        for deployment in deployments where deployment.isOver {
+        tellFailedRestarts(&turn)
+        for deployment in deployments where deployment.isOver && !deployment.isRestart {
             turn.effects.append(.deploymentEnded(deployment.outcome))
             if let command = deployment.command { turn.effects.append(.finished(command, deployment.outcome)) }
         }
         let count = deployments.count
         deployments.removeAll(where: \.isOver)
-        if deployments.count != count { for place in instances.indices { instances[place].edition = .current } }
+        if deployments.count != count { forgetEditions() }
         if deployments.count != count || hasIdleExtras { needsReshaping = true }
     }
 
@@ -218,6 +231,14 @@ extension Application {
         tellProgress(&deployment, &turn)
         // Those that waited for it are next.
         if ended, let place = instances.indices.first { turn.touched.append(place) }
+    }
+
+    /// Where nothing is replaced any more there is but one settings.
+    private mutating func forgetEditions() {
+        let replaced = Set(deployments.flatMap(\.rollouts).map(\.service))
+        for place in instances.indices where !replaced.contains(instances[place].id.service) {
+            instances[place].edition = .current
+        }
     }
 
     /// Whether a service that it depends on is replaced first.

@@ -19,7 +19,7 @@ extension Instance {
         let replacing = replacing || waitsToReplace
         waitsToReplace = replacing && !surroundings.mayStart
         var service = service
-        if edition == .leaving, turn.heir?.instance == id {
+        if edition == .leaving, turn.heir?.instance == id, surroundings.successor?.service != service {
             // What the keeper has started in its place was planned by the old settings: it is replaced again.
             edition = .former
         } else if edition == .leaving, let successor = surroundings.successor {

@@ -66,6 +66,10 @@ extension Application {
         let instance = instances[place]
         let service = layout.services[place]
         if instance.goal == .down || isShuttingDown { return .notWanted }
+        // It stands in for others, and goes or is exchanged for one of other settings as soon as may be.
+        if isExtra(place), instance.edition != .current || rollout(of: instance.id.service)?.failure != nil {
+            return .notWanted
+        }
         if self.service(of: place).restart.policy == .never { return .policy }
         if instance.parking != nil { return .drained }
         let others = layout.instances[service].filter { $0 != place }
@@ -88,7 +92,12 @@ extension Application {
 
     /// Whether a user's restart has one of a service's instances in hand, or a rollout replaces them.
     private func isRestarted(_ service: Int) -> Bool {
-        if let rollout = rollout(of: manifest.services[service].name), !rollout.isWaiting { return true }
+        // A restart that has failed only holds others up until the instance is there again.
+        if let rollout = rollout(of: manifest.services[service].name), !rollout.isWaiting,
+            !rollout.isRestart || rollout.failure == nil
+        {
+            return true
+        }
         return operations.contains { operation in
             operation.verb == .restart
                 && layout.instances[service].contains { place in

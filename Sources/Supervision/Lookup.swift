@@ -8,11 +8,13 @@ extension Application {
         return layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
     }
 
-    /// The services whose processes are being replaced.
-    package var servicesUnderRollout: [String] { deployments.flatMap(\.rollouts).map(\.service) }
+    /// The services whose processes are being replaced by such with other settings.
+    package var servicesUnderRollout: [String] {
+        deployments.filter { !$0.isRestart }.flatMap(\.rollouts).map(\.service)
+    }
 
     /// Whether an apply is under way.
-    package var isDeploying: Bool { !deployments.isEmpty }
+    package var isDeploying: Bool { deployments.contains { !$0.isRestart } }
 
     /// The settings that an instance goes by, which during a rollout need not be the manifest's.
     package func settings(of id: InstanceID) -> Service? {

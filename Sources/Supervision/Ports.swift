@@ -28,6 +28,9 @@ struct Ports: Sendable {
     /// How many ports the range has.
     var count: Int { max(0, Int(range.last) - Int(range.first) + 1) }
 
+    /// How many of the range nobody has.
+    var freeCount: Int { count - taken.count { range.contains($0) } }
+
     /// Takes a port, whether it is in the range or not.
     mutating func take(_ port: UInt16) { taken.insert(port) }
 

@@ -82,9 +82,12 @@ extension Application {
     /// Commands keep their instances; of those that are gone nothing is waited for.
     private mutating func remap(_ names: [[Int: InstanceID]], _ turn: inout Turn) {
         for (index, names) in names.enumerated() where operations.indices.contains(index) {
-            // What is to go is no command's any more.
+            // What is to go is no command's any more, but a stop's.
+            let isStop = operations[index].verb == .stop
             func place(_ old: Int) -> Int? {
-                names[old].flatMap { layout.places[$0] }.flatMap { isExtra($0) ? nil : $0 }
+                names[old].flatMap { layout.places[$0] }.flatMap { place in
+                    isExtra(place) && (!isStop || instances[place].state == .down) ? nil : place
+                }
             }
             operations[index].open = operations[index].open.compactMap(place)
             let statuses = operations[index].statuses.compactMap { old, status in place(old).map { ($0, status) } }

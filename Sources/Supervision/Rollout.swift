@@ -10,13 +10,16 @@ import Manifest
 ///
 /// If a new instance is not ready in time, or dies too often, the two settings are exchanged: that is all that going back
 /// takes, for what was new is now what has to be replaced.
+///
+/// A user's restart goes the same way, where it may surge: see Restarts.swift. Its two settings are the same, the instances
+/// of the former edition are those that were named, and there is nothing to go back to: what was not replaced goes on.
 struct Rollout: Sendable, Hashable, Codable {
     /// The service's name.
     let service: String
     /// The settings that are replaced.
     var other: Service
     /// How many instances run beside the others.
-    let surge: Int
+    var surge: Int
     /// It waits for others to go first.
     var isWaiting = true
     /// The numbers of instances that are being replaced.
@@ -25,6 +28,11 @@ struct Rollout: Sendable, Hashable, Codable {
     var hadCompleted: [Int] = []
     /// Why it goes back; nil: it goes forward.
     var failure: String?
+    /// Whether a user's restart has begun it; nil, as in a snapshot of before there were such: not.
+    var restarts: Bool?
+
+    /// Whether a user's restart has begun it.
+    var isRestart: Bool { restarts == true }
 }
 
 extension Application {
@@ -67,21 +75,20 @@ extension Application {
         _ rollout: inout Rollout, at service: Int, _ turn: inout Turn
     ) -> (isOver: Bool, culprit: InstanceID?) {
         let places = layout.instances[service]
-        if rollout.failure == nil, let (place, reason) = failure(of: places, service) {
+        if rollout.failure == nil, let (place, reason) = failure(of: places, rollout, service) {
             let culprit = instances[place].id
-            goBack(&rollout, reason, culprit: place, service, &turn)
+            if rollout.isRestart {
+                giveUp(&rollout, reason, culprit: place, service, &turn)
+            } else {
+                goBack(&rollout, reason, culprit: place, service, &turn)
+            }
             // What follows from the manifest, dependencies among it, is worked out first.
             return (false, culprit)
         }
         let (stay, beyond) = split(places, at: manifest.services[service].replicas)
         let extras = beyond.prefix(rollout.surge)
         settleIdle(stay, &turn)
-        rollout.underWay.removeAll { number in
-            guard let place = stay.dropFirst(number - 1).first else { return true }
-            if isServing(place) || instances[place].edition == .former { return true }
-            // Going back ends, whatever becomes of it.
-            return rollout.failure != nil && hopelessness(of: place, service) != nil
-        }
+        closeReplaced(&rollout, stay, service, &turn)
         let open = stay.filter { instances[$0].edition == .former && instances[$0].goal == .up }
         if !open.isEmpty {
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
@@ -124,6 +131,23 @@ extension Application {
         }
         settle(&turn)
         return (beyond.allSatisfy { instances[$0].state == .down }, nil)
+    }
+
+    /// Takes those off the list that serve again, or that are not waited for any longer.
+    private func closeReplaced(_ rollout: inout Rollout, _ stay: Range<Int>, _ service: Int, _ turn: inout Turn) {
+        let hasFailed = rollout.failure != nil
+        let isRestart = rollout.isRestart
+        rollout.underWay.removeAll { number in
+            guard number > 0, let place = stay.dropFirst(number - 1).first else { return true }
+            if hasComeUp(place) || instances[place].edition == .former {
+                // Its restart may be what a command waits for.
+                if isRestart { turn.touched.append(place) }
+                return true
+            }
+            // Going back ends, whatever becomes of it.
+            guard hasFailed, hopelessness(of: place, service) != nil else { return false }
+            return !isRestart || !goesOnTrying(place)
+        }
     }
 
     /// The instances that a service is to have, and those beyond.
@@ -175,7 +199,7 @@ extension Application {
             apply(.startAsked, to: place, &turn)
             settle(&turn)
         }
-        return isServing(place) || goesBack && hopelessness(of: place, layout.services[place]) != nil
+        return hasComeUp(place) || goesBack && hopelessness(of: place, layout.services[place]) != nil
     }
 
     /// Begins to replace one instance in its place.
@@ -198,7 +222,7 @@ extension Application {
     // MARK: Success and failure
 
     /// Whether an instance does what it is for; one without a readiness check has to run for a moment.
-    private func isServing(_ place: Int) -> Bool {
+    func hasComeUp(_ place: Int) -> Bool {
         guard instances[place].edition == .current else { return false }
         let service = service(of: place)
         switch instances[place].state {
@@ -242,8 +266,12 @@ extension Application {
     }
 
     /// The first of the new instances that does not come up, and why.
-    private func failure(of places: Range<Int>, _ service: Int) -> (Int, String)? {
+    private func failure(of places: Range<Int>, _ rollout: Rollout, _ service: Int) -> (Int, String)? {
         for place in places where instances[place].edition == .current && instances[place].goal == .up {
+            // What a restart was not asked to replace may have troubles of its own.
+            guard !rollout.isRestart || isExtra(place) || rollout.underWay.contains(instances[place].id.number) else {
+                continue
+            }
             if let reason = hopelessness(of: place, service) { return (place, reason) }
         }
         return nil

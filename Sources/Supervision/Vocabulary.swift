@@ -81,7 +81,7 @@ package enum Verb: String, Sendable, Hashable, Codable {
     case start
     /// Goal down.
     case stop
-    /// Replace in place, one instance of a service after the other.
+    /// Replace, one instance of a service after the other: with others standing in where that can be, else in place.
     case restart
     /// Take no new connections; done when those open have ended.
     case drain

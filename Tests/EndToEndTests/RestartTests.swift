@@ -37,7 +37,7 @@ struct RestartTests {
         let port = try freePort()
         let daemon = try Daemon(
             """
-            { services: { x: { command: ['@demo@', '--quiet'], listen: \(port.port),
+            { services: { x: { command: ['@demo@', '--quiet'], listen: \(port.port), deploy: { surge: 0 },
                                balance: { queueTimeout: '1m', drainTimeout: '1m' } } } }
             """)
         let old = try #require(daemon.pids()["x/1"])
@@ -68,7 +68,7 @@ struct RestartTests {
         let port = try freePort()
         let daemon = try Daemon(
             """
-            { services: { x: { command: ['@demo@', '--quiet'], listen: \(port.port),
+            { services: { x: { command: ['@demo@', '--quiet'], listen: \(port.port), deploy: { surge: 0 },
                                balance: { queueTimeout: '1m', drainTimeout: '300ms' } } } }
             """)
         let old = try #require(daemon.pids()["x/1"])

@@ -158,7 +158,7 @@ import Testing
     }
 
     @Test func `a restart replaces one instance of a service after the other`() {
-        var story = Story(service("a", replicas: 3, front: 80, ready: .tcp), service("b"))
+        var story = Story(service("a", replicas: 3, front: 80, ready: .tcp, deploy: inPlace), service("b"))
         for generation in 1...3 as ClosedRange<UInt64> {
             story.spawned(generation)
             story.ready(generation)
@@ -188,7 +188,8 @@ import Testing
     }
 
     @Test func `a failed replacement leaves the others untouched`() throws {
-        var story = Story(service("a", replicas: 2, front: 80, balance: BalanceSettings(drainTimeout: .zero)))
+        var story = Story(
+            service("a", replicas: 2, front: 80, balance: BalanceSettings(drainTimeout: .zero), deploy: inPlace))
         story.spawned(1)
         story.spawned(2)
         story.command(1, .restart, instance("a"), instance("a", 2))
@@ -204,7 +205,8 @@ import Testing
 
     @Test func `replacing the only endpoint in place keeps clients waiting, but drains briefly`() {
         var story = Story(
-            service("a", front: 80, balance: BalanceSettings(queueTimeout: .seconds(8)), ready: .tcp))
+            service(
+                "a", front: 80, balance: BalanceSettings(queueTimeout: .seconds(8)), ready: .tcp, deploy: inPlace))
         story.spawned(1)
         story.ready(1)
         story.command(1, .restart, instance("a"))
@@ -225,7 +227,7 @@ import Testing
     }
 
     @Test func `a replacement that crashes is an ordinary crash for those who wait`() {
-        var story = Story(service("a", front: 80, ready: .tcp))
+        var story = Story(service("a", front: 80, ready: .tcp, deploy: inPlace))
         story.spawned(1)
         story.ready(1)
         story.command(1, .restart, instance("a"))

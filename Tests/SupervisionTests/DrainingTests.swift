@@ -8,7 +8,7 @@ import Testing
 @Suite struct DrainingTests {
     /// Two ready instances of a service with a front.
     static var ready: Story {
-        var story = Story(service("a", replicas: 2, front: 80, ready: .tcp))
+        var story = Story(service("a", replicas: 2, front: 80, ready: .tcp, deploy: inPlace))
         for generation in 1...2 as ClosedRange<UInt64> {
             story.spawned(generation)
             story.ready(generation)

@@ -10,14 +10,17 @@ func service(
     balance: BalanceSettings = BalanceSettings(), ready: ReadyCheck = .started, readyTimeout: Duration = .seconds(60),
     watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
     dependsOn: [Dependency] = [],
-    limits: [ResourceLimit] = [], health: HealthSettings? = nil
+    limits: [ResourceLimit] = [], health: HealthSettings? = nil, deploy: DeploySettings = DeploySettings()
 ) -> Service {
     Service(
         name: name, kind: kind, command: [Template(literal: "x")], replicas: replicas, port: port,
         listen: front.map { [ListenSettings(.loopback(port: $0))] } ?? [], balance: balance, ready: ready,
         readyTimeout: readyTimeout, watchdog: watchdog,
-        restart: restart, stop: stop, dependsOn: dependsOn, limits: limits, health: health)
+        restart: restart, stop: stop, dependsOn: dependsOn, limits: limits, health: health, deploy: deploy)
 }
+
+/// Nothing runs beside the others: what is restarted is so in its place.
+let inPlace = DeploySettings(surge: 0)
 
 /// What a service says of itself.
 func notice(_ text: String) -> ServiceNotice { ServiceNotice(datagram: Array(text.utf8)) }

@@ -12,7 +12,7 @@ private func checked(
 ) -> Service {
     service(
         name, replicas: replicas, front: front, balance: balance, ready: .tcp, restart: restart,
-        health: HealthSettings(check: .tcp, failures: failures, successes: successes))
+        health: HealthSettings(check: .tcp, failures: failures, successes: successes), deploy: inPlace)
 }
 
 /// All instances of the only service are ready: generations from 1.

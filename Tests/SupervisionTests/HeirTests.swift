@@ -60,7 +60,7 @@ import Testing
 
     /// A process that has run for long, and the heir that was started as it ended.
     private func story() -> (Story, Generation) {
-        var story = Story(service("a", front: 80))
+        var story = Story(service("a", front: 80, deploy: inPlace))
         story.spawned(1)
         story.pass(.seconds(10))
         let generation = story.app.reserveGeneration()

@@ -184,6 +184,8 @@ extension World {
             var busy: Set<Int> = []
             for place in operation.open {
                 guard case .begun = operation.statuses[place] else { continue }
+                // Where others stand in, a rollout sees to it: `checkReplacement`.
+                if operation.rollouts?.contains(app.instances[place].id.service) == true { continue }
                 guard busy.insert(app.layout.services[place]).inserted else {
                     throw Violation(text: "two instances of a service are restarted at a time")
                 }
