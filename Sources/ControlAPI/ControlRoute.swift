@@ -30,6 +30,8 @@ package enum ControlRoute: Sendable, Hashable {
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
+    /// `POST /v1/services/NAME/promote` or `/rollback`, of one service that an apply replaces; answered by a `ProgressLine`.
+    case decide(RolloutVerb, service: String)
     /// `POST /v1/shutdown[?wait=true][&timeout=SECONDS]`; answered as `verb` is.
     case shutdown(options: WaitOptions)
     /// `POST /v1/upgrade[?path=PATH][&check=true]`: another program takes supd's place; answered by `ProgressLine`s. The last
@@ -83,6 +85,14 @@ package enum ServiceVerb: String, Sendable, Hashable, CaseIterable {
         case .undrain: "undrained"
         }
     }
+}
+
+/// What a user says to a service's rollout.
+package enum RolloutVerb: String, Sendable, Hashable, CaseIterable {
+    /// The trial of its first instances is over.
+    case promote
+    /// It goes back to what ran before.
+    case rollback
 }
 
 /// A request that asks for nothing we know, with the status code to answer.
@@ -195,6 +205,13 @@ extension ControlRoute {
                 self = .scale(
                     try ScaleWish.pairs(try decodeNames(names[...]), counts),
                     options: try parameters.takeWaitOptions())
+            case let word where RolloutVerb(rawValue: word) != nil:
+                try require("POST")
+                let names = try decodeNames(names[...])
+                guard names.count == 1, let service = names.first, let verb = RolloutVerb(rawValue: word) else {
+                    throw RouteFailure(400, "usage", "\(word) takes one service")
+                }
+                self = .decide(verb, service: service)
             case let word:
                 guard let verb = ServiceVerb(rawValue: word) else { throw Self.unknown(path) }
                 try require("POST")
@@ -224,6 +241,8 @@ extension ControlRoute {
         case .verb(let verb, let names, let options):
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/\(verb.rawValue)" + options.query)
+        case .decide(let verb, let service):
+            HTTPRequest(method: "POST", target: "/v1/services/\(encodeNames([service]))/\(verb.rawValue)")
         case .signal(let names, let signal):
             HTTPRequest(
                 method: "POST",
@@ -267,7 +286,7 @@ extension ControlRoute {
         RouteFailure(
             404, "not-found",
             "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/history, /v1/events and /v1/version, "
-                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, signal, limit and scale, "
+                + "POST /v1/services/NAME/start, stop, restart, drain, undrain, promote, rollback, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )
     }

@@ -404,11 +404,28 @@ package struct DeploySettings: Sendable, Hashable, Codable {
     package var maxUnavailable: Int
     /// How often a new instance may die, or fail to start, before the old manifest is gone back to, from 1.
     package var failures: Int
+    /// Whether some new instances are on trial before the others follow; nil: they are not.
+    package var canary: CanarySettings?
 
     /// Creates settings; the defaults are the manifest's.
-    package init(surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3) {
+    package init(surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3, canary: CanarySettings? = nil) {
         self.surge = surge
         self.maxUnavailable = maxUnavailable
         self.failures = failures
+        self.canary = canary
+    }
+}
+
+/// The `deploy.canary` section.
+package struct CanarySettings: Sendable, Hashable, Codable {
+    /// How many new instances are on trial beside the old ones, 1 to 100.
+    package var replicas: Int
+    /// For how long.
+    package var hold: Duration
+
+    /// Creates settings; the default is the manifest's.
+    package init(replicas: Int = 1, hold: Duration) {
+        self.replicas = replicas
+        self.hold = hold
     }
 }

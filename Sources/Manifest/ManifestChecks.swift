@@ -47,6 +47,7 @@ struct ManifestChecks {
         }
         checkFronts(of: draft, &reader)
         checkPassedSockets(of: draft, &reader)
+        checkDeployment(of: draft, &reader)
         checkIdle(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {

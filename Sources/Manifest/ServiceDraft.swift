@@ -29,6 +29,7 @@ struct ServiceDraft: Sendable {
     var limits: [Located<ResourceLimit>] = []
     var log = LogSettings()
     var deploy = DeploySettings()
+    var deployCanary: Location?
     var idle = IdleDraft()
 
     /// Sets a limit, in place of an earlier one of the same resource.

@@ -153,6 +153,7 @@ extension FieldTable {
                     "How often a new instance may die or fail to start before the service goes back to the manifest before; "
                         + "one that is not ready in time is enough."
                 ) { $1.deploy.failures = $0 },
+                canaryField,
             ]), "How its processes are replaced (supctl apply and restart)."),
         FieldTable.idleField,
     ]

@@ -143,6 +143,8 @@ extension Application {
         case .connectionWaited(let service): connectionWaited(service, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
+        case .decided(let id, let service, let decision): decide(decision, on: service, id, &turn)
+        case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)
         case .shutdownRequested: shutDown(&turn)
         }
@@ -158,6 +160,7 @@ extension Application {
         for leftover in leftovers where leftover.check.at < earliest ?? .never { earliest = leftover.check.at }
         if let proof = nextProof, proof < earliest ?? .never { earliest = proof }
         if let proof = nextRolloutProof, proof < earliest ?? .never { earliest = proof }
+        if let end = nextCanaryEnd, end < earliest ?? .never { earliest = end }
         return earliest
     }
 
@@ -204,6 +207,7 @@ extension Application {
         leftoverDeadlinesReached(&turn)
         proofsDue(&turn)
         rolloutProofsDue(&turn)
+        canariesDue(&turn)
     }
 
     private mutating func portTaken(_ generation: Generation, holder: String, _ turn: inout Turn) {

@@ -37,7 +37,10 @@ extension Application {
             : "replaces \(Wording.list(services))"
         let tasks = services.filter { name in manifest.services.contains { $0.name == name && $0.kind == .task } }
         let hint = tasks.first.map { "; \"supctl stop \($0)\" ends it" } ?? ""
-        return "an earlier apply is under way: it \(what)\(hint)"
+        let trial = deployment.rollouts.first(where: \.isOnTrial).map {
+            "; \"supctl promote \($0.service)\" or \"supctl rollback \($0.service)\" ends its trial"
+        }
+        return "an earlier apply is under way: it \(what)\(hint)\(trial ?? "")"
     }
 
     /// Takes on a manifest: what is not changed by it is not touched.
@@ -73,7 +76,13 @@ extension Application {
             guard let former = manifest.services.first(where: { $0.name == change.service }),
                 let service = new.services.first(where: { $0.name == change.service })
             else { continue }
-            rollouts.append(Rollout(service: change.service, other: former, surge: service.surge(replacing: former)))
+            var rollout = Rollout(service: change.service, other: former, surge: service.surge(replacing: former))
+            if rollout.surge > 0, let settings = service.deploy.canary {
+                let canary = Canary(settings, of: service)
+                rollout.canary = canary
+                rollout.surge = max(rollout.surge, canary.replicas)
+            }
+            rollouts.append(rollout)
         }
         return rollouts
     }
@@ -284,6 +293,7 @@ extension Application {
         let done = stay.count {
             instances[$0].edition == .current && !rollout.underWay.contains(instances[$0].id.number)
         }
+        if let text = canaryText(rollout, service) { return text }
         let verb = rollout.failure == nil ? "replaced" : "gone back"
         let extras = layout.instances[service].filter {
             instances[$0].id.number > replicas && instances[$0].goal == .up && !isSettled($0)

@@ -36,6 +36,10 @@ extension Application {
         case commanded(CommandID, Verb, targets: [InstanceID])
         /// A user's command: this manifest is to be in force. It was found valid, and its fronts are open.
         case applied(CommandID, Manifest)
+        /// A user's word on the rollout of a service that is under way.
+        case decided(CommandID, service: String, RolloutDecision)
+        /// What the balancer has counted so far, for services of `servicesOnTrial`.
+        case connectsCounted([ConnectCount])
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.
@@ -78,6 +82,31 @@ extension Application {
         case finished(CommandID, CommandOutcome)
         /// After `shutdownRequested`: every instance is down.
         case allDown
+    }
+
+    /// What a user says to a rollout.
+    package enum RolloutDecision: Sendable, Hashable {
+        /// The trial of its canary is over: the others follow.
+        case promote
+        /// It goes back to what ran before.
+        case rollBack
+    }
+
+    /// The balancer's connects to an instance, ever.
+    package struct ConnectCount: Sendable, Hashable {
+        /// The instance.
+        package var instance: InstanceID
+        /// Those that were done.
+        package var connects: UInt64
+        /// Those that failed.
+        package var errors: UInt64
+
+        /// Creates an entry.
+        package init(instance: InstanceID, connects: UInt64, errors: UInt64) {
+            self.instance = instance
+            self.connects = connects
+            self.errors = errors
+        }
     }
 
     /// What one probe came to.

@@ -8,6 +8,12 @@ extension Application {
         return layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
     }
 
+    /// Whether an instance is one that the manifest asks for, and not there for a rollout or until it is down.
+    package func isOfManifest(_ id: InstanceID) -> Bool {
+        guard let place = layout.places[id], instances.indices.contains(place) else { return false }
+        return !isExtra(place)
+    }
+
     /// The services whose processes are being replaced by such with other settings.
     package var servicesUnderRollout: [String] {
         deployments.filter { !$0.isRestart }.flatMap(\.rollouts).map(\.service)

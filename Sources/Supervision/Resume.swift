@@ -46,6 +46,7 @@ extension Application {
                 resume(place, process, known[process.generation], &turn)
                 // One that is adopted and not wanted counts for nobody.
                 apply(.reconsidered, to: place, &turn)
+                leaveForeignPort(place, &turn)
             }
             settle(&turn)
         }
@@ -91,6 +92,18 @@ extension Application {
 
     private func hasProcess(_ place: Int, _ known: [Generation: SurvivingChild]) -> Bool {
         instances[place].process.flatMap { known[$0.generation] }.map { !$0.hasExited } ?? false
+    }
+
+    /// A process that was started on another fixed port than its instance's, in a rollout of which the snapshot is lost, has
+    /// perhaps that of another instance: it is replaced.
+    private mutating func leaveForeignPort(_ place: Int, _ turn: inout Turn) {
+        guard let fixed = fixedPort(of: place), let process = instances[place].process, process.port != fixed,
+            instances[place].edition == .current, instances[place].goal == .up, service(of: place).kind == .service
+        else { return }
+        switch instances[place].state {
+        case .starting, .running: apply(.restartAsked(leavesNone: true), to: place, &turn)
+        case .down, .waiting, .stopping, .backoff, .failed, .completed: break
+        }
     }
 
     /// Takes up one instance where it is, with what the keeper knows of its process.

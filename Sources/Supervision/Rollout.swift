@@ -28,6 +28,10 @@ struct Rollout: Sendable, Hashable, Codable {
     var hadCompleted: [Int] = []
     /// Why it goes back; nil: it goes forward.
     var failure: String?
+    /// The trial of its first instances; nil: there is none.
+    var canary: Canary?
+    /// A user wants it to go back.
+    var isRecalled: Bool?
     /// Whether a user's restart has begun it; nil, as in a snapshot of before there were such: not.
     var restarts: Bool?
 
@@ -86,12 +90,15 @@ extension Application {
             return (false, culprit)
         }
         let (stay, beyond) = split(places, at: manifest.services[service].replicas)
-        let extras = beyond.prefix(rollout.surge)
+        let extras = beyond.prefix(rollout.onTrial ?? rollout.surge)
         settleIdle(stay, &turn)
         closeReplaced(&rollout, stay, service, &turn)
         let open = stay.filter { instances[$0].edition == .former && instances[$0].goal == .up }
         if !open.isEmpty {
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
+            if isHeldByCanary(&rollout, extras, &turn) { return (false, nil) }
+            let others = beyond.prefix(rollout.surge).dropFirst(extras.count)
+            for extra in others where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
         }
         // A task serves nobody: all of it runs anew, so that nobody takes it for complete in between.
         // What clients begin with is the same for all instances of a service: old and new ones cannot serve side by side. Nor can
@@ -103,17 +110,12 @@ extension Application {
         let room =
             isAtOnce
             ? places.count
-            : max(1, extras.count + settings.deploy.maxUnavailable) - rollout.underWay.count
+            : max(1, min(rollout.surge, beyond.count) + settings.deploy.maxUnavailable) - rollout.underWay.count
         var left = max(0, room)
         // A fixed port that goes over is waited for once the process that has it is on its way out.
         let holders = open.filter { instances[$0].process != nil }
         let order = settings.hasPortsOf(rollout.other) ? holders + open.filter { !holders.contains($0) } : open
         for place in order {
-            // What waits for others has no process to replace: it will start as what it is now.
-            if instances[place].state == .waiting {
-                takeOver(place, &turn)
-                continue
-            }
             guard left > 0 else { continue }
             left -= 1
             rollout.underWay.append(instances[place].id.number)
@@ -156,10 +158,11 @@ extension Application {
         return (places.lowerBound..<middle, middle..<places.upperBound)
     }
 
-    /// Of what has no process there is nothing to replace.
+    /// Of what has no process, and is to have none or waits for others, there is nothing to replace: it starts as what it is
+    /// then. So nobody stands in for it, either, whom others would take for it and who then goes.
     private mutating func settleIdle(_ places: Range<Int>, _ turn: inout Turn) {
-        for place in places where instances[place].edition != .current {
-            if instances[place].process == nil, instances[place].goal == .down { takeOver(place, &turn) }
+        for place in places where instances[place].edition != .current && instances[place].process == nil {
+            if instances[place].goal == .down || instances[place].state == .waiting { takeOver(place, &turn) }
         }
     }
 
@@ -267,6 +270,7 @@ extension Application {
 
     /// The first of the new instances that does not come up, and why.
     private func failure(of places: Range<Int>, _ rollout: Rollout, _ service: Int) -> (Int, String)? {
+        if let verdict = canaryVerdict(places, rollout) { return verdict }
         for place in places where instances[place].edition == .current && instances[place].goal == .up {
             // What a restart was not asked to replace may have troubles of its own.
             guard !rollout.isRestart || isExtra(place) || rollout.underWay.contains(instances[place].id.number) else {

@@ -93,6 +93,7 @@ enum ServiceComparison {
                     ("deploy.surge", String(old.deploy.surge), String(new.deploy.surge)),
                     ("deploy.maxUnavailable", String(old.deploy.maxUnavailable), String(new.deploy.maxUnavailable)),
                     ("deploy.failures", String(old.deploy.failures), String(new.deploy.failures)),
+                    ("deploy.canary", text(old.deploy.canary), text(new.deploy.canary)),
                 ])
             }, needsNewProcess: { _, _ in false }),
     ]
@@ -173,6 +174,10 @@ enum ServiceComparison {
             guard before[name] != after[name] else { return nil }
             return Plan.FieldChange(field: "environment.\(name)")
         }
+    }
+
+    private static func text(_ canary: CanarySettings?) -> String? {
+        canary.map { "\($0.replicas) for \(exact($0.hold))" }
     }
 
     private static func text(_ check: ReadyCheck) -> String {

@@ -56,6 +56,7 @@ extension Application {
             mayStart: mayStart(place), mayStop: blockers[service] == 0, isShuttingDown: isShuttingDown,
             successor: successor(of: place))
 
+        watchCanary(event, at: place)
         if port == 0 { instances[place].port = ports.free(after: 0) ?? 0 }
         instances[place].handle(event, of: settings, in: surroundings, &turn)
 

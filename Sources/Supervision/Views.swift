@@ -99,7 +99,9 @@ extension Application {
         case .running:
             if instance.goal == .down { return ("running", "what depends on it to stop first") }
             return (
-                "running", healthDetail(of: place) ?? instance.said?.phase.map { "it says that it is \($0.rawValue)" }
+                "running",
+                healthDetail(of: place) ?? canaryDetail(of: place, at: now)
+                    ?? instance.said?.phase.map { "it says that it is \($0.rawValue)" }
             )
         case .stopping(_, let stop):
             switch stop.phase {

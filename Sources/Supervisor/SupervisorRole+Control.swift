@@ -30,6 +30,7 @@ extension SupervisorRole {
             apply(file, dryRun: dryRun, options, by: "\(peer)", peer.userID, responder)
         case .rollback(let number, let dryRun, let options):
             rollback(to: number, dryRun: dryRun, options, peer, responder)
+        case .decide(let verb, let service): decide(verb, on: service, application, peer, responder)
         case .history: showHistory(responder)
         case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
         case .shutdown(let options):
@@ -41,10 +42,13 @@ extension SupervisorRole {
     }
 
     /// What names stand for; nil if some stand for nothing, which is answered.
-    func resolve(_ names: [String], _ application: Application, _ responder: ControlResponder) -> Selector.Choice? {
+    func resolve(
+        _ names: [String], _ application: Application, among instances: [InstanceID]? = nil,
+        _ responder: ControlResponder
+    ) -> Selector.Choice? {
         do throws(Selector.NoSuchName) {
             return try Selector.choose(
-                names, among: application.instanceIDs.map(\.description),
+                names, among: (instances ?? application.instanceIDs).map(\.description),
                 servicesWithout: application.servicesWithoutInstances)
         } catch {
             responder.fail(404, code: "no-such-name", error.description)

@@ -14,9 +14,14 @@ extension SupervisorRole {
     func status(
         _ names: [String], withLimits: Bool, _ application: Application, _ responder: ControlResponder
     ) {
-        guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
-        let wanted = Set(choice.instances)
         let views = application.views(at: now)
+        // Also those that are there for a rollout, which no command is about.
+        let shown =
+            application.instanceIDs + views.flatMap(\.instances).map(\.id).filter { !application.isOfManifest($0) }
+        guard let choice = resolve(names.isEmpty ? ["all"] : names, application, among: shown, responder) else {
+            return
+        }
+        let wanted = Set(choice.instances)
         let running = running(views.flatMap(\.instances).filter { wanted.contains($0.id.description) })
         let number = statusRequests.begin(responder)
         queryCounters { [role = self, processes, keeper = configuration.keeper] counters in

@@ -68,6 +68,8 @@ actor SupervisorRole {
     var drainNotes: [CommandID: String] = [:]
     /// The balancer was asked how many connections are left.
     var isCountingConnections = false
+    /// The balancer's counters are looked at for instances on trial, or will be in a moment.
+    var isCountingForTrials = false
     /// Ports that were found in use in this turn.
     var skippedPorts = SkippedPorts()
     /// Starts that are done, if the processes do not end at once.
@@ -183,6 +185,7 @@ actor SupervisorRole {
         keepEvents()
         if let line = skippedPorts.takeLine() { log.write(.info, line) }
         lookAtHeldStarts()
+        countForTrials()
         arrangeIdleLook()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline

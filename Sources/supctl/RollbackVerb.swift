@@ -1,8 +1,11 @@
 import ControlAPI
 
 let rollbackVerb = Verb(
-    name: "rollback", synopsis: "[N]", summary: "put a manifest of before in force again",
+    name: "rollback", synopsis: "[N | NAME]", summary: "go back: to a manifest of before, or with a rollout",
     details: """
+        With the NAME of a service that "supctl apply" is just replacing, sends that
+        rollout back to what ran before, and returns at once; the apply fails.
+
         Applies manifest N of "supctl history", without N the last good one that is
         something else than what is in force. It is what was read then: neither the
         file nor the environment is looked at again. The plan is shown and carried out
@@ -10,9 +13,14 @@ let rollbackVerb = Verb(
         that as well.
         \(changeDetails)
         """,
-    options: applyOptions, operands: .none
+    options: applyOptions, operands: .names
 ) { invocation throws(VerbFailure) in
-    guard invocation.operands.count <= 1 else { throw invocation.misused("one number, not several") }
+    guard invocation.operands.count <= 1 else { throw invocation.misused("one number or name, not several") }
+    // A service's name begins with a letter.
+    if let name = invocation.operands.first, name.first.map({ $0.isASCII && $0.isLetter }) == true {
+        guard !invocation.has("--dry-run") else { throw invocation.misused("--dry-run goes with a number") }
+        return try decide(.rollback, invocation)
+    }
     let number = invocation.operands.first.flatMap { Int($0) }
     if let text = invocation.operands.first, number ?? 0 < 1 {
         throw invocation.misused("\"\(text)\" is no number of \"supctl history\"")

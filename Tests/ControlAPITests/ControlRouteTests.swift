@@ -26,6 +26,7 @@ struct ControlRouteTests {
         .shutdown(options: .init(wait: true)),
         .events(after: nil, follow: true), .events(after: 0, follow: false), .events(after: .max, follow: true),
         .history, .rollback(number: nil, dryRun: true, options: .init(wait: true)),
+        .decide(.promote, service: "api"), .decide(.rollback, service: "api"),
         .rollback(number: 17, dryRun: false, options: .init(wait: false)),
         .apply(file: nil, dryRun: false, options: .init(wait: false)),
         .apply(file: "/etc/supd/a b&c.json5", dryRun: true, options: .init(wait: true, timeout: .seconds(3))),

@@ -374,7 +374,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
     }
 
     @Test(arguments: [
-        "web: {}", "deploy: { canary: {} }", "hooks: {}", "notify: true", "balance: { weight: 2 }",
+        "web: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
     ])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors

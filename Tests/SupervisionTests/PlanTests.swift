@@ -20,7 +20,7 @@ struct PlanTests {
         #expect(Mirror(reflecting: ListenSettings(.loopback(port: 1))).children.count == 10)
         #expect(Mirror(reflecting: RestartSettings()).children.count == 8)
         #expect(Mirror(reflecting: HealthSettings(check: .tcp)).children.count == 5)
-        #expect(Mirror(reflecting: DeploySettings()).children.count == 3)
+        #expect(Mirror(reflecting: DeploySettings()).children.count == 4)
         #expect(Mirror(reflecting: DaemonSettings()).children.count == 2)
     }
 
@@ -54,6 +54,7 @@ struct PlanTests {
             Case(.live, "restart.policy") { $0.restart.policy = .never },
             Case(.live, "deploy.failures") { $0.deploy.failures = 1 },
             Case(.live, "idle.stopAfter") { $0.idleAfter = .seconds(60) },
+            Case(.live, "deploy.canary") { $0.deploy.canary = CanarySettings(hold: .seconds(60)) },
             Case(.live, "ready.timeout") { $0.readyTimeout = .seconds(1) },
             Case(.live, "listen") { $0.listen = [ListenSettings(.loopback(port: 81))] },
             Case(.scale, "replicas") { $0.replicas = 4 },

@@ -183,3 +183,23 @@ import Testing
         }
     }
 }
+
+@Suite struct ForeignPortTests {
+    @Test
+    func `without a snapshot, a process on the fixed port of another instance is replaced, and that one waits for it`()
+    {
+        // The ports had begun at 6999: the second instance has the first one's.
+        let manifest = Manifest(services: [service("a", replicas: 2, port: 7000, ready: .tcp)])
+        let child = Application.SurvivingChild(
+            generation: Generation(5), instance: instance("a", 2), port: 7000, pid: 105)
+        var story = Story(resuming: Application(manifest: manifest), children: [child], highest: 5)
+        #expect(story.acts.contains(.signal(Generation(5), "TERM")))
+        #expect(story.spawns == [])
+        story.exited(5)
+        #expect(
+            Set(
+                story.effects.compactMap { effect -> UInt16? in
+                    if case .spawn(_, _, let port) = effect { port } else { nil }
+                }) == [7000, 7001])
+    }
+}

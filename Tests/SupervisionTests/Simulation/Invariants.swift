@@ -49,6 +49,9 @@ extension World {
         guard instance.edition == .leaving, old.edition == .former, case .running = old.state,
             let rollout = app.rollout(of: instance.id.service), rollout.failure == nil, rollout.surge > 0
         else { return }
+        guard !rollout.isOnTrial else {
+            throw Violation(text: "\(instance.id) is replaced while the first new instances are on trial")
+        }
         let service = app.service(of: place)
         let replicas = app.manifest.services.first { $0.name == service.name }?.replicas ?? 0
         let extras = app.instances.count { other in
@@ -163,6 +166,13 @@ extension World {
         // A rollout begins anew with every instance that it replaces.
         for rollout in app.deployments.flatMap(\.rollouts) {
             for instance in app.instances where instance.id.service == rollout.service {
+                badEndOf[instance.id] = nil
+                startsOf[instance.id] = nil
+            }
+        }
+        // So it does if it has ended in the same turn, gone back to other settings.
+        for service in app.manifest.services where before(service.name) != service {
+            for instance in app.instances where instance.id.service == service.name {
                 badEndOf[instance.id] = nil
                 startsOf[instance.id] = nil
             }

@@ -119,8 +119,8 @@ extension World {
             // What failed before is forgotten where processes are replaced.
             badEndOf = [:]
             startsOf = [:]
-        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .wentIdle,
-            .shutdownRequested:
+        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .decided,
+            .connectsCounted, .wentIdle, .shutdownRequested:
             break
         }
     }
@@ -254,7 +254,7 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...15) {
+        switch random.pick(0...17) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
@@ -282,6 +282,8 @@ extension World {
             let names = app.manifest.services.map(\.name)
             if random.oneIn(2) || names.isEmpty { sickServices = [] } else { sickServices.insert(random.pick(names)) }
         case 13, 14: try apply()
+        case 15: try decide()
+        case 16: try countConnects()
         default:
             _ = app.views(at: Instant(nanoseconds: now))
             comeAndGo()
@@ -325,6 +327,26 @@ extension World {
         return try? app.manifest(scaling: [random.pick(app.manifest.services.map(\.name)): Int(random.pick(0...4))])
     }
 
+    /// Somebody says a word on a rollout, if there is one.
+    private mutating func decide() throws(Violation) {
+        guard let service = app.servicesUnderRollout.first ?? app.manifest.services.first?.name else { return }
+        let id = CommandID(nextCommand)
+        nextCommand += 1
+        openCommands[id] = .start
+        try turn(.decided(id, service: service, random.oneIn(3) ? .rollBack : .promote))
+    }
+
+    /// The shell looks at the balancer's counters.
+    private mutating func countConnects() throws(Violation) {
+        let services = Set(app.servicesOnTrial)
+        let counts = app.instances.filter { services.contains($0.id.service) }.map { instance in
+            let connects = UInt64(random.pick(0...1000))
+            let errors = UInt64(random.oneIn(8) ? random.pick(0...10) : 0)
+            return Application.ConnectCount(instance: instance.id, connects: connects, errors: errors)
+        }
+        if !counts.isEmpty { try turn(.connectsCounted(counts)) }
+    }
+
     private mutating func change(_ manifest: inout Manifest) {
         let count = manifest.services.count
         let index = count > 0 ? Int(random.pick(0...Int64(count - 1))) : 0
@@ -347,7 +369,10 @@ extension World {
             guard count > 0 else { return }
             manifest.services[index].deploy = DeploySettings(
                 surge: Int(random.pick(0...2)), maxUnavailable: Int(random.pick(0...1)),
-                failures: Int(random.pick(1...3)))
+                failures: Int(random.pick(1...3)),
+                canary: random.oneIn(2)
+                    ? CanarySettings(
+                        replicas: Int(random.pick(1...2)), hold: .milliseconds(random.pick([100, 2000, 9000]))) : nil)
         case 8:
             guard count > 0 else { return }
             let name = manifest.services.remove(at: index).name
