@@ -1,0 +1,188 @@
+import ControlAPI
+import Events
+
+/// What probably lies behind the end of a process, and what to do about it: from how it ended, what it wrote last, and its
+/// limits. A guess, and said to be one.
+enum LikelyCause {
+    /// A guess.
+    struct Guess: Equatable {
+        var cause: String
+        var help: String?
+
+        init(_ cause: String, help: String? = nil) {
+            self.cause = cause
+            self.help = help
+        }
+    }
+
+    /// What is known of an end.
+    struct Evidence {
+        /// The code of exit(3).
+        var code: Int32?
+        /// `SIGKILL`.
+        var signal: String?
+        /// Whether supd was ending it, or had given it up.
+        var wasStopped = false
+        /// The last lines of its log, the last one last.
+        var log: [String] = []
+        /// How many processes the kernel has ended for want of memory; nil: it does not tell.
+        var memoryKills: UInt64?
+        /// Its limits by name.
+        var limits: [String: LimitStatus] = [:]
+    }
+
+    /// The guess; nil: nothing is to be guessed, for the end itself says it, or says nothing.
+    static func guess(_ evidence: Evidence) -> Guess? {
+        if evidence.wasStopped, evidence.signal != nil || evidence.code == 0 { return nil }
+        return ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) } ?? evidence.code.flatMap(ofCode)
+    }
+
+    /// What to do about a start that came to nothing, whose reason says what it was.
+    static func ofStart(_ reason: String) -> Guess? {
+        let words = reason.lowercased()
+        if words.contains("no such file") {
+            return Guess("", help: "is it installed there? A relative path is taken from directory in the manifest")
+        }
+        if words.contains("permission denied") {
+            return Guess("", help: "is it executable (chmod +x), and may its user: reach it?")
+        }
+        return nil
+    }
+
+    // MARK: What it wrote
+
+    /// Words of the C library's messages, and of those who hide them, with what they mean here.
+    private static let words: [(words: [String], guess: @Sendable (Evidence) -> Guess)] = [
+        (
+            ["address already in use", "eaddrinuse"],
+            { _ in
+                Guess(
+                    "its port is taken",
+                    help: "let it listen on $PORT, which is its own; \"ss -ltnp\" shows who has the other one")
+            }
+        ),
+        (
+            ["too many open files", "emfile"],
+            { Guess("it has reached its limit of open files\(limit("nofile", $0))", help: raise("nofile")) }
+        ),
+        (
+            ["cannot allocate memory", "out of memory", "bad_alloc", "memoryerror", "enomem"],
+            {
+                $0.limits["as"]?.soft == nil
+                    ? Guess("there was no memory left", help: "\"free -m\" and \"supctl top\" show who has it")
+                    : Guess("it has reached its limit of memory\(limit("as", $0))", help: raise("as"))
+            }
+        ),
+        (
+            ["resource temporarily unavailable", "cannot fork", "can't start new thread"],
+            { Guess("it could have no more processes or threads\(limit("nproc", $0))", help: raise("nproc")) }
+        ),
+        (
+            ["no space left on device", "enospc"],
+            { _ in Guess("a disk is full", help: "\"df -h\" shows which") }
+        ),
+        (
+            ["file size limit exceeded", "file too large"],
+            { Guess("it has reached its limit of file sizes\(limit("fsize", $0))", help: raise("fsize")) }
+        ),
+        (
+            ["permission denied", "eacces"],
+            { _ in
+                Guess(
+                    "it may not do or open something",
+                    help: "look at the line above, and at its user: in the manifest, and the owner of what it opens")
+            }
+        ),
+        (
+            ["connection refused", "econnrefused"],
+            { _ in
+                Guess(
+                    "something that it connects to was not there",
+                    help: "name what it needs in dependsOn: then it is started first, and is ready before")
+            }
+        ),
+        (
+            ["no such file or directory", "enoent", "modulenotfounderror", "cannot find module"],
+            { _ in
+                Guess(
+                    "a file that it needs is missing", help: "is directory right in the manifest, and is all installed?"
+                )
+            }
+        ),
+    ]
+
+    private static func ofLog(_ evidence: Evidence) -> Guess? {
+        // The last line that means something counts: what follows it is often its trace.
+        for line in evidence.log.reversed() {
+            let line = line.lowercased()
+            if let found = words.first(where: { entry in entry.words.contains { line.contains($0) } }) {
+                return found.guess(evidence)
+            }
+        }
+        return nil
+    }
+
+    private static func limit(_ name: String, _ evidence: Evidence) -> String {
+        evidence.limits[name]?.soft.map { " (\(name) \($0))" } ?? ""
+    }
+
+    private static func raise(_ name: String) -> String {
+        "raise limits.\(name) in the manifest, or at once: \"supctl limit NAME \(name)=…\""
+    }
+
+    // MARK: How it ended
+
+    private static func ofSignal(_ signal: String, _ evidence: Evidence) -> Guess? {
+        switch signal {
+        case "SIGKILL":
+            killed(evidence)
+        case "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE":
+            Guess(
+                "a defect in the program",
+                help: "with limits: { core: \"unlimited\" } it leaves a core dump for a debugger")
+        case "SIGABRT": Guess("it gave up by itself: an assertion, or an exception that nobody caught")
+        case "SIGXCPU": Guess("it has used up its limit of CPU time\(limit("cpu", evidence))", help: raise("cpu"))
+        case "SIGXFSZ": Guess("it has reached its limit of file sizes\(limit("fsize", evidence))", help: raise("fsize"))
+        case "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP": Guess("not by supd: somebody has sent it the signal")
+        case "SIGPIPE": Guess("it wrote to a connection that had ended, which a server should expect")
+        case "SIGSYS": Guess("a system call that is forbidden to it")
+        default: nil
+        }
+    }
+
+    private static func killed(_ evidence: Evidence) -> Guess {
+        guard evidence.memoryKills != 0 else {
+            return Guess(
+                "not by supd, and not by the kernel for want of memory, which it never was: somebody's kill -9")
+        }
+        let count =
+            evidence.memoryKills.map { " (it has done so \($0 == 1 ? "once" : "\($0) times") since the start)" } ?? ""
+        return Guess(
+            "not by supd: the kernel, for want of memory\(count), or somebody's kill -9",
+            help: "\"journalctl -k -g 'out of memory'\" (or dmesg) tells whether it was the kernel")
+    }
+
+    private static func ofCode(_ code: Int32) -> Guess? {
+        switch code {
+        case 0:
+            Guess(
+                "it ended as if its work were done",
+                help: "if it is, make it a task, or set restart: { policy: \"on-failure\" }")
+        case 126:
+            Guess("a shell could not execute a command", help: "is it executable (chmod +x), and for this machine?")
+        case 127:
+            Guess("a shell did not find a command", help: "is it installed, and is PATH what the program expects?")
+        case 129...192: ofSignalCode(code - 128)
+        default: nil
+        }
+    }
+
+    /// A shell says so that a signal has ended its command.
+    private static func ofSignalCode(_ signal: Int32) -> Guess? {
+        switch signal {
+        case 9: Guess("a command of it was killed by SIGKILL: by the kernel, for want of memory, or by somebody")
+        case 6, 11: Guess("a command of it has crashed (signal \(signal))")
+        default: Guess("a command of it was ended by signal \(signal)")
+        }
+    }
+}

@@ -1,0 +1,81 @@
+/// The answer to the question why something is as it is; `supctl why --json` prints it. Absent is null.
+struct WhyAnswer: Encodable, Equatable {
+    /// `api/2`.
+    var name: String
+    /// In the words of `supctl status`.
+    var state: String
+    /// Whether it does what it is for, or is not wanted.
+    var isFine: Bool
+    /// Since when it is in this state, RFC 3339 in UTC; nil: that is not known any more.
+    var since: String?
+    /// What it waits for, or why it is not up.
+    var waitsFor: String?
+    /// Who or what has brought it into this state: a command, an apply, a rollout.
+    var occasion: String?
+    /// What those that it waits for are doing themselves, and what else stands beside it.
+    var besides: [String]
+    /// Its last ends, the newest first.
+    var exits: [Exit]
+    /// Starts other than the first in the last hour.
+    var restartsInLastHour: Int
+    /// What may help, the likeliest first.
+    var help: [String]
+
+    /// An end, or a start that came to nothing.
+    struct Exit: Encodable, Equatable {
+        /// When, RFC 3339 in UTC.
+        var at: String
+        /// In words.
+        var reason: String
+        /// How long the process had run, in seconds.
+        var ranSeconds: Double?
+        /// What lies behind it.
+        var cause: String?
+        /// Whether that is only probable.
+        var isGuess = true
+        /// The last lines of its log before that.
+        var log: [String]
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case name, state, isFine, since, waitsFor, occasion, besides, exits, restartsInLastHour, help
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(name, forKey: .name)
+        try container.encode(state, forKey: .state)
+        try container.encode(isFine, forKey: .isFine)
+        try container.encode(since, forKey: .since)
+        try container.encode(waitsFor, forKey: .waitsFor)
+        try container.encode(occasion, forKey: .occasion)
+        try container.encode(besides, forKey: .besides)
+        try container.encode(exits, forKey: .exits)
+        try container.encode(restartsInLastHour, forKey: .restartsInLastHour)
+        try container.encode(help, forKey: .help)
+    }
+}
+
+extension WhyAnswer.Exit {
+    private enum CodingKeys: String, CodingKey {
+        case at, reason, ranSeconds, cause, isGuess, log
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(at, forKey: .at)
+        try container.encode(reason, forKey: .reason)
+        try container.encode(ranSeconds, forKey: .ranSeconds)
+        try container.encode(cause, forKey: .cause)
+        try container.encode(isGuess, forKey: .isGuess)
+        try container.encode(log, forKey: .log)
+    }
+}
+
+/// What `supctl why --json` prints.
+struct WhyReport: Encodable {
+    /// What supd as a whole is in the midst of: an apply, a shutdown.
+    var supd: [String]
+    /// An answer for each instance that was asked about.
+    var answers: [WhyAnswer]
+}

@@ -1,0 +1,84 @@
+import ControlAPI
+import Events
+import Logs
+import Platform
+
+let whyVerb = Verb(
+    name: "why", synopsis: "[NAME…]", summary: "explain why something is as it is, and what helps",
+    details: """
+        For each instance: what it is doing and since when, what it waits for, its last
+        ends with the likely cause and the last lines of its log before each, how often
+        it was restarted in the last hour, and what would help. Without a name: of all
+        that is not as it should be, and what supd as a whole is in the midst of, such as
+        an apply or a shutdown and what that waits for.
+        A cause is called probable where it is a guess, from what a program wrote last.
+        Exit code 0 if all of it is as it should be, 3 if not.
+        """,
+    options: [Verb.Option("--json", "as JSON")], operands: .names
+) { invocation throws(VerbFailure) in
+    let names = try invocation.checked(invocation.operands)
+    let client = try invocation.client()
+    let now = wallClockNanoseconds()
+    let all = try asking { () throws(ControlClientError) in
+        try client.ask(.status(names: [], limits: false), as: StatusReport.self)
+    }
+    let asked =
+        names.isEmpty
+        ? all
+        : try asking { () throws(ControlClientError) in
+            // The limits are only told of a single service.
+            try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
+        }
+    let logs = WhyLogs(directory: all.daemon.logDirectory)
+    let reasoning = WhyReasoning(
+        report: all, events: try keptEvents(client), anHourAgo: WallClock.text(nanoseconds: now - 3_600_000_000_000),
+        memoryKills: outOfMemoryKills()
+    ) { logs.lastLines(of: $0, from: $1, to: $2) }
+    var answers = asked.services.flatMap { service in
+        service.instances.map { reasoning.answer($0, of: service) }
+    }
+    if names.isEmpty { answers.removeAll(where: \.isFine) }
+    let report = WhyReport(supd: reasoning.supdAnswers(), answers: answers)
+    if invocation.has("--json") {
+        try invocation.console.print(String(decoding: ControlJSON.encode(report) ?? [], as: UTF8.self))
+    } else {
+        let text = WhyText.text(report, now: now, allowsColour: invocation.console.output.allowsColour)
+        try invocation.console.print(text.isEmpty ? "all is as it should be" : text)
+    }
+    return answers.allSatisfy(\.isFine) ? .done : .notUp
+}
+
+/// All events that are kept: a few megabytes at most.
+private func keptEvents(_ client: ControlClient) throws(VerbFailure) -> [EventRecord] {
+    try asking { () throws(ControlClientError) in
+        var events: [EventRecord] = []
+        var stream = try ControlStream(.events(after: nil, follow: false), of: client)
+        while let line = try stream.next() {
+            if let event = EventLine.event(line) { events.append(event) }
+        }
+        return events
+    }
+}
+
+/// The logs, for what was written before an end.
+private struct WhyLogs {
+    let directory: String
+    private static let count = 5
+
+    /// The last lines; none if they cannot be read: the rest of the answer is worth having.
+    func lastLines(of instance: String, from start: String?, to end: String?) -> [String] {
+        var filter = LogFilter()
+        filter.since = start.flatMap { TimeArgument.read($0, now: 0) }
+        filter.until = end.flatMap { TimeArgument.read($0, now: 0) }
+        do throws(SystemError) {
+            let follower = try LogFollower(directory: directory, last: Self.count, filter: filter) { $0 == instance }
+            var lines: [String] = []
+            while let line = try follower.next() {
+                lines.append(String(decoding: line.text.prefix(500), as: UTF8.self))
+            }
+            return lines
+        } catch {
+            return []
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import ControlAPI
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// `supctl why` of real services that are not as they should be.
+@Suite("Why", .timeLimit(.minutes(15)))
+struct WhyTests {
+    @Test("Of what crashes, what waits for it, what cannot be started, and what a user has stopped")
+    func causes() throws {
+        let daemon = try Daemon(
+            """
+            { services: {
+                crashes: { command: ['/bin/sh', '-c', 'echo begins; echo "bind: Address already in use" >&2; exit 3'],
+                           restart: { initialDelay: '1h', maxDelay: '1h' } },
+                needs: { command: ['sleep', '1000'], dependsOn: { slow: 'ready' } },
+                slow: { command: ['sleep', '1000'], ready: { command: ['false'], timeout: '1h' } },
+                missing: { command: ['/no/such/program'], restart: { policy: 'never' } },
+                stopped: { command: ['sleep', '1000'] },
+                well: { command: ['sleep', '1000'] } } }
+            """, waitUntilUp: false)
+        try daemon.waitUntilAnswering()
+        try eventually("all to be where they stay") {
+            let states = try daemon.status().services.flatMap(\.instances).map(\.state)
+            return states == ["backoff", "waiting", "starting", "failed", "running", "running"] ? true : nil
+        }
+        #expect(try daemon.ctl("stop", "stopped").code == 0)
+
+        let crashes = try daemon.ctl("why", "crashes")
+        #expect(crashes.code == 3)
+        for text in [
+            "crashes/1: backoff since ", "next try in ", "exited with code 3 ", "; probably its port is taken\n",
+            "    | begins\n    | bind: Address already in use\n", "\"supctl start crashes/1\" tries at once",
+        ] {
+            #expect(crashes.output.contains(text), "\(text) in \(crashes.output)")
+        }
+        let needs = try daemon.ctl("why", "needs")
+        #expect(needs.output.contains("needs/1: waiting since "), "\(needs.output)")
+        #expect(needs.output.contains("  slow is starting"), "\(needs.output)")
+        let missing = try daemon.ctl("why", "missing")
+        #expect(missing.output.contains("could not start: cannot run /no/such/program: No such file or directory"))
+        #expect(missing.output.contains("is it installed there?"), "\(missing.output)")
+        let stopped = try daemon.ctl("why", "stopped")
+        #expect(stopped.code == 0)
+        #expect(stopped.output.contains("stop stopped, asked for by uid \(getuid())"), "\(stopped.output)")
+
+        // Without a name: all that is not as it should be, and nothing else.
+        let all = try daemon.ctl("why")
+        #expect(all.code == 3)
+        for name in ["crashes", "needs", "slow", "missing"] { #expect(all.output.contains("\(name)/1: ")) }
+        for name in ["well", "stopped"] { #expect(!all.output.contains("\(name)/1: "), "\(all.output)") }
+        let json = try daemon.ctl("why", "--json", "well")
+        #expect(json.code == 0)
+        #expect(json.output.contains("\"isFine\":true") && json.output.contains("\"waitsFor\":null"), "\(json.output)")
+        #expect(try daemon.ctl("why", "nobody").code == 4)
+    }
+
+    @Test("A shutdown, and what it waits for")
+    func shutdown() throws {
+        let daemon = try Daemon(
+            """
+            { services: { stubborn: { command: ['/bin/sh', '-c', 'trap "" TERM; echo trapped; while :; do sleep 1000; done'],
+                                      ready: { log: 'trapped' }, stop: { timeout: '1h' } } } }
+            """)
+        let shutdown = try Program(Daemon.supctl, ["--socket", daemon.socket, "shutdown"])
+        try eventually("it to stop") { try daemon.status().services[0].instances[0].state == "stopping" ? true : nil }
+        let why = try daemon.ctl("why")
+        #expect(why.output.contains("supd stops everything since "), "\(why.output)")
+        #expect(why.output.contains("it waits for stubborn/1 (stopping; waits for "), "\(why.output)")
+        #expect(why.output.contains("\"supctl signal KILL stubborn/1\" ends it at once"), "\(why.output)")
+        let pid = try #require(daemon.pids()["stubborn/1"])
+        kill(pid, SIGKILL)
+        #expect(try shutdown.wait().code == 0)
+    }
+}
