@@ -69,6 +69,9 @@ struct MetricsTests {
             try samples(daemon)["supd_instance_restarts_total\(x1),reason=\"killed\"}"] == 1 ? true : nil
         }
         #expect(try daemon.ctl("restart", "x/1").code == 0)
+        // What a user asks for is in the snapshot before it is answered, and all that was before it: the restart is not
+        // taken up again.
+        for verb in ["drain", "undrain"] { #expect(try daemon.ctl(verb, "x/2").code == 0) }
         for role in ["supervisor", "balancer"] {
             let old = try daemon.role(role)
             kill(old, SIGKILL)

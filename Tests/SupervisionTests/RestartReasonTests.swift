@@ -14,11 +14,14 @@ import Testing
         return settings
     }()
 
-    private func story(ready: ReadyCheck = .tcp, watchdog: Duration? = nil, health: HealthSettings? = nil) -> Story {
+    private func story(
+        ready: ReadyCheck = .tcp, watchdog: Duration? = nil, health: HealthSettings? = nil,
+        deploy: DeploySettings = DeploySettings()
+    ) -> Story {
         var story = Story(
             service(
                 "a", front: 80, ready: ready, readyTimeout: .seconds(5), watchdog: watchdog, restart: Self.soon,
-                health: health))
+                health: health, deploy: deploy))
         story.spawned(1)
         return story
     }
@@ -94,7 +97,7 @@ import Testing
     }
 
     @Test func `a restart that somebody wanted, and a start after a stop`() throws {
-        var story = story()
+        var story = story(deploy: inPlace)
         story.ready(1)
         story.command(1, .restart, a)
         story.pass(.seconds(30))

@@ -65,12 +65,14 @@ extension World {
         }
     }
 
-    /// A new supervisor ends nothing that could go on.
+    /// A new supervisor ends nothing that could go on, but for what stands in for others in a restart whose rollout had begun
+    /// after the snapshot: it is begun again.
     func checkResumed(_ effects: [Application.Effect], old: Application) throws(Violation) {
         for case .signal(let generation, "KILL") in effects {
             guard let child = children[generation], let place = app.layout.places[child.instance] else { continue }
             let others = children.values.filter { $0.instance == child.instance && $0.generation != generation }
             if case .stopping = app.instances[place].state { continue }
+            if app.isExtra(place), old.layout.places[child.instance] == nil { continue }
             if !old.leftovers.contains(where: { $0.generation == generation }), others.isEmpty {
                 throw Violation(text: "\(child.instance) could have gone on and is ended")
             }
