@@ -100,6 +100,8 @@ extension World {
         // The next port is tried at once, whatever has become of the dependencies, and counts as the same start.
         if retriedPort == instance { return }
         for dependency in service.dependsOn where !isThere(dependency) && !isThere(dependency, in: previous) {
+            // What had just become ready is taken away in the same turn where its rollout goes back.
+            if app.rollout(of: dependency.service)?.failure != nil { continue }
             // It was for a moment, until the same turn took a restart on to its next instance.
             if app.operations.contains(where: { operation in
                 operation.verb == .restart
