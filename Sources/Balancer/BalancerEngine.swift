@@ -205,6 +205,7 @@ package actor BalancerEngine {
             if progress.isSettled { compiler.forget(except: table) }
         case .emptied(let loop, let endpoint):
             for notice in progress.emptied(loop: loop, endpoint: endpoint) { notify(notice) }
+        case .waiting(let service): notify(.waiting(service: service))
         case .log(let level, let text): notify(.log(level: level, text: text))
         }
     }

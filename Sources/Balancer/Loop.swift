@@ -48,6 +48,8 @@ enum LoopReport: Sendable {
     case applied(loop: Int, table: UInt64, busy: [UInt64])
     /// The last connection of an endpoint that is not active has ended here.
     case emptied(loop: Int, endpoint: UInt64)
+    /// A connection waits for a service of which that is to be told.
+    case waiting(service: String)
     /// A line for the log, with a syslog level.
     case log(level: Int, String)
 }

@@ -10,6 +10,8 @@ struct PoolSlot {
     var activeCount: UInt32 = 0
     /// What happens while none is active.
     var refuses = false
+    /// The supervisor is to be told of the first one that waits.
+    var announcesWaiting = false
     /// The table has it no more.
     var isGone = false
     var queueTimeout: Int64 = 0

@@ -118,6 +118,7 @@ extension LoopCore {
             slot.pointee.active.initialize(from: active, count: active.count)
             slot.pointee.activeCount = UInt32(active.count)
             slot.pointee.refuses = pool.refuses
+            slot.pointee.announcesWaiting = pool.announcesWaiting
             slot.pointee.isGone = false
             slot.pointee.queueTimeout = pool.queueTimeout
             slot.pointee.holdUntil = pool.holdUntil
@@ -200,6 +201,8 @@ extension LoopCore {
             serveQueue(number)
         } else if pools[number].pointee.refuses {
             turnAwayQueue(number)
+        } else {
+            announceWaiting(pools[number])
         }
     }
 

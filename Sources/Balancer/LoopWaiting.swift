@@ -32,6 +32,16 @@ extension LoopCore {
         head.pointee.front.pointee.countQueued()
         nextTimer = min(nextTimer, pool.pointee.expiry(acceptedAt: head.pointee.accepted))
         retryAfterTrial(pool)
+        announceWaiting(pool)
+    }
+
+    /// Has the supervisor told that somebody waits for a service that sleeps, once for each table: a supervisor that did not
+    /// hear it sends another one.
+    mutating func announceWaiting(_ pool: UnsafeMutablePointer<PoolSlot>) {
+        guard pool.pointee.announcesWaiting else { return }
+        pool.pointee.announcesWaiting = false
+        guard let service = poolNumbers.first(where: { pools[$0.value] == pool })?.key else { return }
+        report(.waiting(service: service))
     }
 
     /// Watches for a client that goes away.

@@ -59,6 +59,9 @@ final class Routing: Sendable {
         /// The most connections that wait.
         let maxQueue: Int
 
+        /// Whether the supervisor is told when one waits.
+        let announcesWaiting: Bool
+
         /// Whether a connection must know how many others an endpoint has in all loops.
         var countsLoad: Bool { limit > 0 || algorithm == .leastconn || algorithm == .random2 }
     }

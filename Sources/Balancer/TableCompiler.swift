@@ -82,7 +82,8 @@ struct TableCompiler {
                     finTimeout: max(1_000_000, pool.finTimeout),
                     proxyProtocol: pool.proxyProtocol.map { $0 == .v1 ? .v1 : .v2 }, logsSessions: pool.logsSessions,
                     algorithm: Routing.Algorithm(pool.algorithm), slowStart: max(0, pool.slowStart),
-                    limit: pool.maxConnections.map { max(1, $0) } ?? 0, maxQueue: pool.maxQueue.map(Int.init) ?? .max))
+                    limit: pool.maxConnections.map { max(1, $0) } ?? 0, maxQueue: pool.maxQueue.map(Int.init) ?? .max,
+                    announcesWaiting: pool.announcesWaiting ?? false))
         }
         return Routing(revision: table.revision, number: number, pools: pools)
     }

@@ -42,7 +42,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var name: String
     /// `service` or `task`.
     package var kind: String
-    /// running, degraded, starting, waiting, stopping, backoff, failed, completed, down.
+    /// running, degraded, starting, waiting, stopping, backoff, failed, completed, idle, down.
     package var state: String
     /// `up` or `down`.
     package var goal: String
@@ -122,7 +122,7 @@ package struct FlowStatus: Codable, Sendable, Equatable {
 package struct InstanceStatus: Codable, Sendable, Equatable {
     /// `api/2`.
     package var id: String
-    /// down, waiting, starting, running, draining, stopping, backoff, failed, completed.
+    /// down, idle, waiting, starting, running, draining, stopping, backoff, failed, completed.
     package var state: String
     /// What it waits for, or why it is not up, for people.
     package var detail: String?

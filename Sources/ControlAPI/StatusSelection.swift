@@ -18,8 +18,8 @@ extension ServiceStatus {
     /// Whether what is wanted of the instances shown is so: they are to be down, or they are up, or have completed.
     package var isAsWanted: Bool {
         if goal == "down" { return true }
-        if instances.count >= replicas { return state == "running" || state == "completed" }
+        if instances.count >= replicas { return ["running", "completed", "idle"].contains(state) }
         // One that is down was stopped on purpose: while it is wanted it waits, starts or backs off.
-        return instances.allSatisfy { $0.ready || $0.state == "completed" || $0.state == "down" }
+        return instances.allSatisfy { $0.ready || ["completed", "down", "idle"].contains($0.state) }
     }
 }

@@ -22,6 +22,8 @@ package enum BalancerNotice: Codable, Sendable, Equatable {
     case hello(version: Int, listeners: [String], revision: UInt64)
     /// The table of this revision is in force in every loop: no new connection goes by an older one.
     case applied(revision: UInt64)
+    /// A connection waits for a service whose pool `announcesWaiting`. Sent by each loop once for a table.
+    case waiting(service: String)
     /// An endpoint that is draining or gone has no connection any more. Sent once each, never before `applied`.
     case drained(endpoint: UInt64)
     /// The answer to `queryCounters`.
@@ -111,6 +113,9 @@ package struct RoutingTable: Codable, Sendable, Equatable {
         package var proxyProtocol: ProxyProtocol?
         /// Whether a line is written for every session that ends.
         package var logsSessions = false
+        /// Whether the supervisor wants to know when a connection waits, because its service sleeps; nil, as from an older
+        /// supervisor: no.
+        package var announcesWaiting: Bool?
 
         /// Creates a pool; what is not given has its default and is set afterwards.
         package init(

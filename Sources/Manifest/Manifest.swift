@@ -119,6 +119,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var log: LogSettings
     /// How its processes are replaced by those of another manifest.
     package var deploy: DeploySettings
+    /// After how long without a connection it is stopped, until the next one comes; nil: never.
+    package var idleAfter: Duration?
 
     /// Creates a service with the manifest's defaults for all that is not given.
     package init(
@@ -130,7 +132,7 @@ package struct Service: Sendable, Hashable, Codable {
         watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
         dependsOn: [Dependency] = [],
         limits: [ResourceLimit] = [], log: LogSettings = LogSettings(), health: HealthSettings? = nil,
-        deploy: DeploySettings = DeploySettings()
+        deploy: DeploySettings = DeploySettings(), idleAfter: Duration? = nil
     ) {
         self.name = name
         self.kind = kind
@@ -156,6 +158,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.limits = limits
         self.log = log
         self.deploy = deploy
+        self.idleAfter = idleAfter
     }
 
     /// What a process gets of supd's own environment unless the manifest says otherwise.

@@ -47,6 +47,7 @@ struct ManifestChecks {
         }
         checkFronts(of: draft, &reader)
         checkPassedSockets(of: draft, &reader)
+        checkIdle(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
             if facts.isOnlyChecked {
@@ -174,6 +175,7 @@ struct ManifestChecks {
                             + "only what has kind: \"task\" completes"
                     )
                 }
+                checkWakefulness(of: name, services[target].draft, at: dependency.location, &reader)
                 edges.append((target, dependency.location))
             }
             graph.append(edges)

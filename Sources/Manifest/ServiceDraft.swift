@@ -29,6 +29,7 @@ struct ServiceDraft: Sendable {
     var limits: [Located<ResourceLimit>] = []
     var log = LogSettings()
     var deploy = DeploySettings()
+    var idle = IdleDraft()
 
     /// Sets a limit, in place of an earlier one of the same resource.
     mutating func setLimit(_ limit: Located<ResourceLimit>) {
@@ -55,7 +56,7 @@ struct ServiceDraft: Sendable {
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log,
-            health: health.finished, deploy: deploy)
+            health: health.finished, deploy: deploy, idleAfter: idle.after)
     }
 }
 

@@ -154,6 +154,7 @@ extension FieldTable {
                         + "one that is not ready in time is enough."
                 ) { $1.deploy.failures = $0 },
             ]), "How its processes are replaced by those of another manifest (supctl apply)."),
+        FieldTable.idleField,
     ]
 
     private static let startedFormat = Format<@Sendable (inout ServiceDraft) -> Void>(

@@ -133,6 +133,8 @@ extension Application {
         case .notified(let generation, let notice): pass(.notified(notice), of: generation, &turn)
         case .healthProbed(let generation, let outcome): pass(.healthProbed(outcome), of: generation, &turn)
         case .drained(let generation): pass(.drained, of: generation, &turn)
+        case .wentIdle(let service): wentIdle(service, &turn)
+        case .connectionWaited(let service): connectionWaited(service, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .commandForgotten(let id): forget(id)

@@ -82,6 +82,7 @@ extension Application {
             statuses: Dictionary(uniqueKeysWithValues: places.map { ($0, status) }))
         switch verb {
         case .stop:
+            forgetSleep(of: places)
             setGoal(.down, of: places, &turn)
             operation.goOn = servicesGoingOn(without: places)
         case .start, .restart:
@@ -89,6 +90,7 @@ extension Application {
                 apply(.startAsked, to: place, &turn)
                 settle(&turn)
             }
+            wakeOthers(than: places, &turn)
         case .drain, .undrain:
             setParked(verb == .drain, places, &turn)
         }

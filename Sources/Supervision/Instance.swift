@@ -13,6 +13,9 @@ struct Instance: Sendable, Hashable, Codable {
     var parking: Parking?
     /// Its goal is down because the manifest does not ask for it, not because a user stopped it.
     var isSurplus = false
+    /// Its goal is down because nobody connects to its service; nil, as in a snapshot of before there was such: not. See
+    /// Sleeping.swift.
+    var isAsleep: Bool?
     /// Which of two settings its process has, while a rollout replaces processes.
     var edition = Edition.current
     /// Its latest process was not ready in time.

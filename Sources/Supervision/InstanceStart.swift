@@ -84,9 +84,21 @@ extension Instance {
             let port = service.usesPort ? " on port \(process.port)" : ""
             let time = Wording.time(turn.now.elapsed(since: process.beganAt))
             turn.report(id, .info, "ready\(port) after \(time)\(drained)")
+            tellTurnedAway(process, service, &turn)
         } else {
             turn.report(id, .info, "started\(pid)\(drained)")
         }
+    }
+
+    /// Clients wait for a process that takes another one's place, or is woken by them, no longer than that.
+    private func tellTurnedAway(_ process: Process, _ service: Service, _ turn: inout Turn) {
+        let limit = service.balance.queueTimeout
+        let time = turn.now.elapsed(since: process.beganAt)
+        guard process.replaces, service.isBalanced, time > limit.wholeNanoseconds else { return }
+        turn.report(
+            id, .warning,
+            "its start took longer than balance.queueTimeout (\(Wording.time(limit))): who waited for it was turned away"
+        )
     }
 
     /// There is no process, and why.

@@ -27,6 +27,10 @@ extension Application {
         case healthProbed(Generation, ProbeOutcome)
         /// The balancer has no connection to this endpoint any more.
         case drained(Generation)
+        /// A service has had no connection for its `idle.stopAfter`.
+        case wentIdle(service: String)
+        /// The balancer has a connection that waits for a service which sleeps.
+        case connectionWaited(service: String)
         /// A user's command; `targets` are existing instances.
         case commanded(CommandID, Verb, targets: [InstanceID])
         /// A user's command: this manifest is to be in force. It was found valid, and its fronts are open.

@@ -70,6 +70,7 @@ extension Application {
                     instances[place].isSurplus = false
                 }
             }
+            settleSleep(service, known: known)
         }
         remap(names, &turn)
         assignPorts()

@@ -34,6 +34,8 @@ extension Application {
         /// During a replacement in place: connections that wait do not expire before this instant;
         /// Int64.max nanoseconds while the new process has not begun.
         package var holdUntil: Instant?
+        /// It sleeps until a connection comes, of which the balancer is to tell.
+        package var isAsleep = false
     }
 }
 
@@ -49,7 +51,7 @@ extension Application {
             }
             return Route(
                 service: manifest.services[service].name, endpoints: endpoints, holds: facts[service].holds,
-                holdUntil: facts[service].holdUntil)
+                holdUntil: facts[service].holdUntil, isAsleep: facts[service].isAsleep)
         }
     }
 }

@@ -84,6 +84,7 @@ enum ServiceComparison {
                     ("log.keep", String(old.log.keep), String(new.log.keep)),
                 ])
             }, needsNewProcess: { _, _ in false }),
+        field("idleAfter", named: "idle.stopAfter", .live) { $0.idleAfter.map(exact) },
         Field(property: "health", differences: { health($0.health, $1.health) }, needsNewProcess: { _, _ in false }),
         Field(
             property: "deploy",

@@ -19,6 +19,8 @@ struct ServiceFacts: Sendable, Hashable {
     var holds = false
     /// While an instance is replaced in place: until when connections wait.
     var holdUntil: Instant?
+    /// An instance sleeps until a connection comes.
+    var isAsleep = false
 
     /// Whether a condition on the service is met.
     func meets(_ condition: Dependency.Condition, of instances: Int) -> Bool {
@@ -58,6 +60,7 @@ extension Application {
         instances[place].handle(event, of: settings, in: surroundings, &turn)
 
         instances[place].endHealing()
+        if instances[place].goal == .up { instances[place].isAsleep = nil }
         if instances[place].readyGeneration != readyGeneration {
             exchangeHealthProbing(readyGeneration, of: settings, at: place, &turn)
         }
@@ -90,7 +93,8 @@ extension Application {
             let new = gatherFacts(service)
             guard new != old else { continue }
             facts[service] = new
-            if (new.holds, new.holdUntil) != (old.holds, old.holdUntil), manifest.services[service].isBalanced {
+            let isNews = (new.holds, new.holdUntil, new.isAsleep) != (old.holds, old.holdUntil, old.isAsleep)
+            if isNews, manifest.services[service].isBalanced {
                 turn.routesChanged = true
             }
             if !turn.isTakingUp, mattersToDependants(service, old, new) { wakeDependants(of: service, &turn) }
@@ -250,6 +254,7 @@ extension Application {
             if isPresent { facts.present += 1 }
             if instance.goal == .down, instance.process != nil { facts.isLeaving = true }
             if instance.goal == .up, !instance.isFinished { facts.holds = true }
+            if instance.isAsleep == true, !isShuttingDown { (facts.holds, facts.isAsleep) = (true, true) }
         }
         if active > 0 { facts.holdUntil = nil }
         return facts

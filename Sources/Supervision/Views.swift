@@ -5,7 +5,8 @@ extension Application {
     package struct ServiceView: Sendable, Hashable {
         /// The name.
         package var name: String
-        /// The state in one word: running, degraded, starting, waiting, stopping, backoff, failed, completed, down.
+        /// The state in one word: running, degraded, starting, waiting, stopping, backoff, failed, completed, idle,
+        /// down.
         package var state: String
         /// What is wanted.
         package var goal: Goal
@@ -19,7 +20,7 @@ extension Application {
     package struct InstanceView: Sendable, Hashable {
         /// The instance.
         package var id: InstanceID
-        /// The state in one word: down, waiting, starting, running, draining, stopping, backoff, failed, completed.
+        /// The state in one word: down, idle, waiting, starting, running, draining, stopping, backoff, failed, completed.
         package var state: String
         /// What it waits for or why it is not up, for people: `db to be ready`, `next try in 3.2 s`; nil if nothing.
         package var detail: String?
@@ -63,7 +64,8 @@ extension Application {
             // Those beyond what the manifest asks for are shown while they are there.
             let shown = layout.instances[service].filter { !isExtra($0) || self.instances[$0].state != .down }
             let instances = shown.map { view(of: $0, at: now) }
-            let goals = shown.map { self.instances[$0].goal }
+            // What sleeps is wanted: whoever connects gets it.
+            let goals = shown.map { self.instances[$0].isAsleep == true ? .up : self.instances[$0].goal }
             return ServiceView(
                 name: manifest.services[service].name, state: summary(of: service),
                 goal: goals.contains(.up) ? .up : .down, ready: instances.count { $0.isReady }, instances: instances)
@@ -89,7 +91,8 @@ extension Application {
         let instance = instances[place]
         func left(_ until: Instant) -> String { "at most \(Wording.time(until.elapsed(since: now)))" }
         switch instance.state {
-        case .down: return ("down", nil)
+        case .down:
+            return instance.isAsleep == true ? ("idle", "asleep: the next connection starts it") : ("down", nil)
         case .waiting: return ("waiting", missing(of: place))
         case .starting(let process, _, let probe):
             return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
@@ -116,7 +119,10 @@ extension Application {
     private func summary(of service: Int) -> String {
         let places = layout.instances[service]
         let wanted = places.filter { instances[$0].goal == .up }
-        guard !wanted.isEmpty else { return facts[service].present == 0 ? "down" : "stopping" }
+        guard !wanted.isEmpty else {
+            if facts[service].present > 0 { return "stopping" }
+            return facts[service].isAsleep ? "idle" : "down"
+        }
         let isTask = manifest.services[service].kind == .task
         let words = wanted.map { word(instances[$0].state) }
         if words.allSatisfy({ $0 == "completed" }) { return "completed" }

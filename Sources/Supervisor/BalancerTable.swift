@@ -23,6 +23,7 @@ extension RoutingTable.Pool {
         maxQueue = balance.maxQueue.map(UInt32.init(clamping:))
         proxyProtocol = balance.proxyProtocol.map(ProxyProtocol.init)
         logsSessions = balance.log
+        announcesWaiting = route.isAsleep ? true : nil
     }
 }
 

@@ -44,7 +44,8 @@ struct StartupProgress {
 
     private static func isUp(_ view: Application.ServiceView) -> Bool {
         // One with `replicas: 0` is all there that it is to be.
-        view.state == "completed" || view.instances.isEmpty || view.goal == .up && view.ready == view.instances.count
+        ["completed", "idle"].contains(view.state) || view.instances.isEmpty
+            || view.goal == .up && view.ready == view.instances.count
     }
 
     private static func words(_ view: Application.ServiceView) -> String {

@@ -125,6 +125,7 @@ extension SupervisorRole {
         let before = manifestInForce
         manifestInForce = manifest
         bringScalingIntoLine()
+        mayHaveIdle = application.hasIdleSettings
         bringFrontsIntoLine(with: manifest, leaving: application.leaving)
         bringSessionLogsIntoLine(with: manifest)
         makePlanner(for: manifest)

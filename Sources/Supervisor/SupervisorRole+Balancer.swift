@@ -102,6 +102,7 @@ extension SupervisorRole {
         case .applied(let revision):
             balancer.applied = max(balancer.applied, revision)
             if balancer.applied == balancer.revision { balancerServes() }
+        case .waiting(let service): connectionWaited(for: service)
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)
             take(.drained(Generation(endpoint)))

@@ -284,6 +284,7 @@ extension SupervisorRole {
                 attach(label.generation, label.instance, child.output)
             }
         }
+        mayHaveIdle = application?.hasIdleSettings ?? false
         pump?.attachmentsComplete()
         adoptNoticeSockets(inventory)
         adoptReadyPipes(inventory)

@@ -88,6 +88,11 @@ actor SupervisorRole {
     var retainedSockets: [String: Descriptor] = [:]
     /// The manifest that all that is open is in line with.
     var manifestInForce: Manifest?
+    /// How long services have had no connection, and when that is looked at next; nothing of it without `idle` in the manifest.
+    var idleWatch = IdleWatch()
+    var mayHaveIdle = false
+    var isIdleLookArmed = false
+    let idleTimer: any DispatchSourceTimer
     var progress = StartupProgress()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
@@ -108,6 +113,7 @@ actor SupervisorRole {
         self.environment = environment
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        idleTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
         commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
@@ -119,6 +125,8 @@ actor SupervisorRole {
         deadlineTimer.activate()
         upkeep.onDue { [weak self] in self?.assumeIsolated { $0.doUpkeep() } }
         commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
+        idleTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.idleLookIsDue() } }
+        idleTimer.activate()
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -171,6 +179,7 @@ actor SupervisorRole {
     private func turnEnded() {
         if let line = skippedPorts.takeLine() { log.write(.info, line) }
         lookAtHeldStarts()
+        arrangeIdleLook()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline
         if next != armedDeadline {

@@ -35,6 +35,40 @@ struct WaitingTests {
         }
     }
 
+    @Test("of a service that sleeps the first that waits is told, once for a table, and by the next one again")
+    func announced() throws {
+        try Rig.run { rig in
+            func told() -> Int { rig.received.count { $0 == .waiting(service: "api") } }
+            var pool = Rig.pool([])
+            try rig.apply([pool])
+            let early = try rig.connect()
+            _ = try eventually("it waits") { try rig.front.queued == 1 ? true : nil }
+            #expect(told() == 0)
+            pool.announcesWaiting = true
+            try rig.apply([pool])
+            try rig.expect(.waiting(service: "api"))
+            let late = try rig.connect()
+            _ = try eventually("both wait") { try rig.front.queued == 2 ? true : nil }
+            #expect(told() == 1)
+            // A supervisor that was lost before it heard is followed by one that sends a table.
+            try rig.apply([pool])
+            _ = try rig.find("the second word") { $0.count { $0 == .waiting(service: "api") } == 2 ? true : nil }
+            early.close()
+            late.close()
+            _ = try eventually("they leave") { try rig.front.current == 0 ? true : nil }
+            try rig.apply([pool])
+            #expect(told() == 2)
+            let next = try rig.connect()
+            _ = try rig.find("the third word") { $0.count { $0 == .waiting(service: "api") } == 3 ? true : nil }
+            let backend = try Backend()
+            try rig.serve([backend])
+            let server = try backend.accept()
+            try server.send("awake")
+            server.close()
+            #expect(try next.receiveToEnd() == Array("awake".utf8))
+        }
+    }
+
     @Test("one whose connect gets no answer does not hold up those behind it")
     func headOfLine() throws {
         try Rig.run { rig in

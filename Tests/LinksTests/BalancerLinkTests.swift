@@ -26,6 +26,7 @@ import Testing
         full.maxQueue = 0
         full.proxyProtocol = .v2
         full.logsSessions = true
+        full.announcesWaiting = true
         full.fronts[0].maxConnections = 7
         full.fronts[0].maxConnectionsPerAddress = .max
         full.fronts[0].allow = [
@@ -66,6 +67,7 @@ import Testing
 
     static let notices: [BalancerNotice] = [
         .hello(version: .max, listeners: ["a", "", "\u{1F600}"], revision: 0), .applied(revision: .max),
+        .waiting(service: "api \u{0}"),
         .drained(endpoint: .max), .counters(query: 0, counters), .counters(query: 1, BalancerCounters()),
         .log(level: -1, text: "line\n\u{7F}"),
     ]

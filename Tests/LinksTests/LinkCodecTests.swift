@@ -61,6 +61,7 @@ import Testing
         pool.maxQueue = 9
         pool.proxyProtocol = .v2
         pool.logsSessions = true
+        pool.announcesWaiting = true
         var front = RoutingTable.Front(address: "unix:/a", listeners: ["a", "b"])
         front.maxConnections = 10
         front.maxConnectionsPerAddress = 11

@@ -328,9 +328,49 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("balance: { queueTimeout: '0s', connectTimeout: '1ms', drainTimeout: '24h' }", nil),
             ("port: 0", "found 0, expected a port from 1 to 65535"), ("log: []", "found a list, expected a map"),
             ("limits: 'none'", "found \"none\", expected a map"),
+            ("listen: 80, idle: { stopAfter: '10m' }", nil),
+            (
+                "listen: 80, idle: {}",
+                "found no \"stopAfter\", expected it: a duration like \"500ms\", \"10s\", \"5m\" or \"1h\", from 1s to 24h"
+            ),
+            (
+                "idle: { stopAfter: '10m' }",
+                "found \"idle\" for a service without \"listen\", expected an address to listen on: its connections tell "
+                    + "whether it is used, and wake it"
+            ),
+            (
+                "listen: 80, balance: { maxQueue: 0 }, idle: { stopAfter: '10m' }",
+                "found \"idle\" for a service with a balance.maxQueue of 0, expected more there: the connection that wakes it "
+                    + "waits until it is ready"
+            ),
+            (
+                "listen: 80, balance: { queueTimeout: '0s' }, idle: { stopAfter: '10m' }",
+                "found \"idle\" for a service with a balance.queueTimeout of 0, expected more there: the connection that wakes "
+                    + "it waits until it is ready"
+            ),
+            (
+                "kind: 'task', idle: { stopAfter: '10m' }",
+                "found \"idle\" for a task, expected no such key: a task serves no connections"
+            ),
+            (
+                "listen: { address: 80, pass: true }, idle: { stopAfter: '10m' }",
+                "found \"idle\" for a service with \"pass\", expected no such key: the balancer sees none of the connections "
+                    + "that the service accepts itself"
+            ),
         ] as [(String, String?)])
     func fields(text: String, message: String?) {
         #expect(loadService(text).errors.map(\.message) == (message.map { [$0] } ?? []))
+    }
+
+    @Test func whatOthersDependOnDoesNotSleep() throws {
+        let sleeper = "a: { command: ['a'], listen: 80, idle: { stopAfter: '10m' } }"
+        #expect(try manifest("{ services: { \(sleeper) } }").services.first?.idleAfter == .seconds(600))
+        let found = load("{ services: { \(sleeper), b: { command: ['b'], dependsOn: ['a'] } } }").errors
+        #expect(
+            found.map(\.message) == [
+                "found \"a\", which has \"idle\", expected a service that does not sleep: take \"idle\" away there, or this "
+                    + "dependency"
+            ])
     }
 
     @Test(arguments: [

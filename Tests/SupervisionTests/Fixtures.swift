@@ -32,6 +32,10 @@ struct Story {
     var effects: [Application.Effect] = []
 
     init(_ services: Service..., ports: PortRange = PortRange(first: 20000, last: 20099)) {
+        self.init(services, ports: ports)
+    }
+
+    init(_ services: [Service], ports: PortRange = PortRange(first: 20000, last: 20099)) {
         app = Application(manifest: Manifest(supd: DaemonSettings(portRange: ports), services: services))
         tell(.started)
     }

@@ -53,6 +53,7 @@ struct PlanTests {
             Case(.live, "log.keep") { $0.log.keep = 1 },
             Case(.live, "restart.policy") { $0.restart.policy = .never },
             Case(.live, "deploy.failures") { $0.deploy.failures = 1 },
+            Case(.live, "idle.stopAfter") { $0.idleAfter = .seconds(60) },
             Case(.live, "ready.timeout") { $0.readyTimeout = .seconds(1) },
             Case(.live, "listen") { $0.listen = [ListenSettings(.loopback(port: 81))] },
             Case(.scale, "replicas") { $0.replicas = 4 },

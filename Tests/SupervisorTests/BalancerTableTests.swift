@@ -44,6 +44,15 @@ struct BalancerTableTests {
         #expect(pool.endpoints.map(\.instance) == ["api/1", "api/2", "api/3"])
     }
 
+    @Test("of a service that sleeps the first connection is to be told")
+    func asleep() {
+        var route = Self.route
+        #expect(pool(BalanceSettings()).announcesWaiting == nil)
+        route.isAsleep = true
+        let pool = RoutingTable.Pool(route, [], Service(name: "api", command: []))
+        #expect(pool.announcesWaiting == true && pool.emptiness == .hold)
+    }
+
     @Test("every setting of balancing arrives")
     func balance() {
         var balance = BalanceSettings(queueTimeout: .zero, connectTimeout: .seconds(1), drainTimeout: .zero)

@@ -211,6 +211,9 @@ extension World {
             if let child = living.first(where: { !known.contains($0.generation) }) {
                 throw Violation(text: "\(instance.id) is \(instance.state), but generation \(child.generation) lives")
             }
+            if instance.isAsleep == true, instance.goal == .up || service(of: instance.id)?.idleAfter == nil {
+                throw Violation(text: "\(instance.id) sleeps, and nothing says why")
+            }
             if instance.goal == .up, instance.state == .down {
                 throw Violation(text: "\(instance.id) is wanted and nothing happens")
             }
@@ -262,7 +265,9 @@ extension World {
                 throw Violation(text: "\(endpoint) takes no connections although nobody has drained it")
             }
         }
-        let mayCome = members.contains { $0.goal == .up && $0.state != .completed && !isFailed($0) }
+        let sleeps = !app.isShuttingDown && members.contains { $0.isAsleep == true }
+        guard route.isAsleep == sleeps else { throw Violation(text: "\(route.service) sleeps: \(route.isAsleep)") }
+        let mayCome = sleeps || members.contains { $0.goal == .up && $0.state != .completed && !isFailed($0) }
         guard route.holds == mayCome else { throw Violation(text: "\(route.service) holds: \(route.holds)") }
         if let until = route.holdUntil {
             guard route.holds, !route.endpoints.contains(where: { $0.state == .active }) else {

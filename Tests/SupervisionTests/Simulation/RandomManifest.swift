@@ -42,6 +42,10 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                         failures: Int(random.pick(1...3)),
                         successes: Int(random.pick(1...2))) : nil))
     }
+    let needed = Set(services.flatMap(\.dependsOn).map(\.service))
+    for index in services.indices where services[index].isBalanced && !needed.contains(services[index].name) {
+        if random.oneIn(2) { services[index].idleAfter = .seconds(60) }
+    }
     // Few ports, so that they run out when strangers sit on some.
     let ports = PortRange(first: 20000, last: 20000 + UInt16(random.pick(8...24)))
     return Manifest(supd: DaemonSettings(portRange: ports), services: services)

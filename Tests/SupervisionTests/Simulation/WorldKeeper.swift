@@ -111,11 +111,15 @@ extension World {
             }
             if verb == .undrain { parked.subtract(targets) }
         case .healthProbed(let generation, let outcome): rememberHealth(generation, outcome)
+        // It is started as by a user.
+        case .connectionWaited:
+            badEndOf = [:]
+            startsOf = [:]
         case .applied:
             // What failed before is forgotten where processes are replaced.
             badEndOf = [:]
             startsOf = [:]
-        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained,
+        case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .wentIdle,
             .shutdownRequested:
             break
         }
@@ -280,6 +284,17 @@ extension World {
         case 13, 14: try apply()
         default:
             _ = app.views(at: Instant(nanoseconds: now))
+            comeAndGo()
+        }
+    }
+
+    /// Clients leave services alone, and come back.
+    private mutating func comeAndGo() {
+        let sleepers = app.routes.filter(\.isAsleep).map(\.service)
+        if !sleepers.isEmpty, random.oneIn(2) {
+            send(.connectionWaited(service: random.pick(sleepers)))
+        } else if !app.sleepCandidates.isEmpty {
+            send(.wentIdle(service: random.pick(app.sleepCandidates.map(\.service))))
         }
     }
 
@@ -342,6 +357,10 @@ extension World {
         default:
             let fresh = random.pick(["g", "h", "i"])
             guard !manifest.services.contains(where: { $0.name == fresh }) else { return }
+            // What others depend on does not sleep.
+            if let needed = manifest.services.firstIndex(where: { $0.kind == .service }) {
+                manifest.services[needed].idleAfter = nil
+            }
             let needs = manifest.services.first { $0.kind == .service }.map { [Dependency(service: $0.name)] } ?? []
             manifest.services.append(
                 Service(
