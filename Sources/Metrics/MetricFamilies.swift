@@ -52,7 +52,7 @@ extension MetricFamily {
         "supd_service_state", .gauge, ["service", "state"], "1 for the state that the service is in, 0 for all others.")
     /// `supd_service_wanted`.
     package static let serviceWanted = MetricFamily(
-        "supd_service_wanted", .gauge, ofService, "Whether it is to run: 0 after supctl stop.")
+        "supd_service_wanted", .gauge, ofService, "Whether it is to run: 0 after supctl stop, and while it is idle.")
     /// `supd_service_replicas`.
     package static let serviceReplicas = MetricFamily(
         "supd_service_replicas", .gauge, ofService, "How many instances there are to be.")

@@ -46,10 +46,10 @@ extension MetricSet {
     // MARK: Services and instances
 
     private static let serviceStates = [
-        "running", "degraded", "starting", "waiting", "stopping", "backoff", "failed", "completed", "down",
+        "running", "degraded", "starting", "waiting", "stopping", "backoff", "failed", "completed", "idle", "down",
     ]
     private static let instanceStates = [
-        "running", "draining", "starting", "waiting", "stopping", "backoff", "failed", "completed", "down",
+        "running", "draining", "starting", "waiting", "stopping", "backoff", "failed", "completed", "idle", "down",
     ]
 
     /// 1 for the state that it is in, 0 for all others; also for one that is not in the list.
@@ -61,7 +61,7 @@ extension MetricSet {
     private mutating func addService(_ service: MetricFacts.Service) {
         let labels = [service.view.name]
         add(.serviceState, labels, state: service.view.state, of: Self.serviceStates)
-        add(.serviceWanted, labels, MetricValue(service.view.goal == .up))
+        add(.serviceWanted, labels, MetricValue(service.view.goal == .up && service.view.state != "idle"))
         add(.serviceReplicas, labels, MetricValue(service.replicas))
         add(.serviceReady, labels, MetricValue(service.view.ready))
     }
