@@ -12,10 +12,19 @@ final class HTTPServer: Sendable {
     private static let mostBodyBytes = 1 << 20
     /// A connection on which nothing happens for this long is closed.
     private static let idleSeconds = 300
+    /// How long one who has connected and said nothing is waited for at the end.
+    private static let firstRequest = DispatchTimeInterval.seconds(1)
+
+    private struct Client {
+        let stream: BlockingStream
+        /// Nothing was received so far.
+        var isSilent = true
+    }
+
 
     private let listener: BlockingListener
     private let answer: @Sendable (HTTPRequest) -> HTTPResponse
-    private let open = Lock<[ObjectIdentifier: BlockingStream]>([:])
+    private let open = Lock<[ObjectIdentifier: Client]>([:])
     private let isStopping = Atomic(false)
     private let threads = DispatchGroup()
 
@@ -35,7 +44,14 @@ final class HTTPServer: Sendable {
             if ready.count > 1, ready[1] { try acceptOne(stop) }
         }
         isStopping.store(true, ordering: .sequentiallyConsistent)
-        open.withLock { $0.values }.forEach { $0.shutdownReading() }
+        let (heard, silent) = open.withLock { open in
+            (open.values.filter { !$0.isSilent }, open.values.filter(\.isSilent))
+        }
+        for client in heard { client.stream.shutdownReading() }
+        // The first request of somebody who has just connected may be on its way.
+        if !silent.isEmpty, threads.wait(timeout: .now() + Self.firstRequest) == .timedOut {
+            for client in silent { client.stream.shutdownReading() }
+        }
         _ = threads.wait(timeout: .now() + .seconds(60))
     }
 
@@ -48,7 +64,7 @@ final class HTTPServer: Sendable {
             return
         }
         guard let stream = accepted else { return }
-        open.withLock { $0[ObjectIdentifier(stream)] = stream }
+        open.withLock { $0[ObjectIdentifier(stream)] = Client(stream: stream) }
         threads.enter()
         do throws(SystemError) {
             try startBlockingThread { [self] in
@@ -103,6 +119,7 @@ final class HTTPServer: Sendable {
             searched = max(0, received.count - 3)
             guard let more = try? stream.read(upTo: 16 << 10), !more.isEmpty else { return nil }
             received += more
+            open.withLock { $0[ObjectIdentifier(stream)]?.isSilent = false }
         }
     }
 

@@ -158,11 +158,17 @@ extension Application {
         for index in deployments.indices { deployments[index].command = nil }
     }
 
+    /// Whether one of these is there no longer that nobody needs: a process of it may have come up late, after the deployment
+    /// that took it away.
+    private func hasLeft(among touched: [Int]) -> Bool {
+        touched.contains { instances.indices.contains($0) && instances[$0].state == .down && isExtra($0) }
+    }
+
     /// Takes them further after something has happened to these instances.
     /// `all`: whatever has been touched.
     mutating func advanceDeployments(_ touched: [Int], all: Bool, _ turn: inout Turn) {
         // Once the instances are those of the manifest again, all of them are looked at.
-        guard !deployments.isEmpty || !leaving.isEmpty, !isShuttingDown, !needsReshaping,
+        guard !deployments.isEmpty || !leaving.isEmpty || hasLeft(among: touched), !isShuttingDown, !needsReshaping,
             all || !touched.isEmpty || deployments.contains(where: \.isOver)
         else { return }
         let services = all ? Set(manifest.services.indices) : Set(touched.map { layout.services[$0] })
