@@ -12,7 +12,7 @@ package struct EventLedger: Sendable, Hashable, Codable {
         package var started: UInt64 = 0
         /// Whether the end of that one was not told.
         package fileprivate(set) var lives = false
-        /// The last generations whose end was told, or that they could not be started; no supervisor asks for older ones.
+        /// The last generations whose end was told; no supervisor asks for older ones.
         package fileprivate(set) var ended: [UInt64] = []
         /// What its health probes came to.
         package var health = EventKind.ProbeChange.Outcome.passing
@@ -103,9 +103,10 @@ package struct EventLedger: Sendable, Hashable, Codable {
             // A new process has not failed yet.
             told.health = .passing
         case .exit(let end): told.end(end.generation)
-        case .startFailed(let failure): told.end(failure.generation)
         case .probe(let change): told.health = change.outcome
         case .drain(let change): told.isDrained = change.drained
+        // The number of a start that the keeper never heard of is given again.
+        case .startFailed: return
         case .gone, .rollout, .limit, .command, .apply, .role, .daemon, .lost, .other: return
         }
         instances[name] = told

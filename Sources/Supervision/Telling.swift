@@ -47,7 +47,6 @@ extension Application {
         let before = told.told(of: id.description)
         switch kind {
         case .exit(let end): return before.hasEnded(end.generation)
-        case .startFailed(let failure): return before.hasEnded(failure.generation)
         default: return false
         }
     }

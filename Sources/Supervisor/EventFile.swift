@@ -113,9 +113,10 @@ final class EventFile {
     private func takeOver(_ bytes: [UInt8]) {
         isTakenOver = true
         let (given, told) = (last, ledger)
+        last = 0
         defer {
             // Those that were told while the file could not even be read are not in it, and their numbers may be.
-            if given > 0 { (last, written, ledger) = (max(last, given), max(last, given), told) }
+            if given > 0 { (written, last, ledger) = (last, max(last, given), told) }
         }
         var broken = 0
         let lines = bytes.split(separator: Self.newline)
@@ -208,14 +209,15 @@ final class EventFile {
 
     /// Writes what is not written yet.
     private func write() throws(SystemError) {
-        var text: [UInt8] = []
-        for line in recent where line.number > written { text += line.text }
-        guard !text.isEmpty else { return }
+        guard written < last else { return }
         if let file, try FileIO.status(file).links == 0 {
             note(.warning, "\(path) was removed: the events in it are lost, the next ones go to a new file")
             self.file = nil
         }
         if file == nil { try open() }
+        // Opened for the first time, it may have numbers of its own.
+        var text: [UInt8] = []
+        for line in recent where line.number > written { text += line.text }
         if size - checkpointBytes + text.count > limits.segment, size > checkpointBytes {
             try rotate(beginningWith: text)
             written = last
@@ -297,9 +299,7 @@ final class EventFile {
             return (found.text, found.after)
         }
         for path in [oldPath, path] where !found.isFull {
-            for line in ((try? contents(path)) ?? []).split(separator: Self.newline) {
-                if let number = EventLine.number(of: line) { found.take(line + [Self.newline], number) }
-            }
+            if let bytes = try? contents(path) { Self.take(bytes, &found) }
         }
         // What is not on disk either is lost.
         if found.text.isEmpty { for line in recent { found.take(line.text[...], line.number) } }
@@ -320,6 +320,39 @@ final class EventFile {
             text += line
             after = number
         }
+    }
+
+    /// Lines from the first one that is asked for, which is found by halves: numbers only grow.
+    private static func take(_ bytes: [UInt8], _ found: inout Found) {
+        var (low, high) = (0, bytes.count)
+        while low < high {
+            let middle = (low + high) / 2
+            guard let line = numberedLine(bytes, from: middle), line.range.lowerBound < high else {
+                high = middle
+                continue
+            }
+            if line.number > found.after { high = middle } else { low = line.range.upperBound }
+        }
+        var next = low
+        while !found.isFull, let line = numberedLine(bytes, from: next) {
+            found.take(bytes[line.range], line.number)
+            next = line.range.upperBound
+        }
+    }
+
+    /// The first event's line that begins at an offset or after it, with its end.
+    private static func numberedLine(_ bytes: [UInt8], from offset: Int) -> (range: Range<Int>, number: UInt64)? {
+        var start = offset
+        if offset > 0, bytes[offset - 1] != newline {
+            guard let end = bytes[offset...].firstIndex(of: newline) else { return nil }
+            start = end + 1
+        }
+        while start < bytes.count {
+            guard let end = bytes[start...].firstIndex(of: newline) else { return nil }
+            if let number = EventLine.number(of: bytes[start..<end]) { return (start..<end + 1, number) }
+            start = end + 1
+        }
+        return nil
     }
 
     // MARK: Checkpoints

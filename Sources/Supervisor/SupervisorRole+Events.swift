@@ -159,8 +159,6 @@ extension SupervisorRole {
                     if !text.isEmpty { follower.responder.send(lines: text) }
                     if !follower.follows, last >= role.events.kept {
                         role.events.followers.removeValue(forKey: id)?.responder.finish()
-                    } else if text.isEmpty {
-                        role.events.followers[id]?.after = role.events.kept
                     } else {
                         role.feed(id)
                     }

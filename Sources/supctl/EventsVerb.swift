@@ -86,7 +86,8 @@ private struct EventReading {
                     if let text = take(line) { try write(text) }
                 }
             } catch {
-                if case .refused = error { throw VerbFailure(error) }
+                // One that is busy, or just begins, says 503.
+                if case .refused(let status, _) = error, status != 503 { throw VerbFailure(error) }
                 let now = monotonicNanoseconds()
                 if now - (lostAt ?? now) > Self.patience { throw VerbFailure(error) }
                 lostAt = lostAt ?? now

@@ -103,7 +103,7 @@ struct EventTests {
             """
             { defaults: { restart: { initialDelay: "20ms", maxDelay: "50ms", resetAfter: "50ms" } },
               services: {
-                busy: { command: ["/bin/sh", "-c", "sleep 0.1; exit 3"], replicas: 4 },
+                busy: { command: ["/bin/sh", "-c", "sleep 0.2; exit 3"], replicas: 2 },
                 steady: { command: ["/bin/sleep", "1000"] },
             } }
             """, waitUntilUp: false)
@@ -120,14 +120,21 @@ struct EventTests {
             try daemon.waitForAnother("supervisor", than: supervisor)
             // It is at work again.
             let seen = follower.output.count
-            try eventually("more events") { follower.output.count > seen + 4000 ? true : nil }
+            try eventually("more events") { follower.output.count > seen + 3000 ? true : nil }
         }
         #expect(try daemon.ctl("stop", "all").code == 0)
-        try eventually("the stops of all") {
+        let names = ["busy/1", "busy/2", "steady/1"]
+        func isOver() throws -> Bool? {
             let events = try parsed(follower.output)
-            let isDown = (1...4).map { number in words(events, of: "busy/\(number)").last?.hasSuffix("→down") == true }
-            return isDown.allSatisfy { $0 } && words(events, of: "steady/1").last?.hasSuffix("→down") == true
-                ? true : nil
+            return names.allSatisfy { words(events, of: $0).last?.hasSuffix("→down") == true } ? true : nil
+        }
+        do {
+            try eventually("the stops of all", isOver)
+        } catch {
+            let seen = try parsed(follower.output), there = try kept(daemon)
+            let last = names.map { "\($0): \(words(seen, of: $0).suffix(4)), kept \(words(there, of: $0).suffix(4))" }
+            throw TestFailure(
+                "\(error): \(last); \(seen.last?.number ?? 0) of \(there.last?.number ?? 0); \(follower.output.suffix(300))")
         }
         let events = try parsed(follower.output)
         #expect(events.map(\.number) == Array(1...UInt64(events.count)))
@@ -136,7 +143,7 @@ struct EventTests {
             if case .role(let step) = $0.kind { step.role == "supervisor" } else { false }
         }
         #expect(supervisors.count == 4)
-        for number in 1...4 {
+        for number in 1...2 {
             let name = "busy/\(number)"
             // Each process has one start and one end.
             let ended = exits(events, of: name)

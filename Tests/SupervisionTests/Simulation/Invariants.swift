@@ -65,14 +65,15 @@ extension World {
         }
     }
 
-    /// A new supervisor ends nothing that could go on, but for what stands in for others in a restart whose rollout had begun
-    /// after the snapshot: it is begun again.
+    /// A new supervisor ends nothing that could go on.
     func checkResumed(_ effects: [Application.Effect], old: Application) throws(Violation) {
         for case .signal(let generation, "KILL") in effects {
-            guard let child = children[generation], let place = app.layout.places[child.instance] else { continue }
+            // One that stands in for others is nobody's if the snapshot is of before that; the restart begins anew.
+            guard let child = children[generation], let place = app.layout.places[child.instance],
+                app.isOfManifest(child.instance)
+            else { continue }
             let others = children.values.filter { $0.instance == child.instance && $0.generation != generation }
             if case .stopping = app.instances[place].state { continue }
-            if app.isExtra(place), old.layout.places[child.instance] == nil { continue }
             if !old.leftovers.contains(where: { $0.generation == generation }), others.isEmpty {
                 throw Violation(text: "\(child.instance) could have gone on and is ended")
             }
@@ -100,9 +101,8 @@ extension World {
         // The next port is tried at once, whatever has become of the dependencies, and counts as the same start.
         if retriedPort == instance { return }
         for dependency in service.dependsOn where !isThere(dependency) && !isThere(dependency, in: previous) {
-            // What had just become ready is taken away in the same turn where its rollout goes back.
-            if app.rollout(of: dependency.service)?.failure != nil { continue }
-            // It was for a moment, until the same turn took a restart on to its next instance.
+            // It was for a moment, until the same turn took a rollout, or a restart, on to its next instance.
+            if app.rollout(of: dependency.service) != nil || previousRestarts.contains(dependency.service) { continue }
             if app.operations.contains(where: { operation in
                 operation.verb == .restart
                     && operation.open.contains { app.instances[$0].id.service == dependency.service }

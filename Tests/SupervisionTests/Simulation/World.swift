@@ -131,6 +131,8 @@ struct World {
     /// The instances before the turn.
     var previous: [Instance] = []
     var previousManifest = Manifest()
+    /// The services of which a restart had not reached all instances before the turn; it may have ended in it.
+    var previousRestarts: Set<String> = []
     /// Only while a failure is told.
     var trace: [String]?
 
@@ -271,6 +273,12 @@ struct World {
         let lostAfter = !isCalm && random.oneIn(300) ? Int(random.pick(0...Int64(effects.count))) : nil
         previous = before?.instances ?? []
         previousManifest = before?.manifest ?? app.manifest
+        previousRestarts = []
+        if let before {
+            for place in before.operations.filter({ $0.verb == .restart }).flatMap(\.open) {
+                previousRestarts.insert(before.instances[place].id.service)
+            }
+        }
         try checkEffects(effects, before: before)
         // Nothing is released before the events of the turn are written down: what is lost without them is not.
         let losesEvents = lostAfter != nil && random.oneIn(2)
