@@ -134,7 +134,8 @@ struct EventTests {
             let seen = try parsed(follower.output), there = try kept(daemon)
             let last = names.map { "\($0): \(words(seen, of: $0).suffix(4)), kept \(words(there, of: $0).suffix(4))" }
             throw TestFailure(
-                "\(error): \(last); \(seen.last?.number ?? 0) of \(there.last?.number ?? 0); \(follower.output.suffix(300))")
+                "\(error): \(last); \(seen.last?.number ?? 0) of \(there.last?.number ?? 0); \(follower.output.suffix(300))"
+            )
         }
         let events = try parsed(follower.output)
         #expect(events.map(\.number) == Array(1...UInt64(events.count)))
