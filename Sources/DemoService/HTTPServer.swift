@@ -21,7 +21,6 @@ final class HTTPServer: Sendable {
         var isSilent = true
     }
 
-
     private let listener: BlockingListener
     private let answer: @Sendable (HTTPRequest) -> HTTPResponse
     private let open = Lock<[ObjectIdentifier: Client]>([:])
