@@ -18,6 +18,11 @@ package enum EventLine {
             + [UInt8(ascii: "\n")]
     }
 
+    /// The line for a hook: it begins with what it is run for.
+    package static func text(_ event: EventRecord, on occasion: String) -> [UInt8]? {
+        text(event).map { Array("{\"on\":\"\(occasion)\",".utf8) + $0.dropFirst() }
+    }
+
     /// The number of a line; nil: it is no event's.
     package static func number(of line: some Collection<UInt8>) -> UInt64? {
         guard line.starts(with: prefix) else { return nil }

@@ -68,12 +68,15 @@ extension EventKind {
         package var to: String
         /// Why, for people; nil if the states say it all.
         package var reason: String?
+        /// Of one that waits to be tried again: how many starts or short runs have failed in a row.
+        package var failures: Int?
 
         /// Creates one.
-        package init(from: String?, to: String, reason: String? = nil) {
+        package init(from: String?, to: String, reason: String? = nil, failures: Int? = nil) {
             self.from = from
             self.to = to
             self.reason = reason
+            self.failures = failures
         }
     }
 

@@ -11,11 +11,16 @@ package enum FieldTable {
         var balancerUser: Location?
         var defaults: JSON5Value?
         var services: JSON5Value?
+        var hooks: [Hook] = []
     }
 
     /// The root.
     static let root = Section<Draft>([
         Field("supd", section: daemon, inDefaults: false, "The daemon's own settings."),
+        Field(
+            "hooks", hooksFormat, inDefaults: false, children: hookSection.descriptions,
+            "Commands that run when something happens to an instance, to send a mail or a message. Without it none."
+        ) { $1.hooks = $0 },
         Field("defaults", sectionFormat("defaults"), "Fields that are merged under every service.") {
             $1.defaults = $0
         },

@@ -4,11 +4,14 @@ package struct Manifest: Sendable, Hashable, Codable {
     package var supd: DaemonSettings
     /// The services in the order of the file; names are unique.
     package var services: [Service]
+    /// What is run when something happens; nil: nothing.
+    package var hooks: [Hook]?
 
     /// Creates a manifest from its parts.
-    package init(supd: DaemonSettings = DaemonSettings(), services: [Service] = []) {
+    package init(supd: DaemonSettings = DaemonSettings(), services: [Service] = [], hooks: [Hook]? = nil) {
         self.supd = supd
         self.services = services
+        self.hooks = hooks
     }
 }
 

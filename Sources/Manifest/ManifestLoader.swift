@@ -120,7 +120,8 @@ package enum ManifestLoader {
         }
         return Manifest(
             supd: root.supd,
-            services: drafts.compactMap { $0.draft.service(named: $0.name, directory: reader.directory) })
+            services: drafts.compactMap { $0.draft.service(named: $0.name, directory: reader.directory) },
+            hooks: root.hooks.isEmpty ? nil : root.hooks)
     }
 
     /// Reads all services, each over a copy of the defaults.

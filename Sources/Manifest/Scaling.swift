@@ -35,7 +35,7 @@ extension Service {
 
 extension Manifest {
     /// As it was written, whatever users have scaled.
-    package var asWritten: Manifest { Manifest(supd: supd, services: services.map(\.asWritten)) }
+    package var asWritten: Manifest { Manifest(supd: supd, services: services.map(\.asWritten), hooks: hooks) }
 
     /// What users have scaled.
     package var scaleOverrides: [ScaleOverride] {

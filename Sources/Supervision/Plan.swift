@@ -56,6 +56,11 @@ package struct Plan: Sendable, Hashable {
         for (field, cost) in daemon {
             changes.append(Change(service: "supd", cost: cost, fields: [field], instances: 0))
         }
+        if old.hooks != new.hooks {
+            let field = FieldChange(
+                field: "hooks", old: old.hooks.map { "\($0.count)" }, new: new.hooks.map { "\($0.count)" })
+            changes.append(Change(service: "supd", cost: .live, fields: [field], instances: 0))
+        }
         let present = old.services.filter { !leaving.contains($0.name) }
         let before = Dictionary(present.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         for service in new.services {

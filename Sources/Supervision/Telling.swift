@@ -70,7 +70,9 @@ extension Application {
         tellHealth(of: instance, &turn)
         let state = eventState(of: instance)
         if state != before.state {
-            tell(.state(.init(from: before.state, to: state, reason: eventReason(of: place))), of: id, &turn)
+            var change = EventKind.StateChange(from: before.state, to: state, reason: eventReason(of: place))
+            if case .backoff = instance.state { change.failures = instance.failures }
+            tell(.state(change), of: id, &turn)
         }
     }
 

@@ -159,11 +159,14 @@ final class EventFile {
     // MARK: Adding
 
     /// Numbers events and writes them down with one call. When it returns they may be told: they are kept, or cannot be.
-    func append(_ events: [EventRecord]) {
+    /// Answers them with their numbers.
+    @discardableResult
+    func append(_ events: [EventRecord]) -> [EventRecord] {
         var dropped = 0
+        var numbered: [EventRecord] = []
         for var event in events {
             // At the end of the numbers there is none to give.
-            guard last < UInt64(Int64.max) else { return }
+            guard last < UInt64(Int64.max) else { return numbered }
             event.number = last + 1
             guard let text = EventLine.text(event) else {
                 dropped += 1
@@ -172,6 +175,7 @@ final class EventFile {
             last += 1
             ledger.take(event.kind, service: event.service, instance: event.instance)
             recent.append(Line(number: last, text: text))
+            numbered.append(event)
         }
         if dropped > 0 { note(.error, "\(Amount.text(dropped, "event")) too long to be kept; this is a bug in supd") }
         forgetOldest()
@@ -183,6 +187,7 @@ final class EventFile {
         } catch {
             trouble(error)
         }
+        return numbered
     }
 
     /// Keeps the latest lines in memory, and no more bytes of them than of a file.

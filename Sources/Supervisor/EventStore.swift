@@ -34,12 +34,15 @@ actor EventStore {
         self.file = file.value
     }
 
-    /// Adds events, in the order of the calls; then calls back, on this queue, with the number of the last one.
-    nonisolated func append(_ events: [EventRecord], done: @escaping @Sendable (_ last: UInt64) -> Void) {
+    /// Adds events, in the order of the calls; then calls back, on this queue, with the number of the last one, and with all of
+    /// them, numbered.
+    nonisolated func append(
+        _ events: [EventRecord], done: @escaping @Sendable (_ last: UInt64, _ numbered: [EventRecord]) -> Void
+    ) {
         queue.async {
             self.assumeIsolated { store in
-                store.file.append(events)
-                done(store.file.last)
+                let numbered = store.file.append(events)
+                done(store.file.last, numbered)
             }
         }
     }

@@ -45,7 +45,8 @@ package enum ManifestFile {
         }
     }
 
-    private static func directory(of path: String) -> String {
+    /// The folder of a file, absolute.
+    static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }

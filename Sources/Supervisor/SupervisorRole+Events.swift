@@ -33,6 +33,9 @@ extension SupervisorRole {
             return EventLedger()
         }
         events.balancer = beginning.ledger.balancer
+        hooks.watch = HookWatch(after: beginning.ledger)
+        // Those that were under way with the one before are ended, and not run again.
+        for name in inventory.held.keys where name.hasPrefix(Self.heldHookPrefix) { keeper?.send(.drop(name: name)) }
         happened(.role(.init(role: "supervisor", step: "started", pid: ownProcessID(), reason: words(welcome))))
         keepEvents()
         return beginning.ledger
@@ -59,12 +62,13 @@ extension SupervisorRole {
     func keepEvents() {
         guard let store = events.store, !events.pending.isEmpty else { return }
         let batch = events.takePending(at: WallClock.text(nanoseconds: wallClockNanoseconds()))
-        store.append(batch) { [role = self, count = batch.count] last in
+        store.append(batch) { [role = self, count = batch.count] last, numbered in
             role.queue.async {
                 role.assumeIsolated { role in
                     role.events.waiting -= count
                     role.events.kept = last
                     for id in role.events.followers.keys.sorted() { role.feed(id) }
+                    role.lookForOccasions(numbered)
                 }
             }
         }
@@ -170,7 +174,7 @@ extension SupervisorRole {
 
 extension ExitStatus {
     /// In words: `exited with code 1`.
-    fileprivate var words: String {
+    var words: String {
         switch self {
         case .code(let code): "exited with code \(code)"
         case .signal(let number, _): "killed by \(Signals.name(of: number) ?? "signal \(number)")"

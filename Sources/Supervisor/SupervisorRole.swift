@@ -99,6 +99,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
+    /// Commands of the manifest that run when something happens.
+    var hooks = HookRuns()
     var upkeep: UpkeepSchedule
     var isShuttingDown = false
     /// What is known of upgrades, and who asked for the one under way.

@@ -134,7 +134,7 @@ import Testing
                 "3:41: services.db.limits.nofile: found \"many\", expected a count, \"unlimited\", \"soft:hard\" or { soft, hard }",
                 "3:68: services.db.stop.timeout: found 10, expected a unit with it, as in \"10s\" or \"10ms\"",
                 "4:3: services.db: found the key \"db\" again, expected every key once (the first is on line 3)",
-                "5:4: extra: found the unknown key \"extra\", expected one of supd, defaults, services",
+                "5:4: extra: found the unknown key \"extra\", expected one of supd, hooks, defaults, services",
             ])
     }
 
