@@ -110,7 +110,10 @@ extension Application {
     mutating func giveUp(
         _ rollout: inout Rollout, _ reason: String, culprit: Int, _ service: Int, _ turn: inout Turn
     ) {
-        let rest = isExtra(culprit) ? "what ran before goes on" : "supd goes on trying"
+        let rest =
+            isExtra(culprit)
+            ? "what ran before goes on (a program that must not run twice at a time needs deploy: { surge: 0 })"
+            : "supd goes on trying"
         rollout.failure = "\(reason); \(rest)"
         for place in layout.instances[service] where instances[place].edition == .former {
             instances[place].edition = .current

@@ -53,6 +53,8 @@ struct LikelyCauseTests {
             Case(
                 code: 1, log: ["fork: Resource temporarily unavailable"], limit: "nproc",
                 "processes or threads (nproc 64)", "limits.nproc"),
+            Case(
+                code: 1, log: ["FATAL:  lock file \"postmaster.pid\" already exists"], "only one may have", "surge: 0"),
             Case(code: 1, log: ["write: No space left on device"], "a disk is full", "df -h"),
             Case(code: 1, log: ["open /etc/shadow: Permission denied"], "may not do or open", "user"),
             Case(code: 1, log: ["connect: Connection refused"], "was not there", "dependsOn"),
@@ -194,6 +196,31 @@ struct WhyReasoningTests {
         #expect(answer.exits.first?.isGuess == false)
         #expect(answer.help == ["\"supctl start api/1\" starts it"])
     }
+
+    @Test("Only what was asked for while a process lived has ended it: not what was asked of one before")
+    func others() {
+        let exit = EventKind.exit(.init(generation: 2, code: 0, reason: "exited with code 0"))
+        func answer(_ kinds: [(instance: String?, kind: EventKind)]) -> String? {
+            Self.answer(Self.service("down"), kinds).exits.first?.cause
+        }
+        let restart = EventKind.command(.init(verb: "restart", names: ["api"], by: "uid 7", userID: 7))
+        let stopping = ("api/1" as String?, Self.state("running", "stopping"))
+        let begun = ("api/1" as String?, Self.start(2, restarts: 1))
+        #expect(answer([(nil, restart), begun, stopping, ("api/1", exit)]) == "supd ended it")
+        #expect(
+            answer([begun, (nil, restart), stopping, ("api/1", exit)])
+                == "supd ended it: restart api, asked for by uid 7")
+        let down = EventKind.daemon(.init(step: .stopping))
+        #expect(
+            answer([(nil, restart), begun, (nil, down), stopping, ("api/1", exit)])
+                == "supd ended it: supd stops everything")
+        let signal = EventKind.command(.init(verb: "signal", names: ["TERM", "api"], by: "uid 7", userID: 7))
+        #expect(answer([begun, (nil, signal), ("api/1", exit)]) == "signal TERM api, asked for by uid 7")
+        #expect(answer([(nil, signal), begun, stopping, ("api/1", exit)]) == "supd ended it")
+    }
+
+    @Test("One that sleeps is as it should be")
+    func asleep() { #expect(Self.answer(Self.service("idle"), []).isFine) }
 
     @Test("One that supd has ended for its health")
     func unhealthy() {

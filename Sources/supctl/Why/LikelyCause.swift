@@ -78,6 +78,14 @@ enum LikelyCause {
             { Guess("it could have no more processes or threads\(limit("nproc", $0))", help: raise("nproc")) }
         ),
         (
+            ["postmaster.pid", "already running", "could not lock", "resource busy"],
+            { _ in
+                Guess(
+                    "another process has what only one may have",
+                    help: "a program that must not run twice at a time needs deploy: { surge: 0 }")
+            }
+        ),
+        (
             ["no space left on device", "enospc"],
             { _ in Guess("a disk is full", help: "\"df -h\" shows which") }
         ),

@@ -74,7 +74,9 @@ struct WhyReasoning {
         let own = events.filter { $0.instance == instance.id }
         let exits = exits(of: instance, own)
         let isWanted = service.goal == "up"
-        let isFine = instance.ready && instance.drained != true && instance.health?.isUnhealthy != true
+        let isFine =
+            instance.state == "idle"
+            || instance.ready && instance.drained != true && instance.health?.isUnhealthy != true
         let since = own.last { isState($0) }?.at
         var answer = WhyAnswer(
             name: instance.id, state: instance.state, isFine: isFine || !isWanted && instance.pid == nil, since: since,
@@ -161,7 +163,11 @@ struct WhyReasoning {
                 limits: instance.limits ?? [:]))
         let ran = start.flatMap { seconds(from: $0.at, to: event.at) }
         var exit = WhyAnswer.Exit(at: event.at, reason: end.reason, ranSeconds: ran, cause: guess?.cause, log: lines)
-        if wasStopped { (exit.cause, exit.isGuess) = (stopped(state?.reason, event), false) }
+        if wasStopped {
+            (exit.cause, exit.isGuess) = (stopped(state?.reason, event, since: start?.number), false)
+        } else if let signal = signal(before: event, since: start?.number) {
+            exit.cause = signal
+        }
         return (exit, guess)
     }
 
@@ -171,14 +177,37 @@ struct WhyReasoning {
     }
 
     /// Why supd has ended it, and at whose wish.
-    private func stopped(_ reason: String?, _ end: EventRecord) -> String {
+    private func stopped(_ reason: String?, _ end: EventRecord, since start: UInt64?) -> String {
         if let reason { return "supd ended it: \(reason)" }
-        let command = events.last { event in
-            guard event.number < end.number, case .command(let command) = event.kind else { return false }
+        let occasion = last(before: end, since: start) { event in
+            switch event.kind {
+            case .command(let command):
+                return ["stop", "restart"].contains(command.verb)
+                    && command.names.contains { Selector.matches($0, instance: end.instance ?? "") }
+            case .apply(let step): return step.step == .began
+            case .daemon(let step): return step.step == .stopping
+            default: return false
+            }
+        }
+        // Of one that sleeps, or whose rollout is over, nobody has asked for it.
+        return occasion.map { "supd ended it: \(EventText.text(of: $0).text)" } ?? "supd ended it"
+    }
+
+    /// A signal that a user has sent it by supctl.
+    private func signal(before end: EventRecord, since start: UInt64?) -> String? {
+        let sent = last(before: end, since: start) { event in
+            guard case .command(let command) = event.kind, command.verb == "signal" else { return false }
             return command.names.contains { Selector.matches($0, instance: end.instance ?? "") }
         }
-        if let command { return "supd ended it: \(EventText.text(of: command).text)" }
-        return "supd ended it"
+        return sent.map { EventText.text(of: $0).text }
+    }
+
+    /// The last event of a kind while a process lived; none if it is not known when it began.
+    private func last(
+        before end: EventRecord, since start: UInt64?, where isMeant: (EventRecord) -> Bool
+    ) -> EventRecord? {
+        guard let start else { return nil }
+        return events.last { $0.number < end.number && $0.number > start && isMeant($0) }
     }
 
     private func seconds(from start: String, to end: String) -> Double? {
