@@ -21,7 +21,11 @@ enum WhyText {
             }
             head += " since \(printable(since))\(ago ?? "")"
         }
-        if let waits = answer.waitsFor { head += ", \(printable(waits))" }
+        if let detail = answer.waitsFor {
+            let waits = ["waiting", "starting", "draining", "stopping"].contains(answer.state)
+            let verb = waits ? detail.hasPrefix("to ") ? "waits " : "waits for " : ""
+            head += ", \(verb)\(printable(detail))"
+        }
         if answer.isFine, answer.exits.isEmpty { head += "; nothing is wrong with it" }
         var lines = [head]
         if let occasion = answer.occasion { lines.append("  \(printable(occasion))") }
