@@ -27,7 +27,8 @@ struct LikelyCauseTests {
     func outOfMemory() throws {
         var evidence = LikelyCause.Evidence(signal: "SIGKILL")
         for (count, words) in [
-            (nil, "the kernel, for want of memory, or"), (0, "it never was"), (1, "done so once"), (5, "5 times"),
+            (nil, "the kernel, for want of memory, or"), (0, "not happened since the start"), (1, "done so once"),
+            (5, "5 times"),
         ]
             as [(UInt64?, String)]
         {
@@ -217,6 +218,17 @@ struct WhyReasoningTests {
         let signal = EventKind.command(.init(verb: "signal", names: ["TERM", "api"], by: "uid 7", userID: 7))
         #expect(answer([begun, (nil, signal), ("api/1", exit)]) == "signal TERM api, asked for by uid 7")
         #expect(answer([(nil, signal), begun, stopping, ("api/1", exit)]) == "supd ended it")
+    }
+
+    @Test("Nothing lies behind the end of a task whose work is done")
+    func task() {
+        var task = Self.service("completed", ready: true)
+        task.kind = "task"
+        let kinds: [(instance: String?, kind: EventKind)] = [
+            ("api/1", .exit(.init(generation: 1, code: 0, reason: "exited with code 0")))
+        ]
+        #expect(Self.answer(task, kinds).exits.first?.cause == nil)
+        #expect(Self.answer(Self.service("backoff"), kinds).exits.first?.cause?.contains("work were done") == true)
     }
 
     @Test("One that sleeps is as it should be")

@@ -23,6 +23,8 @@ enum LikelyCause {
         var signal: String?
         /// Whether supd was ending it, or had given it up.
         var wasStopped = false
+        /// Whether its work is done when it ends by itself.
+        var isTask = false
         /// The last lines of its log, the last one last.
         var log: [String] = []
         /// How many processes the kernel has ended for want of memory; nil: it does not tell.
@@ -34,6 +36,7 @@ enum LikelyCause {
     /// The guess; nil: nothing is to be guessed, for the end itself says it, or says nothing.
     static func guess(_ evidence: Evidence) -> Guess? {
         if evidence.wasStopped, evidence.signal != nil || evidence.code == 0 { return nil }
+        if evidence.isTask, evidence.code == 0 { return nil }
         return ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) } ?? evidence.code.flatMap(ofCode)
     }
 
@@ -161,7 +164,8 @@ enum LikelyCause {
     private static func killed(_ evidence: Evidence) -> Guess {
         guard evidence.memoryKills != 0 else {
             return Guess(
-                "not by supd, and not by the kernel for want of memory, which it never was: somebody's kill -9")
+                "not by supd, and not by the kernel for want of memory, which has not happened since the start: somebody's kill -9"
+            )
         }
         let count =
             evidence.memoryKills.map { " (it has done so \($0 == 1 ? "once" : "\($0) times") since the start)" } ?? ""

@@ -159,7 +159,8 @@ struct WhyReasoning {
         let wasStopped = state.map { ["stopping", "draining"].contains($0.to) } ?? false
         let guess = LikelyCause.guess(
             .init(
-                code: end.code, signal: end.signal, wasStopped: wasStopped, log: lines, memoryKills: memoryKills,
+                code: end.code, signal: end.signal, wasStopped: wasStopped, isTask: isTask(event), log: lines,
+                memoryKills: memoryKills,
                 limits: instance.limits ?? [:]))
         let ran = start.flatMap { seconds(from: $0.at, to: event.at) }
         var exit = WhyAnswer.Exit(at: event.at, reason: end.reason, ranSeconds: ran, cause: guess?.cause, log: lines)
@@ -208,6 +209,10 @@ struct WhyReasoning {
     ) -> EventRecord? {
         guard let start else { return nil }
         return events.last { $0.number < end.number && $0.number > start && isMeant($0) }
+    }
+
+    private func isTask(_ event: EventRecord) -> Bool {
+        report.services.contains { $0.name == event.service && $0.kind == "task" }
     }
 
     private func seconds(from start: String, to end: String) -> Double? {
