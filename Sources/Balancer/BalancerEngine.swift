@@ -285,6 +285,13 @@ package actor BalancerEngine {
         }
     }
 
+    /// For tests: how many connections each loop had when it was through with its last events.
+    package nonisolated var connectionsByLoop: [Int] {
+        executor.queue.sync {
+            self.assumeIsolated { $0.loops.map { $0.mailbox.connections.load(ordering: .relaxed) } }
+        }
+    }
+
     /// For tests: so many accepts of a loop fail with this errno.
     package nonisolated func failAccepts(loop: Int, count: Int, code: Int32) {
         perform { engine in

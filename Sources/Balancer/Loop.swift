@@ -63,6 +63,9 @@ final class LoopMailbox: Sendable {
     let wakeUps = Atomic<UInt64>(0)
     /// Whether the loop is in a turn: it comes back from a wait every few milliseconds then.
     let isInTurn = Atomic<Bool>(false)
+    /// Whether the loop watches its listeners, and how many connections it has. See `LoopResting`.
+    let watch = Atomic<LoopWatch>(.accepts)
+    let connections = Atomic<Int>(0)
     /// Whether the loop was called: a place is free that it had found taken. See `LoopPlaces`.
     private let isCalled = Atomic<Bool>(false)
     /// Whether another loop has stopped accepting: the kernel may have told that one alone of who waits.

@@ -45,6 +45,7 @@ extension LoopCore {
             } else if listeners[number].pointee.limit > 0 {
                 shareFront(listeners[number])
             }
+            if restIfUneven() { return }
         }
         listeners[number].pointee.share = min(share + 1, Self.acceptShare)
     }
@@ -120,6 +121,8 @@ extension LoopCore {
             listeners[number].pointee.isWatched = false
         }
         isRetired = true
+        isResting = false
+        mailbox.watch.store(.pauses, ordering: .sequentiallyConsistent)
     }
 
     // MARK: Pauses
@@ -129,17 +132,12 @@ extension LoopCore {
         guard !isAcceptPaused else { return }
         isAcceptPaused = true
         pipes.closeAll()
-        for number in listeners.numbers where listeners[number].pointee.isWatched {
-            set.remove(listeners[number].pointee.socket)
-            listeners[number].pointee.isWatched = false
-            // The place that this loop was called for is another one's then.
-            if listeners[number].pointee.limit > 0 { shareFront(listeners[number]) }
-        }
+        isResting = false
+        unwatchListeners()
         acceptsAgainAt = saturatingSum(now, Self.acceptPause)
         nextTimer = min(nextTimer, acceptsAgainAt)
         mailbox.acceptPauses.wrappingAdd(1, ordering: .relaxed)
-        // EPOLLEXCLUSIVE wakes one loop for an arrival, and that was this one.
-        for other in mailboxes.indices where other != number { mailboxes[other].passArrivals() }
+        passArrivalsToOthers()
         reportShortage("pauses accepting: \(reason)")
     }
 
@@ -147,12 +145,15 @@ extension LoopCore {
     mutating func resumeAccepting() {
         isAcceptPaused = false
         acceptsAgainAt = .max
+        isResting = false
+        if !isRetired { mailbox.watch.store(.accepts, ordering: .sequentiallyConsistent) }
         for number in listeners.numbers { watchListener(number) }
     }
 
-    /// Watches a listener, unless accepting is paused, or over.
+    /// Watches a listener, unless accepting is paused, left to another loop, or over.
     mutating func watchListener(_ number: UInt32) {
-        guard !isRetired, !isAcceptPaused, !listeners[number].pointee.isWatched, !listeners[number].pointee.isFull
+        guard !isRetired, !isAcceptPaused, !isResting, !listeners[number].pointee.isWatched,
+            !listeners[number].pointee.isFull
         else { return }
         let result = set.add(
             listeners[number].pointee.socket, [.input, .exclusive],
@@ -161,6 +162,7 @@ extension LoopCore {
             listeners[number].pointee.isWatched = true
         } else {
             report(.log(level: 3, "cannot watch a listening socket: \(errorMessage(-result))"))
+            passArrivalsToOthers()
             // Tried again after a pause.
             acceptsAgainAt = saturatingSum(now, Self.acceptPause)
             nextTimer = min(nextTimer, acceptsAgainAt)

@@ -88,6 +88,11 @@ struct LoopCore {
     /// Accepting is paused for want of descriptors or slots, until a connection closes or this instant.
     var acceptsAgainAt = Int64.max
     var isAcceptPaused = false
+    /// Another loop has fewer connections, and takes who comes.
+    var isResting = false
+    /// When the count of its rests began, and the count.
+    var restsSince: Int64 = 0
+    var rests: UInt8 = 0
     /// Another process has taken over: no listener is watched again.
     var isRetired = false
     /// Descriptors were short when a connection needed one for its endpoint.
@@ -177,6 +182,7 @@ struct LoopCore {
             if isStopped { return }
             if wasCalled || poolsToServe > 0 { answerCalls() }
             if lines.count > 0 { writeSessionLines() }
+            shareClients()
             rounds += 1
             if againFirst > 0 || wasCalled || poolsToServe > 0 {
                 patience = 0

@@ -21,6 +21,7 @@ extension LoopCore {
         }
         if mailbox.takeCall() { wasCalled = true }
         if mailbox.takeArrivals() {
+            stopResting()
             for number in listeners.numbers { acceptConnections(listener: number) }
         }
     }
