@@ -56,6 +56,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var listen: [String]
     /// Those of them whose sockets the instances have themselves; null from an older supd.
     package var passed: [String]?
+    /// What its lines are, by `log.format`: `text` or `json`; null from an older supd.
+    package var logFormat: String?
     /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
     package var fronts: [FlowStatus]?
     /// Its instances.
@@ -64,7 +66,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
-        listen: [String], passed: [String]? = [], fronts: [FlowStatus]?, instances: [InstanceStatus]
+        listen: [String], passed: [String]? = [], logFormat: String? = "text", fronts: [FlowStatus]?,
+        instances: [InstanceStatus]
     ) {
         self.name = name
         self.kind = kind
@@ -75,6 +78,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.scaledFrom = scaledFrom
         self.listen = listen
         self.passed = passed
+        self.logFormat = logFormat
         self.fronts = fronts
         self.instances = instances
     }
@@ -298,6 +302,7 @@ extension ServiceStatus {
         try container.encode(scaledFrom, forKey: .scaledFrom)
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
+        try container.encode(logFormat, forKey: .logFormat)
         try container.encode(fronts, forKey: .fronts)
         try container.encode(instances, forKey: .instances)
     }

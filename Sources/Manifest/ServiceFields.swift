@@ -133,7 +133,12 @@ extension FieldTable {
                 Field("keep", .integer(0...1000, "a count"), default: 5, "How many rotated files are kept.") {
                     $1.log.keep = $0
                 },
-            ]), "Rotation of the instance's log."),
+                Field(
+                    "format", .word, default: "text",
+                    "What the lines are: \"json\" for objects, one a line, to which \"supctl logs --json\" adds time, service, "
+                        + "instance and stream in place of wrapping each as a message. The files hold what the service wrote."
+                ) { $1.log.format = $0 },
+            ]), "The instance's log: its rotation, and what its lines are."),
         Field(
             "deploy",
             section: Section([

@@ -82,6 +82,7 @@ enum ServiceComparison {
                 pairs([
                     ("log.maxSize", Wording.size(old.log.maxSize), Wording.size(new.log.maxSize)),
                     ("log.keep", String(old.log.keep), String(new.log.keep)),
+                    ("log.format", old.log.format.rawValue, new.log.format.rawValue),
                 ])
             }, needsNewProcess: { _, _ in false }),
         field("idleAfter", named: "idle.stopAfter", .live) { $0.idleAfter.map(exact) },

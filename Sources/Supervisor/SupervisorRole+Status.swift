@@ -62,6 +62,7 @@ extension SupervisorRole {
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
                 ready: view.ready, replicas: service.replicas, scaledFrom: service.scaledFrom,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
+                logFormat: service.log.format.rawValue,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced
                     ? []
                     : counters.map { counters in
