@@ -6,6 +6,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
     case dropping(instance: String, error: SystemError)
     /// Lines of an instance are written again.
     case recovered(instance: String, lines: UInt64, bytes: UInt64)
+    /// An instance writes more lines a second than are kept of it.
+    case flooding(instance: String, rate: UInt32)
     /// A file is over its size but cannot be rotated.
     case rotationFailed(instance: String, error: SystemError)
     /// An output pipe cannot be read (any more).
@@ -23,6 +25,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
             "cannot write the log of \(instance), dropping its lines: \(error)"
         case .recovered(let instance, let lines, let bytes):
             "the log of \(instance) is written again; dropped \(lines) lines (\(bytes) bytes)"
+        case .flooding(let instance, let rate):
+            "\(instance) writes more than \(rate) lines a second, dropping the others: see its log, or raise log.rate"
         case .rotationFailed(let instance, let error):
             "cannot rotate the log of \(instance): \(error)"
         case .unreadable(let instance, let error):

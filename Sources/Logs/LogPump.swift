@@ -60,15 +60,17 @@ package final class LogPump: Sendable {
     deinit { source.withLock { $0?.cancel() } }
 
     /// Takes the output of a generation of an instance (`api/2`) from now on: from the read ends of its two pipes, or of
-    /// those that were captured. `maxSize` is in bytes, at least 4096; `keep` is a count from 0 to 1000. A generation that
-    /// the pump of a supervisor before was reading goes on where that stopped.
+    /// those that were captured. `maxSize` is in bytes, at least 4096; `keep` is a count from 0 to 1000; `rate` is how many
+    /// lines a second of each stream are kept, 0 for all. A generation that the pump of a supervisor before was reading goes
+    /// on where that stopped.
     package func attach(
-        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int
+        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int,
+        rate: UInt32 = 0
     ) {
         perform {
             $0.attach(
-                generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize, keep: keep
-            )
+                generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize,
+                keep: keep, rate: rate)
         }
     }
 
@@ -111,9 +113,9 @@ package final class LogPump: Sendable {
         }
     }
 
-    /// Changes the rotation of a generation's instance.
-    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int) {
-        perform { $0.updateSettings(generation: generation, maxSize: maxSize, keep: keep) }
+    /// Changes the settings of a generation's instance.
+    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int, rate: UInt32) {
+        perform { $0.updateSettings(generation: generation, maxSize: maxSize, keep: keep, rate: rate) }
     }
 
     /// Calls `completion` on the pump's queue after all that waits in the pipes now was taken, or after a few turns if

@@ -107,19 +107,21 @@ package final class LogWriter {
     /// Takes the output of a generation of an instance from now on. A generation that is attached already is left alone;
     /// one that a process before was reading goes on where that stopped.
     package func attach(
-        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int
+        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int,
+        rate: UInt32 = 0
     ) {
         let pipes: [(LogStream, Descriptor?)] = [(.stdout, stdout), (.stderr, stderr)]
         for case (let kind, let pipe?) in pipes
         where !streams.values.contains(where: {
             $0.generation == generation && $0.kind == kind && $0.file.instance == instance
         }) {
-            attach(generation, instance, kind, pipe, Int(clamping: maxSize), keep)
+            attach(generation, instance, kind, pipe, Int(clamping: maxSize), keep, rate)
         }
     }
 
     private func attach(
-        _ generation: UInt64, _ instance: String, _ kind: LogStream, _ pipe: Descriptor, _ maxSize: Int, _ keep: Int
+        _ generation: UInt64, _ instance: String, _ kind: LogStream, _ pipe: Descriptor, _ maxSize: Int, _ keep: Int,
+        _ rate: UInt32
     ) {
         guard let file = file(of: instance, maxSize: maxSize, keep: keep) else {
             notices.post(.refused(instance: instance, reason: "not the name of an instance"))
@@ -132,7 +134,7 @@ package final class LogWriter {
             notices.post(.refused(instance: instance, reason: "more than \(LogJournal.slotCount) streams"))
             return
         }
-        journal.set(slot, maxSize: file.maxSize, keep: file.keep)
+        journal.set(slot, maxSize: file.maxSize, keep: file.keep, rate: rate)
         awaited.tookOver(slot, journal)
         if let untold = untold.removeValue(forKey: instance) {
             journal.move(untold.slot, into: slot)
@@ -176,11 +178,11 @@ package final class LogWriter {
         return file
     }
 
-    /// Changes when the files of a generation's instance are rotated, and how many are kept.
-    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int) {
+    /// Changes when the files of a generation's instance are rotated, how many are kept, and how many lines a second.
+    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int, rate: UInt32 = 0) {
         for stream in streams.values where stream.generation == generation {
             _ = file(of: stream.file.instance, maxSize: Int(clamping: maxSize), keep: keep)
-            journal.set(stream.slot, maxSize: stream.file.maxSize, keep: stream.file.keep)
+            journal.set(stream.slot, maxSize: stream.file.maxSize, keep: stream.file.keep, rate: rate)
         }
     }
 

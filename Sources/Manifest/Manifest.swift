@@ -393,6 +393,8 @@ package struct LogSettings: Sendable, Hashable, Codable {
     package var keep: Int
     /// What the lines are, for whoever shows them.
     package var format: Format
+    /// How many lines a second of each of stdout and stderr are kept, 1 to 1,000,000; nil: all.
+    package var rate: UInt32?
 
     /// What a service writes.
     package enum Format: String, Sendable, Hashable, Codable, CaseIterable {
@@ -403,10 +405,11 @@ package struct LogSettings: Sendable, Hashable, Codable {
     }
 
     /// Creates settings; the defaults are the manifest's.
-    package init(maxSize: UInt64 = 10 << 20, keep: Int = 5, format: Format = .text) {
+    package init(maxSize: UInt64 = 10 << 20, keep: Int = 5, format: Format = .text, rate: UInt32? = nil) {
         self.maxSize = maxSize
         self.keep = keep
         self.format = format
+        self.rate = rate
     }
 
     /// Reads settings, those of an older version, too, which knew fewer.
@@ -415,6 +418,7 @@ package struct LogSettings: Sendable, Hashable, Codable {
         maxSize = try container.decode(UInt64.self, forKey: .maxSize)
         keep = try container.decode(Int.self, forKey: .keep)
         format = try container.decodeIfPresent(Format.self, forKey: .format) ?? .text
+        rate = try container.decodeIfPresent(UInt32.self, forKey: .rate)
     }
 }
 

@@ -138,7 +138,12 @@ extension FieldTable {
                     "What the lines are: \"json\" for objects, one a line, to which \"supctl logs --json\" adds time, service, "
                         + "instance and stream in place of wrapping each as a message. The files hold what the service wrote."
                 ) { $1.log.format = $0 },
-            ]), "The instance's log: its rotation, and what its lines are."),
+                Field(
+                    "rate", .integer(1...1_000_000, "a number of lines a second"),
+                    "How many lines a second of each of stdout and stderr are kept; of more the log says how many were dropped. "
+                        + "Without it all: a line that is missing is mostly the one that is looked for."
+                ) { $1.log.rate = UInt32(clamping: $0) },
+            ]), "The instance's log: its rotation, what its lines are, and how many."),
         Field(
             "deploy",
             section: Section([

@@ -83,6 +83,7 @@ enum ServiceComparison {
                     ("log.maxSize", Wording.size(old.log.maxSize), Wording.size(new.log.maxSize)),
                     ("log.keep", String(old.log.keep), String(new.log.keep)),
                     ("log.format", old.log.format.rawValue, new.log.format.rawValue),
+                    ("log.rate", old.log.rate.map(String.init), new.log.rate.map(String.init)),
                 ])
             }, needsNewProcess: { _, _ in false }),
         field("idleAfter", named: "idle.stopAfter", .live) { $0.idleAfter.map(exact) },

@@ -73,6 +73,7 @@ extension SupervisorRole {
         prober?.tally.keep(kept)
         healthProber?.tally.keep(kept)
         pump?.amounts.keep { kept.contains(String($0.prefix { $0 != "/" })) }
+        pump?.losses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
     }
 }
 

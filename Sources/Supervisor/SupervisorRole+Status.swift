@@ -146,7 +146,7 @@ extension InstanceStatus {
             },
             memoryBytes: usage?.residentBytes, lastExit: view.lastExit.map { ExitReport($0, now: now) },
             droppedOutput: dropped.map {
-                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: errorMessage($0.code))
+                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: $0.reason)
             },
             limits: limits?.mapValues { LimitStatus(soft: $0.soft.unlessUnlimited, hard: $0.hard.unlessUnlimited) },
             flow: flow)

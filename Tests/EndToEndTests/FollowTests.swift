@@ -161,6 +161,35 @@ struct FollowTests {
         }
     }
 
+    @Test("log.rate comes into force with an apply, and what it drops is in the log, in status and in the metrics")
+    func rate() throws {
+        let daemon = try Self.start("{ maxSize: '1M' }")
+        let pids = try daemon.pids()
+        try write((0..<50).map { "before \($0)" }, daemon)
+        try eventually("the first lines") { daemon.logLines("x").count == 50 ? true : nil }
+        _ = try daemon.directory.write("supd.json5", Self.manifest("{ maxSize: '1M', rate: 10 }"))
+        let applied = try daemon.ctl("apply")
+        #expect(applied.code == 0)
+        #expect(applied.output.contains("log.rate"), "\(applied.output)")
+        #expect(try daemon.pids() == pids)
+        // In one write, so that it is taken in one or two seconds.
+        try write((0..<500).map { "after \($0)" }, daemon)
+        // Nothing more comes: the note follows by itself.
+        let note = try eventually("the note") { daemon.logLines("x").first { $0.contains("[supd] dropped") } }
+        #expect(note.hasSuffix(": more than 10 a second (log.rate)"), "\(note)")
+        let kept = daemon.logLines("x").count { $0.contains("after") }
+        #expect(kept >= 10 && kept < 100, "\(kept)")
+        let dropped = try #require(daemon.status("x").services.first?.instances.first?.droppedOutput)
+        #expect(dropped.lines == 500 - UInt64(kept))
+        #expect(dropped.reason == "more lines a second than log.rate allows")
+        let metric = "supd_log_dropped_lines_total{service=\"x\",replica=\"1\"} \(dropped.lines)\n"
+        let metrics = try daemon.ctl("metrics").output
+        #expect(
+            metrics.contains(metric),
+            "\(metrics.split(separator: "\n").filter { $0.contains("supd_log_dropped_lines") })")
+        #expect(daemon.keeper.output.contains("x/1 writes more than 10 lines a second"))
+    }
+
     @Test("log.maxSize and log.keep of the manifest are the sizes and the number of the files")
     func rotation() throws {
         let daemon = try Self.start("{ maxSize: '8K', keep: 2 }")

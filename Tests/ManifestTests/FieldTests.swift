@@ -326,7 +326,8 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
                 "log: { maxSize: 100 }",
                 "found 100, expected a size in bytes like 4096, \"512K\", \"10M\" or \"1G\", from 4K to 1T"
             ), ("log: { maxSize: '1G', keep: 0 }", nil),
-            ("log: { format: 'json' }", nil),
+            ("log: { format: 'json', rate: 1 }", nil),
+            ("log: { rate: 0 }", "found 0, expected a number of lines a second from 1 to 1000000"),
             ("log: { format: 'jsn' }", "found \"jsn\", expected \"text\" or \"json\"; did you mean \"json\"?"),
             ("balance: { queueTimeout: '0s', connectTimeout: '1ms', drainTimeout: '24h' }", nil),
             ("port: 0", "found 0, expected a port from 1 to 65535"), ("log: []", "found a list, expected a map"),
