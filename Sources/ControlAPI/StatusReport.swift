@@ -155,6 +155,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     /// What was dropped of its output because it could not be written, since the supervisor began or, if that is longer ago,
     /// since the process did; null if nothing.
     package var droppedOutput: DroppedOutput?
+    /// What systemd's journal has not got of its lines, since the supervisor began; null if nothing, or from an older supd.
+    package var notInJournal: DroppedOutput?
     /// The limits in force by name, read from /proc/PID/limits; only where a single service was asked for.
     package var limits: [String: LimitStatus]?
     /// The balancer's counters of this instance.
@@ -166,8 +168,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         drained: Bool? = false, statusText: String? = nil, health: HealthStatus? = nil, restarts: Int,
         uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
         memoryBytes: UInt64? = nil,
-        lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, limits: [String: LimitStatus]? = nil,
-        flow: FlowStatus? = nil
+        lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, notInJournal: DroppedOutput? = nil,
+        limits: [String: LimitStatus]? = nil, flow: FlowStatus? = nil
     ) {
         self.id = id
         self.state = state
@@ -184,6 +186,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.memoryBytes = memoryBytes
         self.lastExit = lastExit
         self.droppedOutput = droppedOutput
+        self.notInJournal = notInJournal
         self.limits = limits
         self.flow = flow
     }
@@ -342,6 +345,7 @@ extension InstanceStatus {
         try container.encode(memoryBytes, forKey: .memoryBytes)
         try container.encode(lastExit, forKey: .lastExit)
         try container.encode(droppedOutput, forKey: .droppedOutput)
+        try container.encode(notInJournal, forKey: .notInJournal)
         try container.encode(limits, forKey: .limits)
         try container.encode(flow, forKey: .flow)
     }

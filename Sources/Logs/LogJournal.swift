@@ -324,6 +324,9 @@ final class LogJournal {
     /// The most lines a second that are kept of the stream; 0: all.
     func rate(_ slot: Int) -> UInt32 { UInt32(truncatingIfNeeded: memory.load(at: field(slot, Self.rateField))) }
 
+    /// Whether the lines go to systemd's journal, too.
+    func sendsToSystemJournal(_ slot: Int) -> Bool { memory.load(at: field(slot, Self.rateField)) >> 32 & 1 == 1 }
+
     /// How far the stream has used up its second.
     func window(_ slot: Int) -> RateWindow {
         Self.window(
@@ -394,11 +397,12 @@ final class LogJournal {
         return slot
     }
 
-    /// Notes the rotation settings of a stream's file, and how many lines a second are kept.
-    func set(_ slot: Int, maxSize: Int, keep: Int, rate: UInt32) {
+    /// Notes the rotation settings of a stream's file, how many lines a second are kept, and whether systemd's journal gets
+    /// them, too.
+    func set(_ slot: Int, maxSize: Int, keep: Int, rate: UInt32, sendsToSystemJournal: Bool = false) {
         memory.store(UInt64(max(maxSize, 0)), at: field(slot, 3))
         memory.store(UInt64(max(keep, 0)), at: field(slot, 4))
-        memory.store(UInt64(rate), at: field(slot, Self.rateField))
+        memory.store(UInt64(rate) | (sendsToSystemJournal ? 1 << 32 : 0), at: field(slot, Self.rateField))
     }
 
     /// Whether the line that somebody waits for was seen in the stream.

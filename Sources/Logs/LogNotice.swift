@@ -16,6 +16,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
     case refused(instance: String, reason: String)
     /// The journal of the process before cannot be used: lines that were under way in it are lost.
     case journalUnusable(reason: String)
+    /// So many lines, since the last notice of this kind, were not sent to systemd's journal. They are in the files.
+    case notInJournal(lines: UInt64, reason: String)
     /// So many notices were left out because they came too fast.
     case suppressed(count: Int)
 
@@ -35,6 +37,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
             "cannot take the output of \(instance): \(reason)"
         case .journalUnusable(let reason):
             "cannot use the log journal of the process before, unfinished lines are lost: \(reason)"
+        case .notInJournal(let lines, let reason):
+            "\(lines) lines of services with log.journal are in their files only: \(reason)"
         case .suppressed(let count):
             "\(count) more notices about logs were left out"
         }

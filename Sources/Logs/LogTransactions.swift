@@ -13,6 +13,7 @@ final class LogTransactions {
     private let losses: LogLosses
     private let amounts: LogAmounts
     private let awaited: AwaitedLines
+    private let systemJournal: SystemJournal?
     private var formatter = BatchFormatter()
 
     /// For tests: called at each step.
@@ -22,13 +23,14 @@ final class LogTransactions {
 
     init(
         _ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses, _ amounts: LogAmounts,
-        _ awaited: AwaitedLines
+        _ awaited: AwaitedLines, _ systemJournal: SystemJournal? = nil
     ) {
         self.journal = journal
         self.notices = notices
         self.losses = losses
         self.amounts = amounts
         self.awaited = awaited
+        self.systemJournal = systemJournal
     }
 
     /// Takes a transaction whose bytes are in the buffer to its end.
@@ -42,6 +44,11 @@ final class LogTransactions {
         atStep?(.formatted)
         let failure = write(&transaction, file)
         let written = transaction.written
+        if journal.sendsToSystemJournal(slot) {
+            // Written to the file or not; a note comes once, with what was written of it.
+            let start = written >= batch.noteLength ? 0 : batch.noteLength
+            systemJournal?.add(formatter.output, from: start, of: file.instance)
+        }
         var dropped = batch.holdsNote || written < batch.noteLength ? before : DroppedLines()
         var lost = journal.lost(slot)
         dropped.add(batch.overRate)

@@ -143,7 +143,15 @@ extension FieldTable {
                     "How many lines a second of each of stdout and stderr are kept; of more the log says how many were dropped. "
                         + "Without it all: a line that is missing is mostly the one that is looked for."
                 ) { $1.log.rate = UInt32(clamping: $0) },
-            ]), "The instance's log: its rotation, what its lines are, and how many."),
+                Field(
+                    "journal", Format.flag.located, default: false,
+                    "Send the lines to systemd's journal as well, with SUPD_SERVICE and SUPD_INSTANCE. Off, because they are in "
+                        + "the files, and journald is slower than a service that writes much."
+                ) {
+                    $1.log.journal = $0.value
+                    $1.logJournal = $0.location
+                },
+            ]), "The instance's log: its rotation, what its lines are, how many, and where else they go."),
         Field(
             "deploy",
             section: Section([

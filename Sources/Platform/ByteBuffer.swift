@@ -103,6 +103,12 @@ package final class ByteBuffer {
         offset >= 0 && offset < count ? base.load(fromByteOffset: offset, as: UInt8.self) : 0
     }
 
+    /// The bytes of a range.
+    package func bytes(in range: Range<Int>) -> [UInt8] {
+        let range = range.clamped(to: 0..<count)
+        return [UInt8](UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
+    }
+
     /// Where a byte comes first in a range.
     package func firstIndex(of byte: UInt8, in range: Range<Int>) -> Int? {
         let range = range.clamped(to: 0..<count)

@@ -72,6 +72,7 @@ extension SupervisorRole {
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
                         instance, now: now, usage: used, dropped: pump?.losses[instance.id.description],
+                        notInJournal: pump?.journalLosses[instance.id.description],
                         limits: instance.generation.flatMap { limits[$0] },
                         flow: flows?[instance.id.description].map { FlowStatus(ofInstance: $0) })
                 })
@@ -133,7 +134,7 @@ extension InstanceStatus {
     /// The application's view of an instance with what /proc and the balancer add to it.
     init(
         _ view: Application.InstanceView, now: Instant, usage: InstanceProcesses.Usage?, dropped: LogLoss?,
-        limits: [String: LimitPair]?, flow: FlowStatus?
+        notInJournal: LogLoss?, limits: [String: LimitPair]?, flow: FlowStatus?
     ) {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
         self.init(
@@ -147,6 +148,9 @@ extension InstanceStatus {
             memoryBytes: usage?.residentBytes, lastExit: view.lastExit.map { ExitReport($0, now: now) },
             droppedOutput: dropped.map {
                 DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: $0.reason)
+            },
+            notInJournal: notInJournal.map {
+                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: SystemJournal.reason($0.code))
             },
             limits: limits?.mapValues { LimitStatus(soft: $0.soft.unlessUnlimited, hard: $0.hard.unlessUnlimited) },
             flow: flow)

@@ -32,11 +32,12 @@ struct StatusReportTests {
             Set(instance.keys) == [
                 "id", "state", "detail", "pid", "port", "ready", "drained", "statusText", "restarts", "uptimeSeconds",
                 "cpuPercent", "health",
-                "memoryBytes", "lastExit", "droppedOutput", "limits", "flow",
+                "memoryBytes", "lastExit", "droppedOutput", "notInJournal", "limits",
+                "flow",
             ])
         for key in [
             "detail", "pid", "port", "health", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit",
-            "droppedOutput",
+            "droppedOutput", "notInJournal",
             "limits",
             "flow", "statusText",
         ] {
