@@ -43,15 +43,20 @@ struct LogSource {
         let known = ofSessions ? services.map(LogPath.sessions) : known
         let all = known + written.filter { [known = Set(known)] in !known.contains($0) }
         if all.isEmpty, let trouble {
-            throw VerbFailure(.noDaemon, "there are no logs in \(directory), and I \(trouble)")
+            throw VerbFailure(
+                .noDaemon, "there are no logs in \(directory)\(Self.elsewhere), and I \(trouble)")
         }
         do throws(Selector.NoSuchName) {
             return try Selector.choose(
                 names.isEmpty ? ["all"] : names, among: all, servicesWithout: ofSessions ? [] : servicesWithout)
         } catch {
-            throw VerbFailure(.noSuchName, error.description)
+            // Only a running supd knows where its logs are.
+            let advice = trouble.map { "; looked in \(directory)\(Self.elsewhere), for I \($0)" } ?? ""
+            throw VerbFailure(.noSuchName, error.description + advice)
         }
     }
+
+    private static let elsewhere = " (if supd keeps them elsewhere, set LOGS_DIRECTORY to that directory)"
 
     /// Whether there is a log of this name.
     func isWritten(_ name: String) -> Bool {

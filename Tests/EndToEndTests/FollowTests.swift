@@ -190,6 +190,31 @@ struct FollowTests {
         #expect(daemon.keeper.output.contains("x/1 writes more than 10 lines a second"))
     }
 
+    @Test("Without a supd it is said where logs were looked for, and how to name another place")
+    func withoutSupd() throws {
+        let directory = try TemporaryDirectory()
+        for service in ["api", "web"] {
+            try FileManager.default.createDirectory(
+                atPath: directory.file("logs/\(service)"), withIntermediateDirectories: true)
+        }
+        _ = try directory.write("logs/api/1.log", "2026-01-31T10:20:30.100000000Z stdout F one\n")
+        func logs(_ place: String, _ name: String) throws -> Program.Result {
+            try Program.run(
+                Daemon.supctl, ["--socket", directory.file("none"), "logs", name],
+                environment: ["LOGS_DIRECTORY": directory.file(place)])
+        }
+        #expect(try logs("logs", "api").output.hasSuffix("one\n"))
+        let unknown = try logs("logs", "apu")
+        #expect(unknown.code == 4)
+        let place = "\(directory.file("logs")) (if supd keeps them elsewhere, set LOGS_DIRECTORY to that directory)"
+        #expect(
+            unknown.output.contains("did you mean \"api\"?; looked in \(place), for I cannot reach supd at"),
+            "\(unknown)")
+        let nothing = try logs("elsewhere", "api")
+        #expect(nothing.code == 5)
+        #expect(nothing.output.contains("there are no logs in \(directory.file("elsewhere")) (if supd"), "\(nothing)")
+    }
+
     @Test("log.maxSize and log.keep of the manifest are the sizes and the number of the files")
     func rotation() throws {
         let daemon = try Self.start("{ maxSize: '8K', keep: 2 }")
