@@ -56,6 +56,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var listen: [String]
     /// Those of them whose sockets the instances have themselves; null from an older supd.
     package var passed: [String]?
+    /// What its lines are, by `log.format`: `text` or `json`; null from an older supd.
+    package var logFormat: String?
     /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
     package var fronts: [FlowStatus]?
     /// Its instances.
@@ -64,7 +66,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
-        listen: [String], passed: [String]? = [], fronts: [FlowStatus]?, instances: [InstanceStatus]
+        listen: [String], passed: [String]? = [], logFormat: String? = "text", fronts: [FlowStatus]?,
+        instances: [InstanceStatus]
     ) {
         self.name = name
         self.kind = kind
@@ -75,6 +78,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.scaledFrom = scaledFrom
         self.listen = listen
         self.passed = passed
+        self.logFormat = logFormat
         self.fronts = fronts
         self.instances = instances
     }
@@ -151,6 +155,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     /// What was dropped of its output because it could not be written, since the supervisor began or, if that is longer ago,
     /// since the process did; null if nothing.
     package var droppedOutput: DroppedOutput?
+    /// What systemd's journal has not got of its lines, since the supervisor began; null if nothing, or from an older supd.
+    package var notInJournal: DroppedOutput?
     /// The limits in force by name, read from /proc/PID/limits; only where a single service was asked for.
     package var limits: [String: LimitStatus]?
     /// The balancer's counters of this instance.
@@ -162,8 +168,8 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         drained: Bool? = false, statusText: String? = nil, health: HealthStatus? = nil, restarts: Int,
         uptimeSeconds: Double? = nil, cpuPercent: Double? = nil,
         memoryBytes: UInt64? = nil,
-        lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, limits: [String: LimitStatus]? = nil,
-        flow: FlowStatus? = nil
+        lastExit: ExitReport? = nil, droppedOutput: DroppedOutput? = nil, notInJournal: DroppedOutput? = nil,
+        limits: [String: LimitStatus]? = nil, flow: FlowStatus? = nil
     ) {
         self.id = id
         self.state = state
@@ -180,6 +186,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
         self.memoryBytes = memoryBytes
         self.lastExit = lastExit
         self.droppedOutput = droppedOutput
+        self.notInJournal = notInJournal
         self.limits = limits
         self.flow = flow
     }
@@ -298,6 +305,7 @@ extension ServiceStatus {
         try container.encode(scaledFrom, forKey: .scaledFrom)
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
+        try container.encode(logFormat, forKey: .logFormat)
         try container.encode(fronts, forKey: .fronts)
         try container.encode(instances, forKey: .instances)
     }
@@ -337,6 +345,7 @@ extension InstanceStatus {
         try container.encode(memoryBytes, forKey: .memoryBytes)
         try container.encode(lastExit, forKey: .lastExit)
         try container.encode(droppedOutput, forKey: .droppedOutput)
+        try container.encode(notInJournal, forKey: .notInJournal)
         try container.encode(limits, forKey: .limits)
         try container.encode(flow, forKey: .flow)
     }

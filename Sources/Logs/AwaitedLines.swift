@@ -27,6 +27,33 @@ final class AwaitedLines {
         if journal.sawAwaitedLine(slot), patterns.removeValue(forKey: generation) != nil { seen(generation) }
     }
 
+    /// Looks at lines that are dropped, which are in the journal's memory only.
+    func look(at parts: [BatchFormatter.DroppedPart], of slot: Int, _ journal: LogJournal) {
+        guard !parts.isEmpty, !patterns.isEmpty else { return }
+        let generation = journal.generation(slot)
+        guard let pattern = patterns[generation] else { return }
+        let memory = journal.memory
+        for part in parts {
+            var carry = part.carry
+            var position = part.bytes.lowerBound
+            while true {
+                let rest = position..<max(position, part.bytes.upperBound)
+                let end = memory.firstIndex(of: CRIFormat.newline, in: rest) ?? rest.upperBound
+                let text = { [carry, position] (offset: Int) in
+                    memory[offset < carry.count ? carry.lowerBound + offset : position + offset - carry.count]
+                }
+                if pattern.isContained(inLineOf: carry.count + (end - position), byte: text) {
+                    patterns[generation] = nil
+                    journal.noteAwaitedLine(slot)
+                    return seen(generation)
+                }
+                guard end < rest.upperBound else { break }
+                carry = carry.lowerBound..<carry.lowerBound
+                position = end + 1
+            }
+        }
+    }
+
     /// Looks at the lines of a batch, which begin at `start` of the output.
     func look(at output: ByteBuffer, from start: Int, of slot: Int, _ journal: LogJournal) {
         guard !patterns.isEmpty else { return }

@@ -8,12 +8,25 @@ struct BatchFormatter {
     private var timestamps = TimestampWriter()
     private static let keptCapacity = 512 << 10
 
+    /// Lines that are dropped: the first one's beginning from an earlier batch, and the rest.
+    struct DroppedPart {
+        var carry: Range<Int>
+        var bytes: Range<Int>
+    }
+
     /// What a transaction comes to, beside the output.
     struct Batch {
         /// How much of the output is the note about lines dropped before.
         var noteLength = 0
-        /// How many lines have ended in it.
+        /// There is something to tell of lines dropped before, but not yet: a flood would be one of notes, too.
+        var holdsNote = false
+        /// How many lines have ended in it, dropped ones included.
         var lines: UInt64 = 0
+        /// The lines that are more than `log.rate`, and where they are in the memory, without their last newline.
+        var overRate = DroppedLines()
+        var droppedParts: [DroppedPart] = []
+        /// How far the second is used up then.
+        var window = RateWindow()
         /// What becomes the unfinished line: bytes of the buffer, and where in the line they go.
         var carrySource = 0
         var carryTarget = 0
@@ -26,7 +39,13 @@ struct BatchFormatter {
         guard let stream = journal.stream(transaction.slot) else { return Batch() }
         let time = timestamps.text(of: transaction.timestamp)
         var batch = Batch()
-        appendNote(journal.dropped(transaction.slot), time)
+        var gate = RateGate(
+            limit: journal.rate(transaction.slot), window: journal.window(transaction.slot),
+            timestamp: transaction.timestamp)
+        let dropped = journal.dropped(transaction.slot)
+        // At a stream's end there is no later.
+        batch.holdsNote = dropped.code == LogLoss.overRate && gate.goesOn && !transaction.isLast
+        if !batch.holdsNote { appendNote(dropped, time, gate.limit) }
         batch.noteLength = output.count
 
         let full = CRIFormat.prefix(time: time, stream: stream, tag: CRIFormat.full)
@@ -36,9 +55,31 @@ struct BatchFormatter {
         var position = buffer.lowerBound
         var carry = journal.carry(transaction.slot)
 
-        /// Appends a line that is not plain: begun in an earlier batch, longer than a piece, or not ended.
-        /// `end` is where its text ends in the buffer.
+        /// Leaves out what there is of a line that is more than the rate.
+        func dropLine(until end: Int, isEnded: Bool) {
+            batch.overRate.add(
+                lines: 0, bytes: UInt64(carry.count + (end - position) + (isEnded ? 1 : 0)), code: LogLoss.overRate)
+            if carry.isEmpty, let last = batch.droppedParts.indices.last,
+                batch.droppedParts[last].bytes.upperBound == position - 1
+            {
+                batch.droppedParts[last].bytes = batch.droppedParts[last].bytes.lowerBound..<end
+            } else {
+                batch.droppedParts.append(DroppedPart(carry: carry, bytes: position..<end))
+            }
+            carry = carry.lowerBound..<carry.lowerBound
+            position = end
+            guard isEnded else { return }
+            batch.lines += 1
+            gate.lineEnded()
+        }
+
+        /// Appends a line that is not plain: begun in an earlier batch, longer than a piece, or not ended; or one that is
+        /// more than the rate, which it drops. `end` is where its text ends in the buffer.
         func appendLine(until end: Int, isEnded: Bool) {
+            if isEnded || carry.count + (end - position) > CRIFormat.pieceLimit, gate.decide() {
+                batch.overRate.lines += 1
+            }
+            if gate.window.line == .dropped { return dropLine(until: end, isEnded: isEnded) }
             while carry.count + (end - position) > CRIFormat.pieceLimit {
                 output.append(partial)
                 let taken = CRIFormat.pieceLimit - carry.count
@@ -50,6 +91,7 @@ struct BatchFormatter {
             }
             guard isEnded else { return }
             batch.lines += 1
+            gate.lineEnded()
             output.append(full)
             output.append(memory, carry)
             output.append(memory, position..<end)
@@ -59,9 +101,12 @@ struct BatchFormatter {
         }
 
         while position < buffer.upperBound {
-            if carry.isEmpty {
+            if carry.isEmpty, gate.window.line == .undecided {
+                let before = output.lineCount
                 position = output.appendLines(
-                    of: memory, position..<buffer.upperBound, prefix: full, limit: CRIFormat.pieceLimit)
+                    of: memory, position..<buffer.upperBound, prefix: full, limit: CRIFormat.pieceLimit, most: gate.left
+                )
+                gate.kept(Int(clamping: output.lineCount - before))
             }
             guard let newline = memory.firstIndex(of: CRIFormat.newline, in: position..<buffer.upperBound) else {
                 break
@@ -78,13 +123,18 @@ struct BatchFormatter {
         batch.carryTarget = carry.count
         batch.carrySource = position - buffer.lowerBound
         batch.carryCount = buffer.upperBound - position
+        batch.window = gate.window
         return batch
     }
 
-    private func appendNote(_ dropped: DroppedLines, _ time: [UInt8]) {
+    private func appendNote(_ dropped: DroppedLines, _ time: [UInt8], _ rate: UInt32) {
         guard !dropped.isEmpty else { return }
         output.append(CRIFormat.prefix(time: time, stream: .stderr, tag: CRIFormat.full))
-        let reason = errorMessage(dropped.code)
+        let isOverRate = dropped.code == LogLoss.overRate && rate > 0
+        let reason =
+            isOverRate
+            ? "more than \(rate) a second (log.rate)"
+            : LogLoss(lines: dropped.lines, bytes: dropped.bytes, code: dropped.code).reason
         output.append(Array("[supd] dropped \(dropped.lines) lines (\(dropped.bytes) bytes): \(reason)\n".utf8))
     }
 

@@ -24,6 +24,8 @@ package enum CRIFormat {
     package static let pieceLimit = 16384
     /// The bytes before the text: 30 of time, 6 of stream, the tag and three spaces.
     package static let prefixLength = 40
+    /// Where `stdout` or `stderr` stands.
+    static let streamOffset = 31
     /// Where the tag `F` or `P` stands.
     static let tagOffset = 38
     static let newline: UInt8 = 0x0a

@@ -14,6 +14,8 @@ final class LogFile {
     var users = 0
     /// Lines are being dropped.
     var isInTrouble = false
+    /// When lines were last dropped for being more than the rate, in nanoseconds since 1970.
+    var lastFlood: Int64 = 0
     /// The last rotation failed.
     var rotationIsBroken = false
 

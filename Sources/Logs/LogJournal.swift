@@ -26,7 +26,10 @@ import Platform
 //
 // A change of phase is one store of one word, which says which of two records counts; the other one is filled in before.
 // (A killed process has executed every instruction up to one, and none after: only the compiler's order matters.)
-// Records carry a checksum. A journal of another version or size, or a damaged one, is not used: it is replaced.
+// Records carry a checksum. What has joined them since (the window of `log.rate`) stands behind it, with one of its own: a
+// version that does not know it reads the rest, and one that does takes the slot's window where there is none. (A version
+// that knows no rate and has to finish a batch of one that does, of which lines are dropped and a part is in a full file
+// already, would write it wrongly: an upgrade that is taken back, and a kill at that moment.) A journal of another version or size, or a damaged one, is not used: it is replaced.
 // A journal that has ended three processes in a row (a defect of ours, triggered by the bytes in it) gives up
 // the transaction, not the supervisor.
 //
@@ -69,13 +72,15 @@ struct LogTransaction: Equatable {
     /// What the slot's counters become: of what the file does not tell yet, and of all.
     var dropped = DroppedLines()
     var lost = DroppedLines()
+    /// How far the slot's second becomes used up.
+    var window = RateWindow()
 }
 
-/// Lines that could not be written.
+/// Lines that could not be written, or were more than `log.rate`.
 struct DroppedLines: Equatable {
     var lines: UInt64 = 0
     var bytes: UInt64 = 0
-    /// The errno of the last failure.
+    /// The errno of the last failure, or `LogLoss.overRate`.
     var code: Int32 = 0
 
     /// Even an empty line has a byte, its newline; a piece of a line has bytes and is no line.
@@ -86,6 +91,11 @@ struct DroppedLines: Equatable {
         self.lines &+= lines
         self.bytes &+= bytes
         self.code = code
+    }
+
+    /// Counts those of another count, too.
+    mutating func add(_ other: DroppedLines) {
+        if !other.isEmpty { add(lines: other.lines, bytes: other.bytes, code: other.code) }
     }
 
     /// What came after an earlier count of the same.
@@ -108,6 +118,8 @@ final class LogJournal {
     private static let droppedField = 5
     private static let lostField = 25
     private static let awaitedField = 28
+    private static let windowField = 29
+    private static let rateField = 31
 
     // The layout. Only pages that are used take memory.
     private static let stateOffset = 64
@@ -190,6 +202,11 @@ final class LogJournal {
         put(transaction.lost.bytes)
         put(UInt64(UInt32(bitPattern: transaction.lost.code)))
         memory.store(checksum, at: offset)
+        // Behind what all versions read.
+        offset += 8
+        put(UInt64(bitPattern: transaction.window.second))
+        put(Self.packed(transaction.window))
+        memory.store(checksum, at: offset)
         memory.publish(sequence, at: Self.stateOffset)
     }
 
@@ -228,6 +245,9 @@ final class LogJournal {
         guard let phase, memory.load(at: offset) == checksum else { return nil }
         result.phase = phase
         guard phase != .idle else { return LogTransaction() }
+        offset += 8
+        let window = Self.window(second: get(), packed: get())
+        result.window = memory.load(at: offset) == checksum ? window : self.window(result.slot)
         guard slotIsUsed(result.slot), result.byteCount <= Self.bufferSize,
             result.carryCount <= Self.carrySize, result.carryTarget <= Self.carrySize - result.carryCount,
             result.carrySource <= Self.bufferSize - result.carryCount
@@ -301,6 +321,27 @@ final class LogJournal {
             code: Int32(truncatingIfNeeded: memory.load(at: field(slot, first + 2))))
     }
 
+    /// The most lines a second that are kept of the stream; 0: all.
+    func rate(_ slot: Int) -> UInt32 { UInt32(truncatingIfNeeded: memory.load(at: field(slot, Self.rateField))) }
+
+    /// Whether the lines go to systemd's journal, too.
+    func sendsToSystemJournal(_ slot: Int) -> Bool { memory.load(at: field(slot, Self.rateField)) >> 32 & 1 == 1 }
+
+    /// How far the stream has used up its second.
+    func window(_ slot: Int) -> RateWindow {
+        Self.window(
+            second: memory.load(at: field(slot, Self.windowField)),
+            packed: memory.load(at: field(slot, Self.windowField + 1)))
+    }
+
+    private static func packed(_ window: RateWindow) -> UInt64 { UInt64(window.count) | window.line.rawValue << 32 }
+
+    private static func window(second: UInt64, packed: UInt64) -> RateWindow {
+        RateWindow(
+            second: Int64(bitPattern: second), count: UInt32(truncatingIfNeeded: packed),
+            line: RateWindow.Line(rawValue: packed >> 32) ?? .undecided)
+    }
+
     private func set(_ slot: Int, _ first: Int, to dropped: DroppedLines) {
         memory.store(dropped.lines, at: field(slot, first))
         memory.store(dropped.bytes, at: field(slot, first + 1))
@@ -334,7 +375,7 @@ final class LogJournal {
             let more = droppedLines(at: slot, first)
             guard !more.isEmpty else { continue }
             var sum = droppedLines(at: other, first)
-            sum.add(lines: more.lines, bytes: more.bytes, code: more.code)
+            sum.add(more)
             set(other, first, to: sum)
         }
         free(slot)
@@ -349,17 +390,19 @@ final class LogJournal {
         memory.store(generation, at: field(slot, 1))
         for index in 2...7 { memory.store(0, at: field(slot, index)) }
         set(slot, Self.lostField, to: DroppedLines())
-        memory.store(0, at: field(slot, Self.awaitedField))
+        for index in Self.awaitedField...Self.rateField { memory.store(0, at: field(slot, index)) }
         memory.store(UInt64(name.count), at: field(slot, 8))
         memory.copy(name, to: field(slot, 9))
         memory.publish(UInt64(stream.rawValue), at: field(slot, 0))
         return slot
     }
 
-    /// Notes the rotation settings of a stream's file.
-    func set(_ slot: Int, maxSize: Int, keep: Int) {
+    /// Notes the rotation settings of a stream's file, how many lines a second are kept, and whether systemd's journal gets
+    /// them, too.
+    func set(_ slot: Int, maxSize: Int, keep: Int, rate: UInt32, sendsToSystemJournal: Bool = false) {
         memory.store(UInt64(max(maxSize, 0)), at: field(slot, 3))
         memory.store(UInt64(max(keep, 0)), at: field(slot, 4))
+        memory.store(UInt64(rate) | (sendsToSystemJournal ? 1 << 32 : 0), at: field(slot, Self.rateField))
     }
 
     /// Whether the line that somebody waits for was seen in the stream.
@@ -385,5 +428,7 @@ final class LogJournal {
         memory.store(UInt64(transaction.carryTarget + transaction.carryCount), at: field(slot, 2))
         set(slot, Self.droppedField, to: transaction.dropped)
         set(slot, Self.lostField, to: transaction.lost)
+        memory.store(UInt64(bitPattern: transaction.window.second), at: field(slot, Self.windowField))
+        memory.store(Self.packed(transaction.window), at: field(slot, Self.windowField + 1))
     }
 }

@@ -1,13 +1,21 @@
 import Platform
 
-/// What was dropped of an instance's output because it could not be written.
+/// What was dropped of an instance's output because it could not be written, or was more than `log.rate`.
 package struct LogLoss: Sendable, Hashable {
     /// Whole lines.
     package var lines: UInt64
     /// Bytes, those of parts of lines too.
     package var bytes: UInt64
-    /// The errno of the last failure.
+    /// The errno of the last failure, or ``overRate``.
     package var code: Int32
+
+    /// The code of lines that were more than `log.rate`.
+    package static let overRate: Int32 = -1
+
+    /// Why the last of them were dropped, in words.
+    package var reason: String {
+        code == Self.overRate ? "more lines a second than log.rate allows" : errorMessage(code)
+    }
 
     /// Creates an entry.
     package init(lines: UInt64, bytes: UInt64, code: Int32) {
@@ -24,6 +32,8 @@ package struct LogLoss: Sendable, Hashable {
 /// that are still open: that is in the journal.
 package final class LogLosses: Sendable {
     private let losses = Lock<[String: LogLoss]>([:])
+    /// As many as there can be streams; of more instances at a time nothing is counted.
+    static let most = LogJournal.slotCount
 
     /// Nothing so far.
     package init() {}
@@ -31,9 +41,19 @@ package final class LogLosses: Sendable {
     /// What was dropped of an instance (`api/2`); nil if nothing.
     package subscript(_ instance: String) -> LogLoss? { losses.withLock { $0[instance] } }
 
+    /// Forgets all instances but these: their services are gone.
+    package func keep(_ isKept: (_ instance: String) -> Bool) {
+        let known = losses.withLock { Array($0.keys) }
+        let gone = known.filter { !isKept($0) }
+        losses.withLock { losses in
+            for instance in gone { losses[instance] = nil }
+        }
+    }
+
     func add(_ dropped: DroppedLines, of instance: String) {
         guard !dropped.isEmpty else { return }
         losses.withLock { losses in
+            guard losses.count < Self.most || losses[instance] != nil else { return }
             var loss = losses[instance] ?? LogLoss(lines: 0, bytes: 0, code: 0)
             loss.lines &+= dropped.lines
             loss.bytes &+= dropped.bytes

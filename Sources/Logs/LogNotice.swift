@@ -6,6 +6,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
     case dropping(instance: String, error: SystemError)
     /// Lines of an instance are written again.
     case recovered(instance: String, lines: UInt64, bytes: UInt64)
+    /// An instance writes more lines a second than are kept of it.
+    case flooding(instance: String, rate: UInt32)
     /// A file is over its size but cannot be rotated.
     case rotationFailed(instance: String, error: SystemError)
     /// An output pipe cannot be read (any more).
@@ -14,6 +16,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
     case refused(instance: String, reason: String)
     /// The journal of the process before cannot be used: lines that were under way in it are lost.
     case journalUnusable(reason: String)
+    /// So many lines, since the last notice of this kind, were not sent to systemd's journal. They are in the files.
+    case notInJournal(lines: UInt64, reason: String)
     /// So many notices were left out because they came too fast.
     case suppressed(count: Int)
 
@@ -23,6 +27,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
             "cannot write the log of \(instance), dropping its lines: \(error)"
         case .recovered(let instance, let lines, let bytes):
             "the log of \(instance) is written again; dropped \(lines) lines (\(bytes) bytes)"
+        case .flooding(let instance, let rate):
+            "\(instance) writes more than \(rate) lines a second, dropping the others: see its log, or raise log.rate"
         case .rotationFailed(let instance, let error):
             "cannot rotate the log of \(instance): \(error)"
         case .unreadable(let instance, let error):
@@ -31,6 +37,8 @@ package enum LogNotice: Sendable, Hashable, CustomStringConvertible {
             "cannot take the output of \(instance): \(reason)"
         case .journalUnusable(let reason):
             "cannot use the log journal of the process before, unfinished lines are lost: \(reason)"
+        case .notInJournal(let lines, let reason):
+            "\(lines) lines of services with log.journal are in their files only: \(reason)"
         case .suppressed(let count):
             "\(count) more notices about logs were left out"
         }

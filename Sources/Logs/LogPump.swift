@@ -14,8 +14,11 @@ package final class LogPump: Sendable {
     package let losses = LogLosses()
     /// What was taken so far; looking at it waits for nothing either.
     package let amounts = LogAmounts()
+    /// What systemd's journal has not got so far, of services that send it there.
+    package let journalLosses: LogLosses
 
     private let queue = DispatchQueue(label: "supd.logs")
+    private let systemJournal: SystemJournal
     private let state: Lock<State>
     private let source = Lock<(any DispatchSourceRead)?>(nil)
 
@@ -33,18 +36,22 @@ package final class LogPump: Sendable {
     private static let retrySeconds = 5
 
     /// Starts a pump that writes to `DIRECTORY/NAME/N.log`. `journal` is the one that the keeper held, or nil; it is
-    /// finished before this returns, so that no later line overtakes it. `report` is called on the pump's queue, and so is
-    /// `seen`, with each generation of which a line has come that somebody waits for: one of `awaiting`, which a pump before
+    /// finished before this returns, so that no later line overtakes it. `report` may be called on any queue. `seen` is called on
+    /// the pump's queue, with each generation of which a line has come that somebody waits for: one of `awaiting`, which a pump before
     /// was reading, or of `awaitLine`. It may be called twice for one.
     /// Throws only if the kernel gives no memory or descriptors at all.
     package init(
         directory: String, journal: Descriptor?, awaiting: [UInt64: LinePattern] = [:],
         seen: @escaping @Sendable (_ generation: UInt64) -> Void = { _ in },
+        systemJournal path: String = SystemJournal.standardPath,
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
+        let journalLosses = LogLosses()
+        self.journalLosses = journalLosses
+        systemJournal = SystemJournal(path: path, losses: journalLosses, report: report)
         let writer = try LogWriter(
             directory: directory, journal: journal, losses: losses, amounts: amounts, awaiting: awaiting, seen: seen,
-            report: report)
+            systemJournal: systemJournal, report: report)
         self.journal = writer.journalDescriptor
         let readiness = writer.readinessDescriptor
         state = Lock(State(writer: writer))
@@ -60,15 +67,17 @@ package final class LogPump: Sendable {
     deinit { source.withLock { $0?.cancel() } }
 
     /// Takes the output of a generation of an instance (`api/2`) from now on: from the read ends of its two pipes, or of
-    /// those that were captured. `maxSize` is in bytes, at least 4096; `keep` is a count from 0 to 1000. A generation that
-    /// the pump of a supervisor before was reading goes on where that stopped.
+    /// those that were captured. `maxSize` is in bytes, at least 4096; `keep` is a count from 0 to 1000; `rate` is how many
+    /// lines a second of each stream are kept, 0 for all; systemd's journal gets them, too, if the last one says so. A generation that the pump of a supervisor before was reading goes
+    /// on where that stopped.
     package func attach(
-        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int
+        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int,
+        rate: UInt32 = 0, sendsToSystemJournal: Bool = false
     ) {
         perform {
             $0.attach(
-                generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize, keep: keep
-            )
+                generation: generation, instance: instance, stdout: stdout, stderr: stderr, maxSize: maxSize,
+                keep: keep, rate: rate, sendsToSystemJournal: sendsToSystemJournal)
         }
     }
 
@@ -111,18 +120,32 @@ package final class LogPump: Sendable {
         }
     }
 
-    /// Changes the rotation of a generation's instance.
-    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int) {
-        perform { $0.updateSettings(generation: generation, maxSize: maxSize, keep: keep) }
+    /// Changes the settings of a generation's instance.
+    package func updateSettings(
+        generation: UInt64, maxSize: UInt64, keep: Int, rate: UInt32, sendsToSystemJournal: Bool
+    ) {
+        perform {
+            $0.updateSettings(
+                generation: generation, maxSize: maxSize, keep: keep, rate: rate,
+                sendsToSystemJournal: sendsToSystemJournal)
+        }
     }
 
-    /// Calls `completion` on the pump's queue after all that waits in the pipes now was taken, or after a few turns if
-    /// there comes ever more.
+    /// Changes the rotation of the lines about a service's sessions.
+    package func updateSessions(of service: String, maxSize: UInt64, keep: Int) {
+        perform {
+            $0.updateSettings(
+                generation: Self.sessionsGeneration, of: LogPath.sessions(of: service), maxSize: maxSize, keep: keep)
+        }
+    }
+
+    /// Calls `completion`, on a queue of the pump's, after all that waits in the pipes now was taken, or after a few turns if
+    /// there comes ever more, and systemd's journal has what it gets of it.
     package func flush(completion: @escaping @Sendable () -> Void) {
         perform {
             $0.takeTurn(budget: Self.turnBudget)
-        } then: {
-            completion()
+        } then: { [systemJournal] in
+            systemJournal.flush(completion: completion)
         }
     }
 

@@ -13,6 +13,7 @@ final class LogTransactions {
     private let losses: LogLosses
     private let amounts: LogAmounts
     private let awaited: AwaitedLines
+    private let systemJournal: SystemJournal?
     private var formatter = BatchFormatter()
 
     /// For tests: called at each step.
@@ -22,13 +23,14 @@ final class LogTransactions {
 
     init(
         _ journal: LogJournal, _ notices: NoticeLimiter, _ losses: LogLosses, _ amounts: LogAmounts,
-        _ awaited: AwaitedLines
+        _ awaited: AwaitedLines, _ systemJournal: SystemJournal? = nil
     ) {
         self.journal = journal
         self.notices = notices
         self.losses = losses
         self.amounts = amounts
         self.awaited = awaited
+        self.systemJournal = systemJournal
     }
 
     /// Takes a transaction whose bytes are in the buffer to its end.
@@ -38,23 +40,35 @@ final class LogTransactions {
         let batch = formatter.format(transaction, journal)
         amounts.add(lines: batch.lines, bytes: UInt64(clamping: transaction.byteCount), of: journal.instance(slot))
         awaited.look(at: formatter.output, from: batch.noteLength, of: slot, journal)
+        awaited.look(at: batch.droppedParts, of: slot, journal)
         atStep?(.formatted)
         let failure = write(&transaction, file)
         let written = transaction.written
-        var dropped = written >= batch.noteLength ? DroppedLines() : before
+        if journal.sendsToSystemJournal(slot) {
+            // Written to the file or not; a note comes once, with what was written of it.
+            let start = written >= batch.noteLength ? 0 : batch.noteLength
+            systemJournal?.add(formatter.output, from: start, of: file.instance)
+        }
+        var dropped = batch.holdsNote || written < batch.noteLength ? before : DroppedLines()
         var lost = journal.lost(slot)
+        dropped.add(batch.overRate)
+        lost.add(batch.overRate)
+        if !batch.overRate.isEmpty { tellOfFlood(file, slot, at: transaction.timestamp) }
         if let failure {
             let (lines, bytes) = formatter.count(from: max(written, batch.noteLength))
             dropped.add(lines: lines, bytes: bytes, code: failure.code)
             lost.add(lines: lines, bytes: bytes, code: failure.code)
-            hasUnwrittenNotes = true
             if !file.isInTrouble { notices.post(.dropping(instance: file.instance, error: failure)) }
             file.isInTrouble = true
         } else if batch.noteLength > 0 {
-            notices.post(.recovered(instance: file.instance, lines: before.lines, bytes: before.bytes))
+            if file.isInTrouble || before.code != LogLoss.overRate {
+                notices.post(.recovered(instance: file.instance, lines: before.lines, bytes: before.bytes))
+            }
             file.isInTrouble = false
         }
+        if !dropped.isEmpty { hasUnwrittenNotes = true }
         transaction.phase = .settling
+        transaction.window = batch.window
         transaction.dropped = dropped
         transaction.lost = lost
         transaction.carrySource = batch.carrySource
@@ -63,6 +77,14 @@ final class LogTransactions {
         journal.commit(transaction)
         atStep?(.settling)
         settle(transaction)
+    }
+
+    /// Says once that an instance writes too much, and again when it has kept to the rate for a minute in between.
+    private func tellOfFlood(_ file: LogFile, _ slot: Int, at time: Int64) {
+        if time &- file.lastFlood > 60_000_000_000 {
+            notices.post(.flooding(instance: file.instance, rate: journal.rate(slot)))
+        }
+        file.lastFlood = time
     }
 
     private func settle(_ transaction: LogTransaction) {

@@ -58,7 +58,7 @@ package final class LogWriter {
     package init(
         directory: String, journal held: Descriptor?, losses: LogLosses = LogLosses(),
         amounts: LogAmounts = LogAmounts(), awaiting: [UInt64: LinePattern] = [:],
-        seen: @escaping @Sendable (UInt64) -> Void = { _ in },
+        seen: @escaping @Sendable (UInt64) -> Void = { _ in }, systemJournal: SystemJournal? = nil,
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         self.directory = directory
@@ -78,7 +78,7 @@ package final class LogWriter {
         }
         journal = if let resumed { resumed } else { try LogJournal() }
         awaited = AwaitedLines(awaiting, seen: seen)
-        transactions = LogTransactions(journal, notices, losses, amounts, awaited)
+        transactions = LogTransactions(journal, notices, losses, amounts, awaited, systemJournal)
         if resumed != nil { resume() }
     }
 
@@ -107,19 +107,21 @@ package final class LogWriter {
     /// Takes the output of a generation of an instance from now on. A generation that is attached already is left alone;
     /// one that a process before was reading goes on where that stopped.
     package func attach(
-        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int
+        generation: UInt64, instance: String, stdout: Descriptor?, stderr: Descriptor?, maxSize: UInt64, keep: Int,
+        rate: UInt32 = 0, sendsToSystemJournal: Bool = false
     ) {
         let pipes: [(LogStream, Descriptor?)] = [(.stdout, stdout), (.stderr, stderr)]
         for case (let kind, let pipe?) in pipes
         where !streams.values.contains(where: {
             $0.generation == generation && $0.kind == kind && $0.file.instance == instance
         }) {
-            attach(generation, instance, kind, pipe, Int(clamping: maxSize), keep)
+            attach(generation, instance, kind, pipe, Int(clamping: maxSize), keep, rate, sendsToSystemJournal)
         }
     }
 
     private func attach(
-        _ generation: UInt64, _ instance: String, _ kind: LogStream, _ pipe: Descriptor, _ maxSize: Int, _ keep: Int
+        _ generation: UInt64, _ instance: String, _ kind: LogStream, _ pipe: Descriptor, _ maxSize: Int, _ keep: Int,
+        _ rate: UInt32, _ sendsToSystemJournal: Bool
     ) {
         guard let file = file(of: instance, maxSize: maxSize, keep: keep) else {
             notices.post(.refused(instance: instance, reason: "not the name of an instance"))
@@ -132,7 +134,8 @@ package final class LogWriter {
             notices.post(.refused(instance: instance, reason: "more than \(LogJournal.slotCount) streams"))
             return
         }
-        journal.set(slot, maxSize: file.maxSize, keep: file.keep)
+        journal.set(
+            slot, maxSize: file.maxSize, keep: file.keep, rate: rate, sendsToSystemJournal: sendsToSystemJournal)
         awaited.tookOver(slot, journal)
         if let untold = untold.removeValue(forKey: instance) {
             journal.move(untold.slot, into: slot)
@@ -176,11 +179,18 @@ package final class LogWriter {
         return file
     }
 
-    /// Changes when the files of a generation's instance are rotated, and how many are kept.
-    package func updateSettings(generation: UInt64, maxSize: UInt64, keep: Int) {
-        for stream in streams.values where stream.generation == generation {
+    /// Changes when the files of a generation's instance are rotated, how many are kept, how many lines a second, and whether
+    /// systemd's journal gets them, too. `instance`: of it alone.
+    package func updateSettings(
+        generation: UInt64, of instance: String? = nil, maxSize: UInt64, keep: Int, rate: UInt32 = 0,
+        sendsToSystemJournal: Bool = false
+    ) {
+        for stream in streams.values
+        where stream.generation == generation && (instance == nil || stream.file.instance == instance) {
             _ = file(of: stream.file.instance, maxSize: Int(clamping: maxSize), keep: keep)
-            journal.set(stream.slot, maxSize: stream.file.maxSize, keep: stream.file.keep)
+            journal.set(
+                stream.slot, maxSize: stream.file.maxSize, keep: stream.file.keep, rate: rate,
+                sendsToSystemJournal: sendsToSystemJournal)
         }
     }
 

@@ -35,6 +35,7 @@ struct HostWarnings {
         for service in services {
             warnOfAccounts(service.draft, &reader)
             warnOfFronts(service.draft, &reader)
+            warnOfJournal(service.draft, &reader)
             let directory = warnOfDirectory(service, &reader)
             let path = warnOfFiles(service, &reader)
             if let directory { warnOfProgram(service, in: directory, path: path, &reader) }
@@ -106,6 +107,21 @@ struct HostWarnings {
                 }
             }
         }
+    }
+
+    // MARK: The journal
+
+    /// Where journald listens.
+    private static let journalSocket = "/run/systemd/journal/socket"
+
+    private mutating func warnOfJournal(_ draft: ServiceDraft, _ reader: inout FieldReader) {
+        guard draft.log.journal, let location = draft.logJournal, lookup.entry(Self.journalSocket) == .missing else {
+            return
+        }
+        add(
+            location,
+            "there is no \(Self.journalSocket) on this machine: lines would be in the files only, and counted as not sent; "
+                + "leave \"journal\" out where systemd's journal does not run", &reader)
     }
 
     // MARK: Directory and files

@@ -391,11 +391,40 @@ package struct LogSettings: Sendable, Hashable, Codable {
     package var maxSize: UInt64
     /// How many rotated files are kept beside the current one, 0 to 1000.
     package var keep: Int
+    /// What the lines are, for whoever shows them.
+    package var format: Format
+    /// How many lines a second of each of stdout and stderr are kept, 1 to 1,000,000; nil: all.
+    package var rate: UInt32?
+    /// Whether systemd's journal gets the lines, too.
+    package var journal: Bool
+
+    /// What a service writes.
+    package enum Format: String, Sendable, Hashable, Codable, CaseIterable {
+        /// Lines of any kind.
+        case text
+        /// JSON objects, one a line.
+        case json
+    }
 
     /// Creates settings; the defaults are the manifest's.
-    package init(maxSize: UInt64 = 10 << 20, keep: Int = 5) {
+    package init(
+        maxSize: UInt64 = 10 << 20, keep: Int = 5, format: Format = .text, rate: UInt32? = nil, journal: Bool = false
+    ) {
         self.maxSize = maxSize
         self.keep = keep
+        self.format = format
+        self.rate = rate
+        self.journal = journal
+    }
+
+    /// Reads settings, those of an older version, too, which knew fewer.
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        maxSize = try container.decode(UInt64.self, forKey: .maxSize)
+        keep = try container.decode(Int.self, forKey: .keep)
+        format = try container.decodeIfPresent(Format.self, forKey: .format) ?? .text
+        rate = try container.decodeIfPresent(UInt32.self, forKey: .rate)
+        journal = try container.decodeIfPresent(Bool.self, forKey: .journal) ?? false
     }
 }
 

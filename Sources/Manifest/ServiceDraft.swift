@@ -28,6 +28,7 @@ struct ServiceDraft: Sendable {
     var dependsOn: [Located<Dependency>] = []
     var limits: [Located<ResourceLimit>] = []
     var log = LogSettings()
+    var logJournal: Location?
     var deploy = DeploySettings()
     var deployCanary: Location?
     var idle = IdleDraft()

@@ -133,7 +133,25 @@ extension FieldTable {
                 Field("keep", .integer(0...1000, "a count"), default: 5, "How many rotated files are kept.") {
                     $1.log.keep = $0
                 },
-            ]), "Rotation of the instance's log."),
+                Field(
+                    "format", .word, default: "text",
+                    "What the lines are: \"json\" for objects, one a line, to which \"supctl logs --json\" adds time, service, "
+                        + "instance and stream in place of wrapping each as a message. The files hold what the service wrote."
+                ) { $1.log.format = $0 },
+                Field(
+                    "rate", .integer(1...1_000_000, "a number of lines a second"),
+                    "How many lines a second of each of stdout and stderr are kept; of more the log says how many were dropped. "
+                        + "Without it all: a line that is missing is mostly the one that is looked for."
+                ) { $1.log.rate = UInt32(clamping: $0) },
+                Field(
+                    "journal", Format.flag.located, default: false,
+                    "Send the lines to systemd's journal as well, with SUPD_SERVICE and SUPD_INSTANCE. Off, because they are in "
+                        + "the files, and journald is slower than a service that writes much."
+                ) {
+                    $1.log.journal = $0.value
+                    $1.logJournal = $0.location
+                },
+            ]), "The instance's log: its rotation, what its lines are, how many, and where else they go."),
         Field(
             "deploy",
             section: Section([

@@ -153,11 +153,15 @@ extension MetricFamily {
     /// `supd_log_dropped_lines_total`.
     package static let logDroppedLines = MetricFamily(
         "supd_log_dropped_lines_total", .counter, ofInstance,
-        "Of these, lines that could not be written: the disk was full, or another error.")
+        "Of these, lines that could not be written (the disk was full, or another error), or were more than log.rate.")
     /// `supd_log_dropped_bytes_total`.
     package static let logDroppedBytes = MetricFamily(
         "supd_log_dropped_bytes_total", .counter, ofInstance, "The same in bytes.")
-    private static let logs = [logLines, logBytes, logDroppedLines, logDroppedBytes]
+    /// `supd_log_journal_dropped_lines_total`.
+    package static let logJournalDroppedLines = MetricFamily(
+        "supd_log_journal_dropped_lines_total", .counter, ofInstance,
+        "Lines of services with log.journal that systemd's journal has not got; they are in the files.")
+    private static let logs = [logLines, logBytes, logDroppedLines, logDroppedBytes, logJournalDroppedLines]
 
     // MARK: The balancer
 

@@ -70,17 +70,18 @@ package final class ByteBuffer {
         }
     }
 
-    /// Appends every line that ends inside the range, each after `prefix`, and stops before what has no newline in the
-    /// range or is longer than `limit` bytes without it. Returns the offset of the first byte not taken.
+    /// Appends every line that ends inside the range, each after `prefix`, and stops after `most` lines, and before what has
+    /// no newline in the range or is longer than `limit` bytes without it. Returns the offset of the first byte not taken.
     package func appendLines(
-        of memory: SharedMemory, _ range: Range<Int>, prefix: [UInt8], limit: Int
+        of memory: SharedMemory, _ range: Range<Int>, prefix: [UInt8], limit: Int, most: Int = .max
     ) -> Int {
         let taken: Int? = memory.withBytes(in: range) { source in
             prefix.withUnsafeBytes { prefix in
                 guard let first = source.baseAddress, let head = prefix.baseAddress else { return 0 }
                 var line = first
                 let end = first + source.count
-                while line < end, let newline = memchr(line, 0x0a, end - line) {
+                var left = most
+                while left > 0, line < end, let newline = memchr(line, 0x0a, end - line) {
                     let length = UnsafeRawPointer(newline) - line
                     guard length <= limit else { break }
                     let target = room(for: prefix.count + length + 1)
@@ -88,6 +89,7 @@ package final class ByteBuffer {
                     (target + prefix.count).copyMemory(from: line, byteCount: length + 1)
                     count += prefix.count + length + 1
                     lineCount += 1
+                    left -= 1
                     line += length + 1
                 }
                 return line - first
@@ -99,6 +101,12 @@ package final class ByteBuffer {
     /// A byte; 0 outside.
     package subscript(offset: Int) -> UInt8 {
         offset >= 0 && offset < count ? base.load(fromByteOffset: offset, as: UInt8.self) : 0
+    }
+
+    /// The bytes of a range.
+    package func bytes(in range: Range<Int>) -> [UInt8] {
+        let range = range.clamped(to: 0..<count)
+        return [UInt8](UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
     }
 
     /// Where a byte comes first in a range.

@@ -42,6 +42,8 @@ package enum ErrorCode {
     package static let fileTooLarge = EFBIG
     /// ECONNREFUSED.
     package static let connectionRefused = ECONNREFUSED
+    /// ENOBUFS.
+    package static let noBufferSpace = ENOBUFS
     /// ENAMETOOLONG
     package static let nameTooLong = ENAMETOOLONG
 }

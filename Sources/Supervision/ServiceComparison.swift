@@ -82,6 +82,9 @@ enum ServiceComparison {
                 pairs([
                     ("log.maxSize", Wording.size(old.log.maxSize), Wording.size(new.log.maxSize)),
                     ("log.keep", String(old.log.keep), String(new.log.keep)),
+                    ("log.format", old.log.format.rawValue, new.log.format.rawValue),
+                    ("log.rate", old.log.rate.map(String.init), new.log.rate.map(String.init)),
+                    ("log.journal", "\(old.log.journal)", "\(new.log.journal)"),
                 ])
             }, needsNewProcess: { _, _ in false }),
         field("idleAfter", named: "idle.stopAfter", .live) { $0.idleAfter.map(exact) },

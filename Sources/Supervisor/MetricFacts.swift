@@ -26,6 +26,8 @@ struct MetricFacts: Sendable {
         var output: LogAmount?
         /// What of it could not be written.
         var dropped: LogLoss?
+        /// What systemd's journal has not got of its lines.
+        var notInJournal: LogLoss?
     }
 
     /// The version of supd.

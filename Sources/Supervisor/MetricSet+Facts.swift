@@ -85,6 +85,7 @@ extension MetricSet {
         add(.logBytes, labels, .integer(instance.output?.bytes ?? 0))
         add(.logDroppedLines, labels, .integer(instance.dropped?.lines ?? 0))
         add(.logDroppedBytes, labels, .integer(instance.dropped?.bytes ?? 0))
+        add(.logJournalDroppedLines, labels, .integer(instance.notInJournal?.lines ?? 0))
     }
 
     private mutating func addUse(_ use: Consumption, _ labels: [String]) {

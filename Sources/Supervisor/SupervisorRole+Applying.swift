@@ -186,7 +186,11 @@ extension SupervisorRole {
         for view in application.views(at: now).flatMap(\.instances) {
             guard let service = services[view.id.service], let generation = view.generation else { continue }
             pump?.updateSettings(
-                generation: generation.number, maxSize: service.log.maxSize, keep: service.log.keep)
+                generation: generation.number, maxSize: service.log.maxSize, keep: service.log.keep,
+                rate: service.log.rate ?? 0, sendsToSystemJournal: service.log.journal)
+        }
+        for service in services.values where balancer.sessionLogs[service.name] != nil {
+            pump?.updateSessions(of: service.name, maxSize: service.log.maxSize, keep: service.log.keep)
         }
     }
 

@@ -121,7 +121,8 @@ extension SupervisorRole {
         guard output.count == 2, let service = application?.service(named: instance.service) else { return }
         pump?.attach(
             generation: generation.number, instance: instance.description, stdout: output[0], stderr: output[1],
-            maxSize: service.log.maxSize, keep: service.log.keep)
+            maxSize: service.log.maxSize, keep: service.log.keep, rate: service.log.rate ?? 0,
+            sendsToSystemJournal: service.log.journal)
     }
 
     private func spawnFailed(_ id: UInt64, _ failure: SpawnFailure) {

@@ -57,7 +57,7 @@ extension SupervisorRole {
                     return MetricFacts.Instance(
                         view: instance, restarts: application.restarts(of: instance.id),
                         use: instance.generation.flatMap { consumption[$0] }, output: pump?.amounts[name],
-                        dropped: pump?.losses[name])
+                        dropped: pump?.losses[name], notInJournal: pump?.journalLosses[name])
                 })
         }
         return MetricFacts(
@@ -73,6 +73,8 @@ extension SupervisorRole {
         prober?.tally.keep(kept)
         healthProber?.tally.keep(kept)
         pump?.amounts.keep { kept.contains(String($0.prefix { $0 != "/" })) }
+        pump?.losses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
+        pump?.journalLosses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
     }
 }
 

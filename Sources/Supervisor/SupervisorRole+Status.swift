@@ -62,6 +62,7 @@ extension SupervisorRole {
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
                 ready: view.ready, replicas: service.replicas, scaledFrom: service.scaledFrom,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
+                logFormat: service.log.format.rawValue,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced
                     ? []
                     : counters.map { counters in
@@ -71,6 +72,7 @@ extension SupervisorRole {
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
                         instance, now: now, usage: used, dropped: pump?.losses[instance.id.description],
+                        notInJournal: pump?.journalLosses[instance.id.description],
                         limits: instance.generation.flatMap { limits[$0] },
                         flow: flows?[instance.id.description].map { FlowStatus(ofInstance: $0) })
                 })
@@ -132,7 +134,7 @@ extension InstanceStatus {
     /// The application's view of an instance with what /proc and the balancer add to it.
     init(
         _ view: Application.InstanceView, now: Instant, usage: InstanceProcesses.Usage?, dropped: LogLoss?,
-        limits: [String: LimitPair]?, flow: FlowStatus?
+        notInJournal: LogLoss?, limits: [String: LimitPair]?, flow: FlowStatus?
     ) {
         let uptime = view.startedAt.map { Double(now.nanoseconds &- $0.nanoseconds) / 1e9 }
         self.init(
@@ -145,7 +147,10 @@ extension InstanceStatus {
             },
             memoryBytes: usage?.residentBytes, lastExit: view.lastExit.map { ExitReport($0, now: now) },
             droppedOutput: dropped.map {
-                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: errorMessage($0.code))
+                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: $0.reason)
+            },
+            notInJournal: notInJournal.map {
+                DroppedOutput(lines: $0.lines, bytes: $0.bytes, reason: SystemJournal.reason($0.code))
             },
             limits: limits?.mapValues { LimitStatus(soft: $0.soft.unlessUnlimited, hard: $0.hard.unlessUnlimited) },
             flow: flow)

@@ -7,21 +7,38 @@ import Platform
 struct LogPrinter {
     private let console: Console
     private var nameWidth: Int
-    private let asJSON: Bool
+    private let json: JSONOutput?
     private var colours = InstanceColours()
     private var pending: [UInt8] = []
 
-    init(console: Console, nameWidth: Int, asJSON: Bool = false) {
+    /// How lines are printed as JSON.
+    struct JSONOutput {
+        /// The services whose lines are objects themselves.
+        var objectServices: Set<String> = []
+    }
+
+    init(console: Console, nameWidth: Int, json: JSONOutput? = nil) {
         self.console = console
         self.nameWidth = nameWidth
-        self.asJSON = asJSON
+        self.json = json
     }
 
     /// Adds a line.
     mutating func add(_ line: LogLine) throws(VerbFailure) {
-        if asJSON { pending += ControlJSON.encode(LineObject(line)) ?? [] } else { addText(line) }
+        if let json { addObject(line, json) } else { addText(line) }
         pending.append(UInt8(ascii: "\n"))
         if pending.count >= 1 << 16 { try flush() }
+    }
+
+    private mutating func addObject(_ line: LogLine, _ json: JSONOutput) {
+        let object = LineObject(line)
+        if json.objectServices.contains(object.service),
+            let extended = JSONLine.adding(object.members, to: line.text)
+        {
+            pending += extended
+        } else {
+            pending += ControlJSON.encode(object) ?? []
+        }
     }
 
     private mutating func addText(_ line: LogLine) {
@@ -61,6 +78,11 @@ private struct LineObject: Encodable {
         instance = line.instance
         stream = line.stream.name
         message = String(decoding: line.text, as: UTF8.self)
+    }
+
+    /// What is added to a line that is an object, in the order in which a wrapped one has it.
+    var members: [(name: String, value: String)] {
+        [("instance", instance), ("service", service), ("stream", stream), ("time", time)]
     }
 }
 

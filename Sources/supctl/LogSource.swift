@@ -9,6 +9,8 @@ struct LogSource {
     /// Services that log sessions now may not have written any; those with a front are known.
     private let services: [String]
     private let servicesWithout: [String]
+    /// Those whose lines are JSON objects; nil: nobody is there who could say.
+    let objectServices: Set<String>?
     private let trouble: ControlClientError?
 
     init(_ invocation: Invocation) throws(VerbFailure) {
@@ -22,12 +24,14 @@ struct LogSource {
             known = report.services.flatMap { $0.instances.map(\.id) }
             services = report.services.filter { !$0.listen.isEmpty }.map(\.name)
             servicesWithout = report.services.filter { $0.replicas == 0 }.map(\.name)
+            objectServices = Set(report.services.filter { $0.logFormat == "json" }.map(\.name))
             trouble = nil
         case .failure(let error):
             directory = try invocation.directories().logs
             known = []
             services = []
             servicesWithout = []
+            objectServices = nil
             trouble = error
         }
     }
@@ -39,15 +43,20 @@ struct LogSource {
         let known = ofSessions ? services.map(LogPath.sessions) : known
         let all = known + written.filter { [known = Set(known)] in !known.contains($0) }
         if all.isEmpty, let trouble {
-            throw VerbFailure(.noDaemon, "there are no logs in \(directory), and I \(trouble)")
+            throw VerbFailure(
+                .noDaemon, "there are no logs in \(directory)\(Self.elsewhere), and I \(trouble)")
         }
         do throws(Selector.NoSuchName) {
             return try Selector.choose(
                 names.isEmpty ? ["all"] : names, among: all, servicesWithout: ofSessions ? [] : servicesWithout)
         } catch {
-            throw VerbFailure(.noSuchName, error.description)
+            // Only a running supd knows where its logs are.
+            let advice = trouble.map { "; looked in \(directory)\(Self.elsewhere), for I \($0)" } ?? ""
+            throw VerbFailure(.noSuchName, error.description + advice)
         }
     }
+
+    private static let elsewhere = " (if supd keeps them elsewhere, set LOGS_DIRECTORY to that directory)"
 
     /// Whether there is a log of this name.
     func isWritten(_ name: String) -> Bool {

@@ -11,7 +11,10 @@ let logsVerb = Verb(
         --since and --until take a time: 10m or 1h30m (so long ago), 10:20 (today), today, yesterday, "2026-01-31 10:20"
         (of this machine's time zone), 2026-01-31T10:20:30Z (UTC, as it is shown). --grep takes a regular expression as
         grep -E does; one without capital letters finds them, too. -n counts the lines that these leave.
-        --json prints an object a line: time, service, instance, stream, message; what is no UTF-8 becomes U+FFFD.
+        --json prints an object a line: time, service, instance, stream, message; what is no UTF-8 becomes U+FFFD. Of a
+        service with log.format: "json" a line that is an object is passed on as it is, with time, service, instance and
+        stream put in front; where it has such a key itself, as supd_time and so on, and not at all if it has both. Which
+        services these are only a running supd says; without one all lines are messages.
         On a terminal each instance's name has a colour, unless NO_COLOR is set.
 
         With --sessions the lines that the balancer has written instead, one for each connection that ended, for services
@@ -60,7 +63,11 @@ let logsVerb = Verb(
     if !names.isEmpty, let text = chosen.withoutInstancesText { invocation.console.complain(text) }
     var printer = LogPrinter(
         console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0,
-        asJSON: invocation.has("--json"))
+        json: invocation.has("--json") ? LogPrinter.JSONOutput(objectServices: source.objectServices ?? []) : nil)
+    if invocation.has("--json"), !ofSessions, source.objectServices == nil {
+        invocation.console.complain(
+            "supd does not answer, so it is not known which services have log.format: \"json\": all lines are messages")
+    }
     let follower = try source.reading { () throws(SystemError) in
         try LogFollower(
             directory: source.directory, last: selection.count, filter: selection.filter

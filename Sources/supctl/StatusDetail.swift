@@ -43,6 +43,10 @@ enum StatusDetail {
             let lines = dropped.lines == 1 ? "1 line" : "\(dropped.lines) lines"
             page.add("log", "\(lines) (\(dropped.bytes) bytes) dropped: \(dropped.reason)")
         }
+        if let missing = instance.notInJournal {
+            let lines = missing.lines == 1 ? "1 line" : "\(missing.lines) lines"
+            page.add("journal", "\(lines) not sent to it, in the files only: \(missing.reason)")
+        }
         if let limits = instance.limits {
             let words = limits.sorted { $0.key < $1.key }.map { "\($0.key) \(text($0.value, of: $0.key))" }
             page.addWrapped("limits", words)

@@ -22,8 +22,8 @@ struct StatusReportTests {
         let service = try #require((object["services"] as? [[String: Any]])?.first)
         #expect(
             Set(service.keys) == [
-                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "listen", "passed", "fronts",
-                "instances",
+                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "listen", "passed",
+                "logFormat", "fronts", "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)
         #expect(service["fronts"] is NSNull)
@@ -32,11 +32,12 @@ struct StatusReportTests {
             Set(instance.keys) == [
                 "id", "state", "detail", "pid", "port", "ready", "drained", "statusText", "restarts", "uptimeSeconds",
                 "cpuPercent", "health",
-                "memoryBytes", "lastExit", "droppedOutput", "limits", "flow",
+                "memoryBytes", "lastExit", "droppedOutput", "notInJournal", "limits",
+                "flow",
             ])
         for key in [
             "detail", "pid", "port", "health", "uptimeSeconds", "cpuPercent", "memoryBytes", "lastExit",
-            "droppedOutput",
+            "droppedOutput", "notInJournal",
             "limits",
             "flow", "statusText",
         ] {

@@ -194,6 +194,24 @@ struct ApplyTests {
         withExtendedLifetime(free) {}
     }
 
+    @Test("Other settings of log reach the log of sessions that is open")
+    func sessionLogSettings() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "balance: { log: true }"))
+        func get(_ count: Int) throws {
+            for _ in 0..<count { #expect(try HTTP.get(port: port.port, "/").status == 200) }
+        }
+        func isRotated() -> Bool {
+            FileManager.default.fileExists(atPath: daemon.directory.file("log/x/balancer.log.1"))
+        }
+        try get(60)
+        try write(daemon, manifest(port.port, "balance: { log: true }, log: { maxSize: '4K' }"))
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(!isRotated())
+        try get(1)
+        try eventually("a rotated log of sessions") { isRotated() ? true : nil }
+    }
+
     @Test("A service that leaves and comes back logs its sessions as before")
     func sessionLogComesBack() throws {
         let port = try freePort()

@@ -161,6 +161,60 @@ struct FollowTests {
         }
     }
 
+    @Test("log.rate comes into force with an apply, and what it drops is in the log, in status and in the metrics")
+    func rate() throws {
+        let daemon = try Self.start("{ maxSize: '1M' }")
+        let pids = try daemon.pids()
+        try write((0..<50).map { "before \($0)" }, daemon)
+        try eventually("the first lines") { daemon.logLines("x").count == 50 ? true : nil }
+        _ = try daemon.directory.write("supd.json5", Self.manifest("{ maxSize: '1M', rate: 10 }"))
+        let applied = try daemon.ctl("apply")
+        #expect(applied.code == 0)
+        #expect(applied.output.contains("log.rate"), "\(applied.output)")
+        #expect(try daemon.pids() == pids)
+        // In one write, so that it is taken in one or two seconds.
+        try write((0..<500).map { "after \($0)" }, daemon)
+        // Nothing more comes: the note follows by itself.
+        let note = try eventually("the note") { daemon.logLines("x").first { $0.contains("[supd] dropped") } }
+        #expect(note.hasSuffix(": more than 10 a second (log.rate)"), "\(note)")
+        let kept = daemon.logLines("x").count { $0.contains("after") }
+        #expect(kept >= 10 && kept < 100, "\(kept)")
+        let dropped = try #require(daemon.status("x").services.first?.instances.first?.droppedOutput)
+        #expect(dropped.lines == 500 - UInt64(kept))
+        #expect(dropped.reason == "more lines a second than log.rate allows")
+        let metric = "supd_log_dropped_lines_total{service=\"x\",replica=\"1\"} \(dropped.lines)\n"
+        let metrics = try daemon.ctl("metrics").output
+        #expect(
+            metrics.contains(metric),
+            "\(metrics.split(separator: "\n").filter { $0.contains("supd_log_dropped_lines") })")
+        #expect(daemon.keeper.output.contains("x/1 writes more than 10 lines a second"))
+    }
+
+    @Test("Without a supd it is said where logs were looked for, and how to name another place")
+    func withoutSupd() throws {
+        let directory = try TemporaryDirectory()
+        for service in ["api", "web"] {
+            try FileManager.default.createDirectory(
+                atPath: directory.file("logs/\(service)"), withIntermediateDirectories: true)
+        }
+        _ = try directory.write("logs/api/1.log", "2026-01-31T10:20:30.100000000Z stdout F one\n")
+        func logs(_ place: String, _ name: String) throws -> Program.Result {
+            try Program.run(
+                Daemon.supctl, ["--socket", directory.file("none"), "logs", name],
+                environment: ["LOGS_DIRECTORY": directory.file(place)])
+        }
+        #expect(try logs("logs", "api").output.hasSuffix("one\n"))
+        let unknown = try logs("logs", "apu")
+        #expect(unknown.code == 4)
+        let place = "\(directory.file("logs")) (if supd keeps them elsewhere, set LOGS_DIRECTORY to that directory)"
+        #expect(
+            unknown.output.contains("did you mean \"api\"?; looked in \(place), for I cannot reach supd at"),
+            "\(unknown)")
+        let nothing = try logs("elsewhere", "api")
+        #expect(nothing.code == 5)
+        #expect(nothing.output.contains("there are no logs in \(directory.file("elsewhere")) (if supd"), "\(nothing)")
+    }
+
     @Test("log.maxSize and log.keep of the manifest are the sizes and the number of the files")
     func rotation() throws {
         let daemon = try Self.start("{ maxSize: '8K', keep: 2 }")

@@ -7,7 +7,7 @@ import Testing
 @testable import Logs
 
 /// A copy of all that a process killed at this moment would leave: the journal, the files, and what is in the pipes.
-private struct Wreck {
+struct Wreck {
     var step: LogStep
     var journal: Descriptor
     var directory: TemporaryDirectory

@@ -123,7 +123,7 @@ final class LogWorld {
     var logs: String { directory.file("logs") }
     var file: String { "\(logs)/api/1.log" }
 
-    init(maxSize: UInt64 = 1 << 30, keep: Int = 1000, attached: Bool = true) throws {
+    init(maxSize: UInt64 = 1 << 30, keep: Int = 1000, rate: UInt32 = 0, attached: Bool = true) throws {
         directory = try TemporaryDirectory()
         let notices = notices
         writer = try LogWriter(directory: directory.file("logs"), journal: nil, losses: losses, amounts: amounts) {
@@ -131,13 +131,13 @@ final class LogWorld {
         }
         stdout = try ServicePipe()
         stderr = try ServicePipe()
-        if attached { attach(maxSize: maxSize, keep: keep) }
+        if attached { attach(maxSize: maxSize, keep: keep, rate: rate) }
     }
 
-    func attach(generation: UInt64 = 1, maxSize: UInt64 = 1 << 30, keep: Int = 1000) {
+    func attach(generation: UInt64 = 1, maxSize: UInt64 = 1 << 30, keep: Int = 1000, rate: UInt32 = 0) {
         writer.attach(
             generation: generation, instance: Self.instance, stdout: stdout.reader, stderr: stderr.reader,
-            maxSize: maxSize, keep: keep)
+            maxSize: maxSize, keep: keep, rate: rate)
     }
 
     /// What a killed process leaves is taken up by a new one.

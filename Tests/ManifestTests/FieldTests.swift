@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Manifest
 import Testing
 
@@ -325,6 +326,9 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
                 "log: { maxSize: 100 }",
                 "found 100, expected a size in bytes like 4096, \"512K\", \"10M\" or \"1G\", from 4K to 1T"
             ), ("log: { maxSize: '1G', keep: 0 }", nil),
+            ("log: { format: 'json', rate: 1 }", nil),
+            ("log: { rate: 0 }", "found 0, expected a number of lines a second from 1 to 1000000"),
+            ("log: { format: 'jsn' }", "found \"jsn\", expected \"text\" or \"json\"; did you mean \"json\"?"),
             ("balance: { queueTimeout: '0s', connectTimeout: '1ms', drainTimeout: '24h' }", nil),
             ("port: 0", "found 0, expected a port from 1 to 65535"), ("log: []", "found a list, expected a map"),
             ("limits: 'none'", "found \"none\", expected a map"),
@@ -360,6 +364,11 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
         ] as [(String, String?)])
     func fields(text: String, message: String?) {
         #expect(loadService(text).errors.map(\.message) == (message.map { [$0] } ?? []))
+    }
+
+    @Test func logSettingsOfAnOlderVersionAreRead() throws {
+        let older = try JSONDecoder().decode(LogSettings.self, from: Data("{\"maxSize\":4096,\"keep\":1}".utf8))
+        #expect(older == LogSettings(maxSize: 4096, keep: 1))
     }
 
     @Test func whatOthersDependOnDoesNotSleep() throws {

@@ -44,6 +44,11 @@ private struct Machine {
             "services.a.user: there is no user \"nobdy\" on this machine: a start would fail; create it (useradd), or name another"
         ),
         (
+            "command: 'tool', log: { journal: true }",
+            "services.a.log.journal: there is no /run/systemd/journal/socket on this machine: lines would be in the files "
+                + "only, and counted as not sent; leave \"journal\" out where systemd's journal does not run"
+        ),
+        (
             "command: 'tool', listen: '10.99.99.99:8500'",
             "services.a.listen: no interface of this machine has the address 10.99.99.99: supd would not start; name another"
         ),

@@ -120,6 +120,32 @@ struct VerbTests {
         #expect(server.requests().count == 6)
     }
 
+    @Test("An object of a service that logs JSON is passed on with members added, what is none is a message")
+    func logsOfObjects() throws {
+        try makeDirectory(directory.file("api"))
+        _ = try directory.write(
+            "api/1.log",
+            """
+            2026-01-31T10:20:30.100000000Z stdout F {"level":"info","n":1.0}
+            2026-01-31T10:20:30.200000000Z stderr F panic: {}
+
+            """)
+        var report = Example.report([Example.service("api")])
+        report.daemon.logDirectory = directory.path
+        report.services[0].logFormat = "json"
+        var plain = report
+        plain.services[0].logFormat = "text"
+        let server = try ScriptedServer(path, [.json(report), .json(report), .json(plain)])
+        let members = #""instance":"api/1","service":"api","stream":"stdout","time":"2026-01-31T10:20:30.100000000Z""#
+        let message =
+            #"{"instance":"api/1","message":"panic: {}","service":"api","stream":"stderr","#
+            + #""time":"2026-01-31T10:20:30.200000000Z"}"# + "\n"
+        #expect(run("logs", "--json").output == "{\(members),\"level\":\"info\",\"n\":1.0}\n" + message)
+        #expect(run("logs").output.contains(#"api/1   {"level":"info","n":1.0}"#))
+        #expect(run("logs", "--json").output.hasPrefix(#"{"instance":"api/1","message":"{\"level\""#))
+        #expect(server.requests().count == 3)
+    }
+
     @Test(
         "What cannot be meant is said",
         arguments: [

@@ -290,7 +290,7 @@ struct WhyReasoningTests {
         #expect(
             Self.answer(service, []).besides == [
                 "12 connections to 127.0.0.1:8080 wait for an instance",
-                "3 lines of its output could not be logged: No space left on device",
+                "3 lines of its output are in no log: No space left on device",
             ])
     }
 

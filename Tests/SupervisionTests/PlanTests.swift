@@ -21,6 +21,7 @@ struct PlanTests {
         #expect(Mirror(reflecting: RestartSettings()).children.count == 8)
         #expect(Mirror(reflecting: HealthSettings(check: .tcp)).children.count == 5)
         #expect(Mirror(reflecting: DeploySettings()).children.count == 4)
+        #expect(Mirror(reflecting: LogSettings()).children.count == 5)
         #expect(Mirror(reflecting: DaemonSettings()).children.count == 2)
     }
 
@@ -51,6 +52,9 @@ struct PlanTests {
             Case(.live, "health") { $0.health?.check = .http(HTTPCheck(path: Template(literal: "/h"))) },
             Case(.live, "health.interval") { $0.health?.interval = .seconds(3) },
             Case(.live, "log.keep") { $0.log.keep = 1 },
+            Case(.live, "log.format") { $0.log.format = .json },
+            Case(.live, "log.rate") { $0.log.rate = 10 },
+            Case(.live, "log.journal") { $0.log.journal = true },
             Case(.live, "restart.policy") { $0.restart.policy = .never },
             Case(.live, "deploy.failures") { $0.deploy.failures = 1 },
             Case(.live, "idle.stopAfter") { $0.idleAfter = .seconds(60) },

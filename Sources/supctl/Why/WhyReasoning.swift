@@ -237,7 +237,7 @@ struct WhyReasoning {
             lines.append("\(HumanText.count(queued)) connections to \(front.address ?? "?") wait for an instance")
         }
         if let dropped = instance.droppedOutput {
-            lines.append("\(dropped.lines) lines of its output could not be logged: \(dropped.reason)")
+            lines.append("\(dropped.lines) lines of its output are in no log: \(dropped.reason)")
         }
         if instance.state == "waiting" { lines += needed(instance) }
         return lines
