@@ -86,14 +86,17 @@ extension EventKind {
         package var generation: UInt64
         /// Its process id.
         package var pid: Int32
-        /// How many starts of this instance there were before.
+        /// How often this instance was started again, without the starts that have woken it.
         package var restarts: Int
+        /// It slept, and a connection has woken it: no restart; nil: not so.
+        package var woken: Bool?
 
         /// Creates one.
-        package init(generation: UInt64, pid: Int32, restarts: Int) {
+        package init(generation: UInt64, pid: Int32, restarts: Int, woken: Bool? = nil) {
             self.generation = generation
             self.pid = pid
             self.restarts = restarts
+            self.woken = woken
         }
     }
 
@@ -159,9 +162,14 @@ extension EventKind {
     package struct GoalChange: Sendable, Hashable, Codable {
         /// `up` or `down`.
         package var goal: String
+        /// Why, where nobody has asked for it: `woken by a connection`.
+        package var reason: String?
 
         /// Creates one.
-        package init(goal: String) { self.goal = goal }
+        package init(goal: String, reason: String? = nil) {
+            self.goal = goal
+            self.reason = reason
+        }
     }
 
     /// Whether a user has taken it out of the balancer.

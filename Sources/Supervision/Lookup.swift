@@ -20,7 +20,7 @@ extension Application {
     }
 
     /// Whether an apply is under way.
-    package var isDeploying: Bool { deployments.contains { !$0.isRestart } }
+    package var isDeploying: Bool { deployments.contains(where: \.isApply) }
 
     /// The settings that an instance goes by, which during a rollout need not be the manifest's.
     package func settings(of id: InstanceID) -> Service? {

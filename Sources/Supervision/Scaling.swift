@@ -12,8 +12,7 @@ extension Application {
         manifest.scaleOverrides.filter { !leaving.contains($0.service) }
     }
 
-    /// The manifest in force but for the number of instances of some services. To be taken on as every other manifest is
-    /// (`applied`): it differs in `replicas` only, so that nothing but what is added or taken away is touched.
+    /// The manifest in force but for the number of instances of some services: what `scaled` takes on.
     package func manifest(scaling counts: [String: Int]) throws(ScaleRefusal) -> Manifest {
         var next = manifest
         next.services.removeAll { leaving.contains($0.name) }
@@ -34,6 +33,63 @@ extension Application {
             next.services[place] = service.scaled(to: count)
         }
         return next
+    }
+
+    /// Why none of these services can be scaled now; nil: they can. What goes on with others is no reason, nor is that
+    /// an instance of them is awaited: it may be just the one that nobody wants any more.
+    package func scaleHindrance(of services: Set<String>) -> String? {
+        if isShuttingDown { return "supd is shutting down" }
+        let rollouts = deployments.filter(\.isApply).flatMap(\.rollouts)
+        guard let rollout = rollouts.first(where: { services.contains($0.service) }) else { return nil }
+        let hint = rollout.isOnTrial ? rollout.trialHint : "; scale it once that is done"
+        return "\(rollout.service) cannot be scaled now: an apply under way replaces its processes\(hint)"
+    }
+
+    /// Changes the numbers of instances. It stands beside whatever else is under way, and takes the place of what has
+    /// scaled the same services and is not done yet.
+    mutating func beginScaling(_ counts: [String: Int], _ command: CommandID, _ turn: inout Turn) {
+        let services = Set(counts.keys)
+        if let hindrance = scaleHindrance(of: services) {
+            return turn.effects.append(.finished(command, .failed(hindrance)))
+        }
+        let next: Manifest
+        do throws(ScaleRefusal) {
+            next = try manifest(scaling: counts)
+        } catch {
+            return turn.effects.append(.finished(command, .failed(error.text)))
+        }
+        supersedeScalings(of: services, by: "a later scale", &turn)
+        let before = Set(layout.names)
+        // Restarts go on, with as many that stand in as the service may have now.
+        let others = deployments.filter { !$0.isRestart } + restarts(beside: [], under: next)
+        takeOver(next)
+        deployments = others
+        reshape(&turn)
+        deployments.append(
+            Deployment(
+                command: command, rollouts: [], total: 0,
+                fresh: freshInstances(beside: before).filter { services.contains($0.service) },
+                parting: partingInstances.filter { services.contains($0.service) }, scales: services.sorted()))
+        turn.effects.append(.manifestChanged)
+        turn.routesChanged = true
+        turn.touched.append(contentsOf: instances.indices)
+    }
+
+    /// What has scaled these services is not waited for any longer.
+    private mutating func supersedeScalings(of services: Set<String>, by what: String, _ turn: inout Turn) {
+        for deployment in deployments {
+            guard let scaled = deployment.scales, !services.isDisjoint(with: scaled) else { continue }
+            guard let command = deployment.command else { continue }
+            turn.effects.append(.finished(command, .failed("superseded by \(what)")))
+        }
+        deployments.removeAll { $0.scales.map { !services.isDisjoint(with: $0) } ?? false }
+    }
+
+    /// Another manifest is to be in force: what has scaled services of which it has another number is over.
+    mutating func supersedeScalings(under new: Manifest, _ turn: inout Turn) {
+        let counts = Dictionary(new.services.map { ($0.name, $0.replicas) }, uniquingKeysWith: { first, _ in first })
+        let changed = manifest.services.filter { counts[$0.name] != $0.replicas }.map(\.name)
+        supersedeScalings(of: Set(changed), by: "a later apply", &turn)
     }
 
     /// In the order of what each adds.

@@ -51,8 +51,7 @@ extension SupervisorRole {
 
     /// Why none can be applied now; nil: it can.
     var applyHindrance: String? {
-        if isReadingManifest { return "an earlier apply is under way: it reads its manifest" }
-        return isKeepingScale ? "an earlier scale is under way: it is written down" : application?.applyHindrance
+        isReadingManifest ? "an earlier apply is under way: it reads its manifest" : application?.applyHindrance
     }
 
     private func manifestWasRead(
@@ -112,7 +111,6 @@ extension SupervisorRole {
         }
         for line in dropped { log.write(.notice, "apply: \(line)") }
         record(written, by: wish.by, wish.userID, from: wish.source, .underWay)
-        changeUnderWay = "apply"
         noteApply(.began, of: wish, reason: nil)
         let command = commands.begin()
         if wish.options.wait { responder.send(shown) }

@@ -83,8 +83,8 @@ actor SupervisorRole {
     var keptOverrides: [ScaleOverride] = []
     /// A scale is being written down.
     var isKeepingScale = false
-    /// The verb that has begun the deployment under way, if this supervisor saw it begin.
-    var changeUnderWay = "change"
+    /// Scales that wait until an earlier one is written down.
+    var waitingScales: [WaitingScale] = []
     /// Sockets that an apply has opened, until the manifest that needs them is in force; by the keeper's names.
     var openedAhead: [String: Descriptor] = [:]
     /// Listening sockets that rollouts may need again if they go back; by the keeper's names.
@@ -237,6 +237,7 @@ actor SupervisorRole {
         case .finished(let command, let outcome): finished(command, outcome)
         case .allDown: everythingIsDown()
         }
+        case .scalingEnded(let services, let outcome): scalingEnded(services, outcome)
     }
 
     private func tell(_ report: Application.Report) {

@@ -94,7 +94,7 @@ struct WhyReasoning {
     private func restarts(_ own: [EventRecord]) -> Int {
         own.count { event in
             guard case .start(let start) = event.kind else { return false }
-            return start.restarts > 0 && event.at >= anHourAgo
+            return start.restarts > 0 && start.woken != true && event.at >= anHourAgo
         }
     }
 

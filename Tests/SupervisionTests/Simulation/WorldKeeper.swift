@@ -51,7 +51,7 @@ extension World {
         case .manifestChanged:
             // The shell keeps both before it does anything else.
             snapshot = (app, now)
-        case .deploymentEnded, .happened: break
+        case .deploymentEnded, .scalingEnded, .happened: break
         case .report(let report):
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
         case .progress(let command, let text):
@@ -115,7 +115,7 @@ extension World {
         case .connectionWaited:
             badEndOf = [:]
             startsOf = [:]
-        case .applied:
+        case .applied, .scaled:
             // What failed before is forgotten where processes are replaced.
             badEndOf = [:]
             startsOf = [:]
@@ -304,14 +304,10 @@ extension World {
     private mutating func apply() throws(Violation) {
         var manifest = app.manifest
         manifest.services.removeAll { app.leaving.contains($0.name) }
-        let scaled = randomScaling()
-        if let scaled {
-            manifest = scaled
-        } else {
-            manifest = manifest.asWritten
-            for _ in 0..<random.pick(1...3) { change(&manifest) }
-            manifest = manifest.keeping(app.scaleOverrides).manifest
-        }
+        if random.oneIn(4) { return try scale() }
+        manifest = manifest.asWritten
+        for _ in 0..<random.pick(1...3) { change(&manifest) }
+        manifest = manifest.keeping(app.scaleOverrides).manifest
         let id = CommandID(nextCommand)
         nextCommand += 1
         openCommands[id] = .restart
@@ -321,10 +317,18 @@ extension World {
         isApplying = false
     }
 
-    /// What a user who scales a service would have in force, now and then.
-    private mutating func randomScaling() -> Manifest? {
-        guard random.oneIn(4), !app.manifest.services.isEmpty else { return nil }
-        return try? app.manifest(scaling: [random.pick(app.manifest.services.map(\.name)): Int(random.pick(0...4))])
+    /// Somebody scales a service, whatever is under way; two at once, now and then.
+    private mutating func scale() throws(Violation) {
+        let names = app.manifest.services.map(\.name)
+        guard !names.isEmpty else { return }
+        var counts = [random.pick(names): Int(random.pick(0...4))]
+        if random.oneIn(4) { counts[random.pick(names)] = Int(random.pick(0...4)) }
+        let id = CommandID(nextCommand)
+        nextCommand += 1
+        openCommands[id] = .restart
+        isApplying = true
+        try turn(.scaled(id, counts))
+        isApplying = false
     }
 
     /// Somebody says a word on a rollout, if there is one.
