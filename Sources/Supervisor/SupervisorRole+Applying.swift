@@ -136,6 +136,7 @@ extension SupervisorRole {
         changeLogSettings(application, before)
         changeLimits(application, before)
         forgetTallies(beyond: manifest, application.leaving)
+        bringSamplingIntoLine(with: application)
         balancer.routesAreStale = true
         do {
             try keep(

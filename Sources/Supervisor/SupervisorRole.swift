@@ -96,6 +96,9 @@ actor SupervisorRole {
     var mayHaveIdle = false
     var isIdleLookArmed = false
     let idleTimer: any DispatchSourceTimer
+    /// What instances have used, and when that is looked at.
+    var usage = UsageSampling()
+    let usageTimer: any DispatchSourceTimer
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
@@ -121,6 +124,7 @@ actor SupervisorRole {
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         idleTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        usageTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
         commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
@@ -134,6 +138,8 @@ actor SupervisorRole {
         commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
         idleTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.idleLookIsDue() } }
         idleTimer.activate()
+        usageTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.usageLookIsDue() } }
+        usageTimer.activate()
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -231,13 +237,13 @@ actor SupervisorRole {
         case .publish: balancer.routesAreStale = true
         case .manifestChanged: break  // Done before all others.
         case .deploymentEnded(let outcome): deploymentEnded(outcome)
+        case .scalingEnded(let services, let outcome): scalingEnded(services, outcome)
         case .report(let report): tell(report)
         case .happened(let kind, let service, let instance): happened(kind, service: service, instance: instance)
         case .progress(let command, let text): commands.progress(command, text)
         case .finished(let command, let outcome): finished(command, outcome)
         case .allDown: everythingIsDown()
         }
-        case .scalingEnded(let services, let outcome): scalingEnded(services, outcome)
     }
 
     private func tell(_ report: Application.Report) {
