@@ -25,12 +25,10 @@ def since(before, after):
     return sum(now[0] - then[0] for now, then in pairs), sum(now[1] - then[1] for now, then in pairs)
 
 
-def measure(workspace, services, seconds, first=lambda supd: None):
-    """Starts services, lets them be, and prints what each role uses meanwhile; returns wake-ups and CPU time of all.
-    `first` is done once they are ready."""
+def measure(workspace, services, seconds):
+    """Starts services, lets them be, and prints what each role uses meanwhile; returns wake-ups and CPU time of all."""
     supd = bench_supd.Supd(workspace, services)
     supd.wait_ready()
-    first(supd)
     roles = supd.roles()
     time.sleep(15)  # whatever starting has left to do; idle worker threads end after some seconds
     before = {role: threads(pid) for role, pid in roles.items()}
