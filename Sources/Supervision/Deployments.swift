@@ -263,7 +263,7 @@ extension Application {
     }
 
     /// Whether a service that it depends on is replaced first.
-    private func waitsForOthers(_ service: Int, _ deployment: Deployment) -> Bool {
+    func waitsForOthers(_ service: Int, _ deployment: Deployment) -> Bool {
         dependencies.needs[service].contains { edge in
             let name = manifest.services[edge.service].name
             return deployment.rollouts.contains { $0.service == name }

@@ -106,6 +106,22 @@ struct ScalingTests {
         #expect(ended.filter { if case .scalingEnded = $0 { true } else { false } }.count == 2)
     }
 
+    @Test func `a restart whose first instance is taken away goes on with the next one`() throws {
+        var story = Story(service("a", replicas: 2, port: 3000, ready: .tcp))
+        story.play()
+        let generation = try #require(story.running[instance("a", 1)])
+        story.command(1, .restart, instance("a", 2))
+        // The second one is on its way out; the first one waits for its turn.
+        story.app.operations = story.app.operations.map { operation in
+            var operation = operation
+            operation.open.append(0)
+            operation.statuses[0] = .queued
+            return operation
+        }
+        try scale(&story, 2, ["a": 1])
+        #expect(story.effects.contains(.signal(Generation(generation), "TERM")))
+    }
+
     @Test func `what waits for ever is scaled back; an apply with another number takes its place`() throws {
         var story = Story(service("db", ready: .tcp), service("a", ready: .tcp, dependsOn: [Dependency(service: "db")]))
         // The database never gets ready.

@@ -171,6 +171,13 @@ extension World {
         for rollout in app.deployments.flatMap(\.rollouts) {
             for instance in app.instances where instance.id.service == rollout.service {
                 badEndOf[instance.id] = nil
+        // So does one that a restart has reached in its pause, also if the restart has failed in the same turn, since what
+        // the instance needs is not there.
+        for old in previous where waiting.contains(old.id) && previousRestarts.contains(old.id.service) {
+            guard case .backoff(let until) = old.state, until.nanoseconds > now else { continue }
+            badEndOf[old.id] = nil
+            startsOf[old.id] = nil
+        }
                 startsOf[instance.id] = nil
             }
         }
