@@ -43,6 +43,8 @@ package enum EventKind: Sendable, Hashable {
     case gone
     /// A service's processes are being replaced.
     case rollout(RolloutStep)
+    /// A service has scaled itself.
+    case scale(ScaleStep)
     /// A limit of a running instance was changed.
     case limit(LimitChange)
     /// A user has asked for something.

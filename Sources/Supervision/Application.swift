@@ -144,6 +144,7 @@ extension Application {
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .scaled(let id, let counts): beginScaling(counts, id, &turn)
+        case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)
         case .decided(let id, let service, let decision): decide(decision, on: service, id, &turn)
         case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)

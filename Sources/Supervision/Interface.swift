@@ -42,6 +42,8 @@ extension Application {
         case decided(CommandID, service: String, RolloutDecision)
         /// What the balancer has counted so far, for services of `servicesOnTrial`.
         case connectsCounted([ConnectCount])
+        /// A service has scaled itself, as `ScalingWatch` says.
+        case scaledItself(service: String, ScalingStep)
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.

@@ -1,3 +1,4 @@
+import Events
 package import Manifest
 
 /// Why a service cannot be scaled; a sentence.
@@ -13,7 +14,7 @@ extension Application {
     }
 
     /// The manifest in force but for the number of instances of some services: what `scaled` takes on.
-    package func manifest(scaling counts: [String: Int]) throws(ScaleRefusal) -> Manifest {
+    package func manifest(scaling counts: [String: Int], itself: Bool = false) throws(ScaleRefusal) -> Manifest {
         var next = manifest
         next.services.removeAll { leaving.contains($0.name) }
         let known = Set(next.services.map(\.name))
@@ -27,6 +28,11 @@ extension Application {
         for place in order {
             let service = next.services[place]
             let count = counts[service.name] ?? service.replicas
+            if let rule = service.scaling, !itself {
+                let advice = "change min or max of its replicas, or write a count there, and apply"
+                throw ScaleRefusal(
+                    text: "\(service.name) scales itself (\(rule.text)), and is not scaled by hand: \(advice)")
+            }
             if let hindrance = next.hindrance(toScaling: service.name, to: count) {
                 throw ScaleRefusal(text: "\(service.name) cannot be scaled to \(count): \(hindrance)")
             }
@@ -48,16 +54,33 @@ extension Application {
     /// Changes the numbers of instances. It stands beside whatever else is under way, and takes the place of what has
     /// scaled the same services and is not done yet.
     mutating func beginScaling(_ counts: [String: Int], _ command: CommandID, _ turn: inout Turn) {
-        let services = Set(counts.keys)
-        if let hindrance = scaleHindrance(of: services) {
+        if let hindrance = scaleHindrance(of: Set(counts.keys)) {
             return turn.effects.append(.finished(command, .failed(hindrance)))
         }
-        let next: Manifest
         do throws(ScaleRefusal) {
-            next = try manifest(scaling: counts)
+            carryOut(try manifest(scaling: counts), of: Set(counts.keys), command, &turn)
         } catch {
-            return turn.effects.append(.finished(command, .failed(error.text)))
+            turn.effects.append(.finished(command, .failed(error.text)))
         }
+    }
+
+    /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done.
+    mutating func beginScalingItself(_ name: String, _ step: ScalingStep, _ turn: inout Turn) {
+        guard let candidate = scalingCandidates.first(where: { $0.service == name }), candidate.instances == step.from,
+            step.to != step.from, candidate.rule.nearest(to: step.to) == step.to,
+            let next = try? manifest(scaling: [name: step.to], itself: true)
+        else { return }
+        if let first = place(ofService: name).flatMap({ layout.instances[$0].first }) {
+            turn.report(instances[first].id, .info, "\(name) scaled from \(step.from) to \(step.to): \(step.reason)")
+        }
+        let kind = EventKind.scale(.init(from: step.from, to: step.to, reason: step.reason))
+        turn.effects.append(.happened(kind, service: name, instance: nil))
+        carryOut(next, of: [name], nil, &turn)
+    }
+
+    private mutating func carryOut(
+        _ next: Manifest, of services: Set<String>, _ command: CommandID?, _ turn: inout Turn
+    ) {
         supersedeScalings(of: services, by: "a later scale", &turn)
         let before = Set(layout.names)
         // Restarts go on, with as many that stand in as the service may have now.

@@ -87,7 +87,8 @@ extension SupervisorRole {
         guard let application else { return refuse(wish, "supd is still starting; try again", [], responder) }
         // It may have become true meanwhile.
         if let hindrance = application.applyHindrance, !wish.dryRun { return refuse(wish, hindrance, [], responder) }
-        let (manifest, dropped) = written.keeping(application.scaleOverrides)
+        let (manifest, dropped) = written.keeping(
+            application.scaleOverrides, present: application.instanceCounts)
         let warnings = warnings + dropped
         let plan = Plan(from: application, to: manifest)
         let shown = ProgressLine(plan: plan.changes.map(PlannedChange.init), details: warnings)
@@ -129,6 +130,7 @@ extension SupervisorRole {
         manifestInForce = manifest
         bringScalingIntoLine()
         mayHaveIdle = application.hasIdleSettings
+        autoScaling.isWanted = application.hasScalingRules
         bringFrontsIntoLine(with: manifest, leaving: application.leaving)
         bringSessionLogsIntoLine(with: manifest)
         makePlanner(for: manifest)

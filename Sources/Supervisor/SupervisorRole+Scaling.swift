@@ -159,6 +159,12 @@ extension SupervisorRole {
         let (scaled, dropped) = manifest.keeping(keptOverrides)
         for line in dropped { log.write(.notice, line) }
         for override in scaled.scaleOverrides {
+            guard override.isAutomatic != true else {
+                log.write(
+                    .notice, "\(override.service): goes on with \(override.replicas) instances, as it has scaled itself"
+                )
+                continue
+            }
             log.write(
                 .notice,
                 "\(override.service): scaled to \(override.replicas) by \"supctl scale\", the manifest says \(override.manifest)"

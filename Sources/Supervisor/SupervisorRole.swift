@@ -99,6 +99,9 @@ actor SupervisorRole {
     /// What instances have used, and when that is looked at.
     var usage = UsageSampling()
     let usageTimer: any DispatchSourceTimer
+    /// The load of services that scale themselves, and when that is looked at next.
+    var autoScaling = AutoScaling()
+    let scalingTimer: any DispatchSourceTimer
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
@@ -125,6 +128,7 @@ actor SupervisorRole {
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         idleTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         usageTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        scalingTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
         commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
@@ -140,6 +144,9 @@ actor SupervisorRole {
         idleTimer.activate()
         usageTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.usageLookIsDue() } }
         usageTimer.activate()
+        autoScaling = AutoScaling(environment)
+        scalingTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.scalingLookIsDue() } }
+        scalingTimer.activate()
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -195,6 +202,7 @@ actor SupervisorRole {
         lookAtHeldStarts()
         countForTrials()
         arrangeIdleLook()
+        arrangeScalingLook()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline
         if next != armedDeadline {

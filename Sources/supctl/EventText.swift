@@ -26,6 +26,7 @@ enum EventText {
         case .drain(let change): return (change.drained ? "drained" : "undrained", false)
         case .gone: return ("gone: the manifest does not ask for it", false)
         case .rollout(let step): return rollout(step)
+        case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
         case .limit(let change):
             return ("limit \(change.limit) changed from \(change.old) to \(change.new) by \(change.by)", false)
         case .command(let command):

@@ -22,7 +22,8 @@ struct StatusReportTests {
         let service = try #require((object["services"] as? [[String: Any]])?.first)
         #expect(
             Set(service.keys) == [
-                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "listen", "passed", "fronts",
+                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "listen", "passed",
+                "fronts",
                 "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)
