@@ -21,10 +21,11 @@ _supctl() {
     # A value: bash takes nofile=4096 for three words.
     if [[ $current == = || $previous == = ]]; then return; fi
     case $verb in
-        '') options='--socket --help -h'; words='status why top start stop restart drain undrain balancer logs events metrics signal limit scale check apply promote history rollback upgrade shutdown version completion help' ;;
+        '') options='--socket --help -h'; words='status why top usage start stop restart drain undrain balancer logs events metrics signal limit scale check apply promote history rollback upgrade shutdown version completion help' ;;
         status) options='--json --watch -w --socket --help -h'; words=$(_supctl_names) ;;
         why) options='--json --socket --help -h'; words=$(_supctl_names) ;;
         top) options='--socket --help -h'; words=$(_supctl_names) ;;
+        usage) options='--day --json --socket --help -h'; words=$(_supctl_names) ;;
         start) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         stop) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
         restart) options='--no-wait --timeout --socket --help -h'; words=$(_supctl_names) ;;
@@ -46,7 +47,7 @@ _supctl() {
         shutdown) options='--no-wait --timeout --socket --help -h'; : ;;
         version) options='--socket --help -h'; : ;;
         completion) options='--socket --help -h'; words='bash zsh fish' ;;
-        help) options='--socket --help -h'; words='status why top start stop restart drain undrain balancer logs events metrics signal limit scale check apply promote history rollback upgrade shutdown version completion help' ;;
+        help) options='--socket --help -h'; words='status why top usage start stop restart drain undrain balancer logs events metrics signal limit scale check apply promote history rollback upgrade shutdown version completion help' ;;
     esac
     if [[ $current == -* ]]; then words=$options files=; fi
     if [[ -n $files ]]; then

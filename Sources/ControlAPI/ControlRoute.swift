@@ -7,6 +7,9 @@ package enum ControlRoute: Sendable, Hashable {
     case status(names: [String], limits: Bool)
     /// `GET /v1/balancer[?name=NAMES]`; answered by a `BalancerReport`. No names: all services with a front.
     case balancer(names: [String])
+    /// `GET /v1/usage[?name=NAMES][&series=hour|day]`; answered by a `UsageReport`. No names: all services. Whoever asks
+    /// keeps the looks at what instances use going for another day.
+    case usage(names: [String], series: UsageSeriesName?)
     /// `GET /metrics`; answered by text in Prometheus's format. The path is the one that Prometheus asks for.
     case metrics
     /// `POST /v1/services/NAMES/VERB[?wait=true][&timeout=SECONDS]`; answered by a `ProgressLine`, or by many when it
@@ -145,6 +148,15 @@ extension ControlRoute {
             try require("GET")
             let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
             self = .balancer(names: names)
+        case ["usage"]:
+            try require("GET")
+            let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
+            let word = try parameters.take("series")
+            let series = word.flatMap { UsageSeriesName(rawValue: $0) }
+            if let word, series == nil {
+                throw RouteFailure(400, "usage", "series is \"\(word)\"; it takes hour or day")
+            }
+            self = .usage(names: names, series: series)
         case ["apply"]:
             try require("POST")
             let file = try parameters.take("file")
@@ -237,6 +249,13 @@ extension ControlRoute {
             HTTPRequest(
                 method: "GET",
                 target: "/v1/balancer" + queryText([names.isEmpty ? nil : "name=" + encodeNames(names)]))
+        case .usage(let names, let series):
+            HTTPRequest(
+                method: "GET",
+                target: "/v1/usage"
+                    + queryText([
+                        names.isEmpty ? nil : "name=" + encodeNames(names), series.map { "series=\($0.rawValue)" },
+                    ]))
         case .metrics: HTTPRequest(method: "GET", target: "/metrics")
         case .verb(let verb, let names, let options):
             HTTPRequest(
@@ -285,7 +304,8 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/history, /v1/events and /v1/version, "
+            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/usage, /v1/history, /v1/events and "
+                + "/v1/version, "
                 + "POST /v1/services/NAME/start, stop, restart, drain, undrain, promote, rollback, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )

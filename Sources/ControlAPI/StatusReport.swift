@@ -52,6 +52,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var replicas: Int
     /// How many the manifest says, where a user has scaled it; null if it is as the manifest says, or from an older supd.
     package var scaledFrom: Int?
+    /// How it scales itself, `1 to 4, 50 connections each`; null if it does not, or from an older supd.
+    package var scaling: String?
     /// The addresses of its fronts.
     package var listen: [String]
     /// Those of them whose sockets the instances have themselves; null from an older supd.
@@ -66,7 +68,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
-        listen: [String], passed: [String]? = [], logFormat: String? = "text", fronts: [FlowStatus]?,
+        scaling: String? = nil, listen: [String], passed: [String]? = [], logFormat: String? = "text",
+        fronts: [FlowStatus]?,
         instances: [InstanceStatus]
     ) {
         self.name = name
@@ -76,6 +79,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.ready = ready
         self.replicas = replicas
         self.scaledFrom = scaledFrom
+        self.scaling = scaling
         self.listen = listen
         self.passed = passed
         self.logFormat = logFormat
@@ -303,6 +307,7 @@ extension ServiceStatus {
         try container.encode(ready, forKey: .ready)
         try container.encode(replicas, forKey: .replicas)
         try container.encode(scaledFrom, forKey: .scaledFrom)
+        try container.encode(scaling, forKey: .scaling)
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
         try container.encode(logFormat, forKey: .logFormat)

@@ -29,6 +29,7 @@ extension EventKind {
         case .drain: "drain"
         case .gone: "gone"
         case .rollout: "rollout"
+        case .scale: "scale"
         case .limit: "limit"
         case .command: "command"
         case .apply: "apply"
@@ -52,6 +53,7 @@ extension EventKind {
         case .goal(let payload): payload
         case .drain(let payload): payload
         case .rollout(let payload): payload
+        case .scale(let payload): payload
         case .limit(let payload): payload
         case .command(let payload): payload
         case .apply(let payload): payload
@@ -73,6 +75,7 @@ extension EventKind {
         case "drain": self = .drain(try DrainChange(from: decoder))
         case "gone": self = .gone
         case "rollout": self = .rollout(try RolloutStep(from: decoder))
+        case "scale": self = .scale(try ScaleStep(from: decoder))
         case "limit": self = .limit(try LimitChange(from: decoder))
         case "command": self = .command(try Command(from: decoder))
         case "apply": self = .apply(try ApplyStep(from: decoder))

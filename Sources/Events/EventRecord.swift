@@ -43,6 +43,8 @@ package enum EventKind: Sendable, Hashable {
     case gone
     /// A service's processes are being replaced.
     case rollout(RolloutStep)
+    /// A service has scaled itself.
+    case scale(ScaleStep)
     /// A limit of a running instance was changed.
     case limit(LimitChange)
     /// A user has asked for something.
@@ -86,14 +88,17 @@ extension EventKind {
         package var generation: UInt64
         /// Its process id.
         package var pid: Int32
-        /// How many starts of this instance there were before.
+        /// How often this instance was started again, without the starts that have woken it.
         package var restarts: Int
+        /// It slept, and a connection has woken it: no restart; nil: not so.
+        package var woken: Bool?
 
         /// Creates one.
-        package init(generation: UInt64, pid: Int32, restarts: Int) {
+        package init(generation: UInt64, pid: Int32, restarts: Int, woken: Bool? = nil) {
             self.generation = generation
             self.pid = pid
             self.restarts = restarts
+            self.woken = woken
         }
     }
 
@@ -159,9 +164,14 @@ extension EventKind {
     package struct GoalChange: Sendable, Hashable, Codable {
         /// `up` or `down`.
         package var goal: String
+        /// Why, where nobody has asked for it: `woken by a connection`.
+        package var reason: String?
 
         /// Creates one.
-        package init(goal: String) { self.goal = goal }
+        package init(goal: String, reason: String? = nil) {
+            self.goal = goal
+            self.reason = reason
+        }
     }
 
     /// Whether a user has taken it out of the balancer.

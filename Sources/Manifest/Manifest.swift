@@ -96,6 +96,8 @@ package struct Service: Sendable, Hashable, Codable {
     package var replicas: Int
     /// How many the manifest says, where a user has scaled it to `replicas`; nil: that many.
     package var scaledFrom: Int?
+    /// How it scales itself; nil: it does not. Then `scaledFrom` is the least that there may be, unless it has that many.
+    package var scaling: ScalingRule?
     /// The first of `replicas` consecutive fixed ports; nil: from the port range.
     package var port: UInt16?
     /// What the balancer accepts on; empty: no front.
@@ -135,7 +137,7 @@ package struct Service: Sendable, Hashable, Codable {
         watchdog: Duration? = nil, restart: RestartSettings? = nil, stop: StopSettings = StopSettings(),
         dependsOn: [Dependency] = [],
         limits: [ResourceLimit] = [], log: LogSettings = LogSettings(), health: HealthSettings? = nil,
-        deploy: DeploySettings = DeploySettings(), idleAfter: Duration? = nil
+        deploy: DeploySettings = DeploySettings(), idleAfter: Duration? = nil, scaling: ScalingRule? = nil
     ) {
         self.name = name
         self.kind = kind
@@ -162,6 +164,7 @@ package struct Service: Sendable, Hashable, Codable {
         self.log = log
         self.deploy = deploy
         self.idleAfter = idleAfter
+        self.scaling = scaling
     }
 
     /// What a process gets of supd's own environment unless the manifest says otherwise.

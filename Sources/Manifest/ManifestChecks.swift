@@ -49,6 +49,7 @@ struct ManifestChecks {
         checkPassedSockets(of: draft, &reader)
         checkDeployment(of: draft, &reader)
         checkIdle(of: draft, &reader)
+        checkScaling(of: draft, &reader)
         guard facts.isRoot == false else { return }
         for account in [draft.user, draft.group].compactMap({ $0 }) {
             if facts.isOnlyChecked {
@@ -75,7 +76,7 @@ struct ManifestChecks {
         var fixedInRange = 0
         for service in services {
             let draft = service.draft
-            let replicas = draft.replicas?.value ?? 1
+            let replicas = draft.mostReplicas
             instances += replicas
             for address in draft.listen.compactMap(\.address) {
                 checkFront(address, in: range, &claims, &reader)

@@ -52,7 +52,7 @@ struct ManifestWarnings {
 
     private func warnOfPorts(_ draft: ServiceDraft, _ reader: inout FieldReader) {
         if let port = draft.port {
-            let last = UInt16(clamping: Int(port.value) + max(1, draft.replicas?.value ?? 1) - 1)
+            let last = UInt16(clamping: Int(port.value) + max(1, draft.mostReplicas) - 1)
             warnIfEphemeral(port.value...max(port.value, last), port.location, &reader)
             if facts.isRoot == false || draft.user != nil, port.value < facts.unprivilegedPortStart {
                 reader.warnings.add(

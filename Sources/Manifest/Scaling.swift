@@ -1,18 +1,21 @@
-/// A number of instances that a user has chosen in place of the manifest's: `supctl scale`. It holds until the manifest
-/// says another number than it said then.
+/// A number of instances that a user has chosen in place of the manifest's, `supctl scale`, which holds until the manifest
+/// says another number than it said then; or one that a service has come to by itself.
 package struct ScaleOverride: Sendable, Hashable, Codable {
     /// The service's name.
     package var service: String
     /// How many instances it was scaled to.
     package var replicas: Int
-    /// The manifest's own number.
+    /// The manifest's own number; of a service that scales itself, the least.
     package var manifest: Int
+    /// Whether the service has scaled itself; nil: a user has.
+    package var isAutomatic: Bool?
 
     /// Creates an override.
-    package init(service: String, replicas: Int, manifest: Int) {
+    package init(service: String, replicas: Int, manifest: Int, isAutomatic: Bool? = nil) {
         self.service = service
         self.replicas = replicas
         self.manifest = manifest
+        self.isAutomatic = isAutomatic
     }
 }
 
@@ -41,16 +44,33 @@ extension Manifest {
     package var scaleOverrides: [ScaleOverride] {
         services.compactMap { service in
             service.scaledFrom.map {
-                ScaleOverride(service: service.name, replicas: service.replicas, manifest: $0)
+                ScaleOverride(
+                    service: service.name, replicas: service.replicas, manifest: $0,
+                    isAutomatic: service.scaling == nil ? nil : true)
             }
         }
     }
 
-    /// This manifest, as it was written, with the overrides that still hold; of each that does not, a sentence.
-    package func keeping(_ overrides: [ScaleOverride]) -> (manifest: Manifest, dropped: [String]) {
+    /// This manifest, as it was written, with the overrides that still hold; of each that does not, a sentence. A service
+    /// that scales itself goes on with what it has, `present`, or had, as far as its bounds allow.
+    package func keeping(
+        _ overrides: [ScaleOverride], present: [String: Int] = [:]
+    ) -> (manifest: Manifest, dropped: [String]) {
         var kept = asWritten
         var dropped: [String] = []
-        for override in overrides {
+        let former = Dictionary(overrides.map { ($0.service, $0.replicas) }, uniquingKeysWith: { first, _ in first })
+        for place in kept.services.indices {
+            let service = kept.services[place]
+            guard let rule = service.scaling, let count = present[service.name] ?? former[service.name] else {
+                continue
+            }
+            let nearest = rule.nearest(to: count)
+            guard kept.hindrance(toScaling: service.name, to: nearest) == nil else { continue }
+            kept.services[place] = service.scaled(to: nearest)
+        }
+        for override in overrides where !kept.scalesItself(override.service) {
+            // What a service has come to by itself holds only as long as it does so.
+            if override.isAutomatic == true { continue }
             let (name, count) = (override.service, override.replicas)
             guard let place = kept.services.firstIndex(where: { $0.name == name }) else {
                 dropped.append("\(name) is not in the manifest: that it was scaled to \(count) is forgotten")
@@ -69,6 +89,8 @@ extension Manifest {
         }
         return (kept, dropped)
     }
+
+    private func scalesItself(_ name: String) -> Bool { services.contains { $0.name == name && $0.scaling != nil } }
 
     /// Why a service cannot have so many instances; nil: it can.
     package func hindrance(toScaling name: String, to count: Int) -> String? {

@@ -11,6 +11,7 @@ struct ServiceDraft: Sendable {
     var group: Located<String>?
     var umask: UInt16?
     var replicas: Located<Int>?
+    var scaling: Located<ScalingRule>?
     var port: Located<UInt16>?
     var listen: [ListenDraft] = []
     var balance = BalanceSettings()
@@ -58,7 +59,8 @@ struct ServiceDraft: Sendable {
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log,
-            health: health.finished, deploy: deploy, idleAfter: idle.after)
+            health: health.finished, deploy: deploy, idleAfter: idle.after,
+            scaling: scaling?.value)
     }
 }
 

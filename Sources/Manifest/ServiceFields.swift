@@ -46,9 +46,7 @@ extension FieldTable {
         Field(
             "kind", .word, default: "service", "\"service\" runs until it is stopped, \"task\" runs to completion."
         ) { $1.kind = $0 },
-        Field(
-            "replicas", Format.integer(Service.replicaCounts, "a count").located, default: 1, "How many instances run."
-        ) { $1.replicas = $0 },
+        replicasField,
     ]
 
     /// Ports and the balancer.

@@ -14,7 +14,7 @@ package struct ProcessUse: Sendable, Hashable {
 
     /// Looks at a process; one that is gone uses nothing.
     package init(of pid: Int32) {
-        openDescriptors = Self.descriptors(of: pid)
+        openDescriptors = Self.openDescriptors(of: pid)
         guard let text = try? Files.readPrefix("/proc/\(pid)/status", count: 8192) else { return }
         read(text)
     }
@@ -39,7 +39,8 @@ package struct ProcessUse: Sendable, Hashable {
         return number.multipliedReportingOverflow(by: 1024).overflow ? nil : number * 1024
     }
 
-    private static func descriptors(of pid: Int32) -> UInt64? {
+    /// How many descriptors a process has open, by /proc/PID/fd; nil where this process may not look, or it is gone.
+    package static func openDescriptors(of pid: Int32) -> UInt64? {
         var count: UInt64 = 0
         do {
             try Files.forEachName(in: "/proc/\(pid)/fd") { name in

@@ -143,6 +143,8 @@ extension Application {
         case .connectionWaited(let service): connectionWaited(service, &turn)
         case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
+        case .scaled(let id, let counts): beginScaling(counts, id, &turn)
+        case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)
         case .decided(let id, let service, let decision): decide(decision, on: service, id, &turn)
         case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)

@@ -20,16 +20,20 @@ struct Deployment: Sendable, Hashable, Codable {
     var progress: String?
     /// Whether it is a user's restart of one service; nil, as in a snapshot of before there were such: not.
     var restarts: Bool?
+    /// The services whose number of instances it changes, and nothing else; nil: it is no such change.
+    var scales: [String]?
 
     /// Whether it is a user's restart of one service, and no manifest's.
     var isRestart: Bool { restarts == true }
+    /// Whether it takes on a manifest as it was written: there is one of these at most.
+    var isApply: Bool { !isRestart && scales == nil }
 }
 
 extension Application {
     /// Why another manifest cannot be applied now; nil: it can.
     package var applyHindrance: String? {
         if isShuttingDown { return "supd is shutting down" }
-        guard let deployment = deployments.first(where: { !$0.isRestart }) else { return nil }
+        guard let deployment = deployments.first(where: \.isApply) else { return nil }
         let services = deployment.rollouts.map(\.service)
         let what =
             services.isEmpty
@@ -37,9 +41,7 @@ extension Application {
             : "replaces \(Wording.list(services))"
         let tasks = services.filter { name in manifest.services.contains { $0.name == name && $0.kind == .task } }
         let hint = tasks.first.map { "; \"supctl stop \($0)\" ends it" } ?? ""
-        let trial = deployment.rollouts.first(where: \.isOnTrial).map {
-            "; \"supctl promote \($0.service)\" or \"supctl rollback \($0.service)\" ends its trial"
-        }
+        let trial = deployment.rollouts.first(where: \.isOnTrial).map(\.trialHint)
         return "an earlier apply is under way: it \(what)\(hint)\(trial ?? "")"
     }
 
@@ -49,20 +51,22 @@ extension Application {
         let before = Set(layout.names)
         let rollouts = rollouts(to: new)
         supersedeRestarts(of: Set(rollouts.map(\.service)), &turn)
+        supersedeScalings(under: new, &turn)
         for rollout in rollouts { markFormer(rollout.service) }
         let probed = probedProcesses
-        let restarts = restarts(beside: Set(rollouts.map(\.service)), under: new)
+        let others =
+            restarts(beside: Set(rollouts.map(\.service)), under: new) + deployments.filter { $0.scales != nil }
         takeOver(new)
         deployments =
             [Deployment(command: command, rollouts: rollouts, total: rollouts.count, fresh: [], parting: [])]
-            + restarts
+            + others
         reshape(&turn)
         deployments =
             [
                 Deployment(
                     command: command, rollouts: rollouts, total: rollouts.count, fresh: freshInstances(beside: before),
                     parting: partingInstances)
-            ] + restarts
+            ] + others
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true
         for process in probed { exchangeProbes(of: process.generation, former: process.health, &turn) }
@@ -95,7 +99,7 @@ extension Application {
     }
 
     /// Puts another manifest in the place of the one in force; what goes stays until it is down.
-    private mutating func takeOver(_ new: Manifest) {
+    mutating func takeOver(_ new: Manifest) {
         let kept = Set(new.services.map(\.name))
         let gone = manifest.services.filter { !kept.contains($0.name) }
         var next = new
@@ -129,7 +133,7 @@ extension Application {
     }
 
     /// Instances that there were not, and that are to run.
-    private func freshInstances(beside before: Set<InstanceID>) -> [InstanceID] {
+    func freshInstances(beside before: Set<InstanceID>) -> [InstanceID] {
         var fresh: [InstanceID] = []
         for instance in instances where instance.goal == .up && !before.contains(instance.id) {
             fresh.append(instance.id)
@@ -138,7 +142,7 @@ extension Application {
     }
 
     /// Instances that are to go and are not gone.
-    private var partingInstances: [InstanceID] {
+    var partingInstances: [InstanceID] {
         var parting: [InstanceID] = []
         for place in instances.indices where isExtra(place) && instances[place].state != .down {
             // Those that stand beside the others are its rollout's, which ends when they are gone.
@@ -151,7 +155,7 @@ extension Application {
     /// Ends all of them where they are.
     mutating func endDeployments(_ reason: String, _ turn: inout Turn) {
         for deployment in deployments where !deployment.isRestart {
-            turn.effects.append(.deploymentEnded(.failed(reason)))
+            if deployment.isApply { turn.effects.append(.deploymentEnded(.failed(reason))) }
             if let command = deployment.command { turn.effects.append(.finished(command, .failed(reason))) }
         }
         // The instances keep their editions as long as their rollouts are known: they only stop from here.
@@ -179,7 +183,9 @@ extension Application {
         }
         tellFailedRestarts(&turn)
         for deployment in deployments where deployment.isOver && !deployment.isRestart {
-            turn.effects.append(.deploymentEnded(deployment.outcome))
+            turn.effects.append(
+                deployment.scales.map { .scalingEnded($0, deployment.outcome) }
+                    ?? .deploymentEnded(deployment.outcome))
             if let command = deployment.command { turn.effects.append(.finished(command, deployment.outcome)) }
         }
         let count = deployments.count
@@ -257,7 +263,7 @@ extension Application {
     }
 
     /// Whether a service that it depends on is replaced first.
-    private func waitsForOthers(_ service: Int, _ deployment: Deployment) -> Bool {
+    func waitsForOthers(_ service: Int, _ deployment: Deployment) -> Bool {
         dependencies.needs[service].contains { edge in
             let name = manifest.services[edge.service].name
             return deployment.rollouts.contains { $0.service == name }

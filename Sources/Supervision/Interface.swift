@@ -36,10 +36,14 @@ extension Application {
         case commanded(CommandID, Verb, targets: [InstanceID])
         /// A user's command: this manifest is to be in force. It was found valid, and its fronts are open.
         case applied(CommandID, Manifest)
+        /// A user's command: so many instances of these services, whatever the manifest says.
+        case scaled(CommandID, [String: Int])
         /// A user's word on the rollout of a service that is under way.
         case decided(CommandID, service: String, RolloutDecision)
         /// What the balancer has counted so far, for services of `servicesOnTrial`.
         case connectsCounted([ConnectCount])
+        /// A service has scaled itself, as `ScalingWatch` says.
+        case scaledItself(service: String, ScalingStep)
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.
@@ -72,6 +76,8 @@ extension Application {
         case manifestChanged
         /// An apply is over; whoever waits for it is told beside this.
         case deploymentEnded(CommandOutcome)
+        /// What was scaled of these services is so, or will not be soon; whoever waits for it is told beside this.
+        case scalingEnded([String], CommandOutcome)
         /// Something worth telling people.
         case report(Report)
         /// Something that is kept as an event, about a service, or one instance of it.

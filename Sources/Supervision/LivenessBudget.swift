@@ -90,10 +90,18 @@ extension Application {
         return mayServe(place)
     }
 
+    /// Whether a rollout that has not begun does so in this turn.
+    private func isAboutToBegin(_ rollout: Rollout, _ service: Int) -> Bool {
+        let deployment = deployments.first { $0.rollouts.contains { $0.service == rollout.service } }
+        guard let deployment, !waitsForOthers(service, deployment) else { return false }
+        return deployment.rollouts.count { !$0.isWaiting } < Self.rolloutsAtATime
+    }
+
     /// Whether a user's restart has one of a service's instances in hand, or a rollout replaces them.
     private func isRestarted(_ service: Int) -> Bool {
         // A restart that has failed only holds others up until the instance is there again.
-        if let rollout = rollout(of: manifest.services[service].name), !rollout.isWaiting,
+        if let rollout = rollout(of: manifest.services[service].name),
+            !rollout.isWaiting || isAboutToBegin(rollout, service),
             !rollout.isRestart || rollout.failure == nil
         {
             return true

@@ -2,10 +2,10 @@ package import Manifest
 
 /// What the shell looks up.
 extension Application {
-    /// All instances, in the order of the manifest.
+    /// All instances that the manifest asks for, in its order. Others may be there without any deployment: a process of one
+    /// that was taken away may have come up late.
     package var instanceIDs: [InstanceID] {
-        guard !deployments.isEmpty || !leaving.isEmpty else { return layout.names }
-        return layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
+        layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
     }
 
     /// Whether an instance is one that the manifest asks for, and not there for a rollout or until it is down.
@@ -20,7 +20,7 @@ extension Application {
     }
 
     /// Whether an apply is under way.
-    package var isDeploying: Bool { deployments.contains { !$0.isRestart } }
+    package var isDeploying: Bool { deployments.contains(where: \.isApply) }
 
     /// The settings that an instance goes by, which during a rollout need not be the manifest's.
     package func settings(of id: InstanceID) -> Service? {

@@ -76,6 +76,9 @@ extension Application {
         assignPorts()
         rebuild()
         turn.forgetPlaces()
+        // What a service holds connections for may be an instance that is no more.
+        turn.routesChanged = true
+        turn.touched.append(contentsOf: operations.filter { !$0.hasBegun }.flatMap(\.open))
         reconsiderAll(&turn)
     }
 
@@ -89,7 +92,10 @@ extension Application {
                     isExtra(place) && (!isStop || instances[place].state == .down) ? nil : place
                 }
             }
-            operations[index].open = operations[index].open.compactMap(place)
+            let open = operations[index].open.compactMap(place)
+            // Those that were begun may be gone: the next ones are not waited for by anybody else.
+            if open.count < operations[index].open.count { operations[index].hasBegun = false }
+            operations[index].open = open
             let statuses = operations[index].statuses.compactMap { old, status in place(old).map { ($0, status) } }
             operations[index].statuses = Dictionary(statuses, uniquingKeysWith: { first, _ in first })
         }

@@ -17,6 +17,8 @@ package enum RestartReason: String, Sendable, Hashable, Codable, CaseIterable {
     case vanished
     /// Somebody wanted it: a start, a restart, another manifest.
     case requested
+    /// A connection came while it slept. It is no restart in `supctl status`.
+    case woken
 }
 
 /// How often an instance was started again.
@@ -25,21 +27,39 @@ struct RestartCounts: Sendable, Hashable, Codable {
     var next: RestartReason?
     /// By the reason's word: an older supd must be able to keep what a newer one has counted.
     var counts: [String: Int] = [:]
+    /// The next start wakes it. No value of `next`, which an older supd could not read.
+    var nextWakes: Bool?
+    /// The latest start has woken it.
+    var hasWoken: Bool?
 }
 
 extension Instance {
     /// An event was dealt with: what it means for the next start, and whether it was one.
     mutating func countRestart(after event: Event, from before: State, starts earlier: Int) {
         if let reason = Self.reason(of: event, from: before, to: state) {
+            let isWake = reason == .requested && restartCounts?.nextWakes == true && before.isIdle
             restartCounts = restartCounts ?? RestartCounts()
             restartCounts?.next = reason
+            if !isWake { restartCounts?.nextWakes = nil }
         }
         guard starts > earlier, earlier > 0 else { return }
         var counts = restartCounts ?? RestartCounts()
-        let word = (counts.next ?? .requested).rawValue
+        let isWake = counts.nextWakes == true
+        let word = (isWake ? .woken : counts.next ?? .requested).rawValue
         counts.counts[word] = min(counts.counts[word] ?? 0, Int.max - 1) + 1
+        counts.nextWakes = nil
+        counts.hasWoken = isWake ? true : nil
         restartCounts = counts
     }
+
+    /// What comes next is a start because a connection waits.
+    mutating func noteWake() {
+        restartCounts = restartCounts ?? RestartCounts()
+        restartCounts?.nextWakes = true
+    }
+
+    /// How often it was started again, without the starts that have woken it.
+    var restarts: Int { max(0, starts - 1 - (restartCounts?.counts[RestartReason.woken.rawValue] ?? 0)) }
 
     /// Why the process that there was will have to be replaced, if it was this event that has decided that.
     private static func reason(of event: Event, from before: State, to after: State) -> RestartReason? {
@@ -76,6 +96,16 @@ extension Instance {
             if case .healthRestartDue = event { return .unhealthy }
             if case .deadlineReached = event { return late }
             return .watchdog
+        }
+    }
+}
+
+extension Instance.State {
+    /// Nothing of it runs, and nothing has failed.
+    fileprivate var isIdle: Bool {
+        switch self {
+        case .down, .waiting: true
+        case .starting, .running, .stopping, .backoff, .failed, .completed: false
         }
     }
 }

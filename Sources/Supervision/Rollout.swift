@@ -37,6 +37,8 @@ struct Rollout: Sendable, Hashable, Codable {
 
     /// Whether a user's restart has begun it.
     var isRestart: Bool { restarts == true }
+    /// How its trial can be ended, for the end of a message.
+    var trialHint: String { "; \"supctl promote \(service)\" or \"supctl rollback \(service)\" ends its trial" }
 }
 
 extension Application {

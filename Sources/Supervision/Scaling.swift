@@ -1,3 +1,4 @@
+import Events
 package import Manifest
 
 /// Why a service cannot be scaled; a sentence.
@@ -12,9 +13,8 @@ extension Application {
         manifest.scaleOverrides.filter { !leaving.contains($0.service) }
     }
 
-    /// The manifest in force but for the number of instances of some services. To be taken on as every other manifest is
-    /// (`applied`): it differs in `replicas` only, so that nothing but what is added or taken away is touched.
-    package func manifest(scaling counts: [String: Int]) throws(ScaleRefusal) -> Manifest {
+    /// The manifest in force but for the number of instances of some services: what `scaled` takes on.
+    package func manifest(scaling counts: [String: Int], itself: Bool = false) throws(ScaleRefusal) -> Manifest {
         var next = manifest
         next.services.removeAll { leaving.contains($0.name) }
         let known = Set(next.services.map(\.name))
@@ -28,12 +28,91 @@ extension Application {
         for place in order {
             let service = next.services[place]
             let count = counts[service.name] ?? service.replicas
+            if let rule = service.scaling, !itself {
+                let advice = "change min or max of its replicas, or write a count there, and apply"
+                throw ScaleRefusal(
+                    text: "\(service.name) scales itself (\(rule.text)), and is not scaled by hand: \(advice)")
+            }
             if let hindrance = next.hindrance(toScaling: service.name, to: count) {
                 throw ScaleRefusal(text: "\(service.name) cannot be scaled to \(count): \(hindrance)")
             }
             next.services[place] = service.scaled(to: count)
         }
         return next
+    }
+
+    /// Why none of these services can be scaled now; nil: they can. What goes on with others is no reason, nor is that
+    /// an instance of them is awaited: it may be just the one that nobody wants any more.
+    package func scaleHindrance(of services: Set<String>) -> String? {
+        if isShuttingDown { return "supd is shutting down" }
+        let rollouts = deployments.filter(\.isApply).flatMap(\.rollouts)
+        guard let rollout = rollouts.first(where: { services.contains($0.service) }) else { return nil }
+        let hint = rollout.isOnTrial ? rollout.trialHint : "; scale it once that is done"
+        return "\(rollout.service) cannot be scaled now: an apply under way replaces its processes\(hint)"
+    }
+
+    /// Changes the numbers of instances. It stands beside whatever else is under way, and takes the place of what has
+    /// scaled the same services and is not done yet.
+    mutating func beginScaling(_ counts: [String: Int], _ command: CommandID, _ turn: inout Turn) {
+        if let hindrance = scaleHindrance(of: Set(counts.keys)) {
+            return turn.effects.append(.finished(command, .failed(hindrance)))
+        }
+        do throws(ScaleRefusal) {
+            carryOut(try manifest(scaling: counts), of: Set(counts.keys), command, &turn)
+        } catch {
+            turn.effects.append(.finished(command, .failed(error.text)))
+        }
+    }
+
+    /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done.
+    mutating func beginScalingItself(_ name: String, _ step: ScalingStep, _ turn: inout Turn) {
+        guard let candidate = scalingCandidates.first(where: { $0.service == name }), candidate.instances == step.from,
+            step.to != step.from, candidate.rule.nearest(to: step.to) == step.to,
+            let next = try? manifest(scaling: [name: step.to], itself: true)
+        else { return }
+        if let first = place(ofService: name).flatMap({ layout.instances[$0].first }) {
+            turn.report(instances[first].id, .info, "\(name) scaled from \(step.from) to \(step.to): \(step.reason)")
+        }
+        let kind = EventKind.scale(.init(from: step.from, to: step.to, reason: step.reason))
+        turn.effects.append(.happened(kind, service: name, instance: nil))
+        carryOut(next, of: [name], nil, &turn)
+    }
+
+    private mutating func carryOut(
+        _ next: Manifest, of services: Set<String>, _ command: CommandID?, _ turn: inout Turn
+    ) {
+        supersedeScalings(of: services, by: "a later scale", &turn)
+        let before = Set(layout.names)
+        // Restarts go on, with as many that stand in as the service may have now.
+        let others = deployments.filter { !$0.isRestart } + restarts(beside: [], under: next)
+        takeOver(next)
+        deployments = others
+        reshape(&turn)
+        deployments.append(
+            Deployment(
+                command: command, rollouts: [], total: 0,
+                fresh: freshInstances(beside: before).filter { services.contains($0.service) },
+                parting: partingInstances.filter { services.contains($0.service) }, scales: services.sorted()))
+        turn.effects.append(.manifestChanged)
+        turn.routesChanged = true
+        turn.touched.append(contentsOf: instances.indices)
+    }
+
+    /// What has scaled these services is not waited for any longer.
+    private mutating func supersedeScalings(of services: Set<String>, by what: String, _ turn: inout Turn) {
+        for deployment in deployments {
+            guard let scaled = deployment.scales, !services.isDisjoint(with: scaled) else { continue }
+            guard let command = deployment.command else { continue }
+            turn.effects.append(.finished(command, .failed("superseded by \(what)")))
+        }
+        deployments.removeAll { $0.scales.map { !services.isDisjoint(with: $0) } ?? false }
+    }
+
+    /// Another manifest is to be in force: what has scaled services of which it has another number is over.
+    mutating func supersedeScalings(under new: Manifest, _ turn: inout Turn) {
+        let counts = Dictionary(new.services.map { ($0.name, $0.replicas) }, uniquingKeysWith: { first, _ in first })
+        let changed = manifest.services.filter { counts[$0.name] != $0.replicas }.map(\.name)
+        supersedeScalings(of: Set(changed), by: "a later apply", &turn)
     }
 
     /// In the order of what each adds.

@@ -34,9 +34,10 @@ enum ServiceComparison {
             property: "scaledFrom",
             differences: { old, new in
                 // Where the number changes as well, that says it all.
-                guard old.replicas == new.replicas else { return [] }
+                guard old.replicas == new.replicas, old.scaling == nil, new.scaling == nil else { return [] }
                 return pairs([("scaled from", old.scaledFrom.map(String.init), new.scaledFrom.map(String.init))])
             }, needsNewProcess: { _, _ in false }),
+        field("scaling", named: "replicas by itself", .live) { $0.scaling?.text },
         field("port", .process) { $0.port.map(String.init) },
         Field(
             property: "listen", differences: { listen($0.listen, $1.listen) },

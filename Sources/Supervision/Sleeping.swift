@@ -23,8 +23,8 @@ extension Application {
 
     /// All that is wanted is there, and no user is about to change or look at any of it.
     private func maySleep(_ service: Int) -> Bool {
-        guard !isShuttingDown, deployments.isEmpty, !leaving.contains(manifest.services[service].name),
-            manifest.services[service].isBalanced
+        guard !isShuttingDown, !isBeingChanged(manifest.services[service].name),
+            !leaving.contains(manifest.services[service].name), manifest.services[service].isBalanced
         else { return false }
         let wanted = layout.instances[service].filter { instances[$0].goal == .up }
         return !wanted.isEmpty
@@ -32,6 +32,14 @@ extension Application {
                 guard case .running = instances[place].state else { return false }
                 return instances[place].parking == nil && !operations.contains { $0.open.contains(place) }
             }
+    }
+
+    /// Whether instances of a service are replaced, added or taken away.
+    func isBeingChanged(_ name: String) -> Bool {
+        deployments.contains { deployment in
+            deployment.rollouts.contains { $0.service == name } || deployment.fresh.contains { $0.service == name }
+                || deployment.parting.contains { $0.service == name }
+        }
     }
 
     /// A service has had no connection for as long as it takes.
@@ -51,12 +59,12 @@ extension Application {
     /// A connection waits for a service.
     mutating func connectionWaited(_ name: String, _ turn: inout Turn) {
         guard !isShuttingDown, let service = place(ofService: name) else { return }
-        wake(service, because: "a connection waits", &turn)
+        wake(service, because: "a connection waits", event: "woken by a connection", &turn)
     }
 
     /// Starts what sleeps of a service.
     private mutating func wake(
-        _ service: Int, because reason: String, except spared: Set<Int> = [], _ turn: inout Turn
+        _ service: Int, because reason: String, event: String, except spared: Set<Int> = [], _ turn: inout Turn
     ) {
         let places = layout.instances[service].filter { instances[$0].isAsleep == true && !spared.contains($0) }
         guard let first = places.first else { return }
@@ -66,6 +74,8 @@ extension Application {
         for place in places {
             instances[place].isAsleep = nil
             instances[place].waitsToReplace = isNext
+            instances[place].noteWake()
+            turn.wakeReasons[instances[place].id] = event
             apply(.startAsked, to: place, &turn)
             // It had not ended yet.
             if case .running = instances[place].state { instances[place].waitsToReplace = false }
@@ -77,13 +87,18 @@ extension Application {
     /// alone, and wake nobody.
     mutating func wakeOthers(than places: [Int], _ turn: inout Turn) {
         for service in Set(places.map { layout.services[$0] }).sorted() {
-            wake(service, because: "started by a user", except: Set(places), &turn)
+            wake(
+                service, because: "started by a user", event: "woken, as a user has started others",
+                except: Set(places), &turn)
         }
     }
 
     /// A user stops them: no connection wakes them.
     mutating func forgetSleep(of places: [Int]) {
-        for place in places { instances[place].isAsleep = nil }
+        for place in places {
+            instances[place].isAsleep = nil
+            instances[place].restartCounts?.nextWakes = nil
+        }
     }
 
     /// What another manifest makes of instances that sleep: one that is not to sleep any more is started, one that is new

@@ -55,16 +55,19 @@ extension Application {
         let instance = instances[place]
         let id = instance.id
         let before = told.told(of: id.description)
-        if instance.goal.rawValue != before.goal { tell(.goal(.init(goal: instance.goal.rawValue)), of: id, &turn) }
+        if instance.goal.rawValue != before.goal {
+            tell(.goal(.init(goal: instance.goal.rawValue, reason: goalReason(of: place, turn))), of: id, &turn)
+        }
         if (instance.parking != nil) != before.isDrained {
             tell(.drain(.init(drained: instance.parking != nil)), of: id, &turn)
         }
         guard !isExitDue(instance, before) else { return }
         tellUnseenEnd(of: id, before, &turn)
         if let process = instance.process, let pid = process.pid, process.generation.number > before.started {
-            let restarts = max(0, instance.starts - 1)
-            tell(
-                .start(.init(generation: process.generation.number, pid: pid, restarts: restarts)), of: id, &turn)
+            let start = EventKind.ProcessStart(
+                generation: process.generation.number, pid: pid, restarts: instance.restarts,
+                woken: instance.restartCounts?.hasWoken)
+            tell(.start(start), of: id, &turn)
         }
         // Before the state: one that is unhealthy may be restarted in the same turn.
         tellHealth(of: instance, &turn)
@@ -119,6 +122,13 @@ extension Application {
     func eventState(of instance: Instance) -> String {
         if case .stopping(_, let stop) = instance.state, case .draining = stop.phase { return "draining" }
         return word(instance.state)
+    }
+
+    /// Why something else is wanted of it, where nobody has asked for that.
+    private func goalReason(of place: Int, _ turn: Turn) -> String? {
+        let instance = instances[place]
+        guard instance.isAsleep == true else { return turn.wakeReasons[instance.id] }
+        return service(of: place).idleAfter.map { "asleep after \(Wording.time($0)) without connections" }
     }
 
     /// Why it is in this state, where the state does not say it.

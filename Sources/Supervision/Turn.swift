@@ -25,6 +25,8 @@ struct Turn {
     var routesChanged = false
     /// What has happened to instances' processes, to be told at the end of the turn.
     var untold: [(kind: EventKind, instance: InstanceID)] = []
+    /// Why instances that slept do so no more.
+    var wakeReasons: [InstanceID: String] = [:]
     /// A new supervisor takes up what the one before has left.
     var isResumption = false
     /// The places of instances that may have something to tell at the end of the turn; nil: all of them.

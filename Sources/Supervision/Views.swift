@@ -81,7 +81,7 @@ extension Application {
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
             isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
             health: healthView(of: place),
-            restarts: max(0, instance.starts - 1),
+            restarts: instance.restarts,
             startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt },
             status: instance.process == nil ? nil : instance.said?.status, lastExit: instance.lastExit)
     }

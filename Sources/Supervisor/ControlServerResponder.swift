@@ -87,6 +87,9 @@ package final class ControlResponder {
         connection?.endStream()
     }
 
+    /// Answers with a JSON text that is written already, and ends.
+    package func finish(text: [UInt8]) { finish(status: 200, text) }
+
     private func finish(status: Int, _ text: [UInt8]) {
         guard end() else { return }
         if isStreaming {

@@ -24,6 +24,24 @@ final class ProcessSampler: Sendable {
         }
     }
 
+    /// What each instance uses now of that of which a history is kept; one pass over /proc, and one over the descriptors of
+    /// each process.
+    func use(of instances: [InstanceProcesses.Instance], keeper: Int32) -> [Generation: InstanceUse] {
+        guard !instances.isEmpty else { return [:] }
+        return finding(keeper) { finder in
+            finder.members(of: instances).mapValues { processes in
+                processes.reduce(into: InstanceUse()) { use, process in
+                    use.cpuSeconds += Double(process.cpuTicks) / ProcessTable.ticksPerSecond
+                    use.residentBytes &+= process.residentBytes
+                    use.threads &+= process.threads
+                    use.descriptors = use.descriptors.flatMap { sum in
+                        ProcessUse.openDescriptors(of: process.pid).map { sum &+ $0 }
+                    }
+                }
+            }
+        }
+    }
+
     private func finding<Found: Sendable>(
         _ keeper: Int32, _ body: (inout InstanceProcesses) -> Found
     ) -> Found {
@@ -40,4 +58,16 @@ final class ProcessSampler: Sendable {
         for instance in instances { limits[instance.generation] = try? ResourceLimits.inForce(of: instance.leader) }
         return limits
     }
+}
+
+/// What the processes of an instance use now.
+struct InstanceUse: Sendable, Hashable {
+    /// CPU time so far, with that of children which have ended.
+    var cpuSeconds = 0.0
+    /// Resident memory; pages shared between processes count in each.
+    var residentBytes: UInt64 = 0
+    /// Threads.
+    var threads: UInt64 = 0
+    /// Open descriptors; nil if those of one may not be counted.
+    var descriptors: UInt64? = 0
 }

@@ -51,8 +51,7 @@ extension SupervisorRole {
 
     /// Why none can be applied now; nil: it can.
     var applyHindrance: String? {
-        if isReadingManifest { return "an earlier apply is under way: it reads its manifest" }
-        return isKeepingScale ? "an earlier scale is under way: it is written down" : application?.applyHindrance
+        isReadingManifest ? "an earlier apply is under way: it reads its manifest" : application?.applyHindrance
     }
 
     private func manifestWasRead(
@@ -88,7 +87,8 @@ extension SupervisorRole {
         guard let application else { return refuse(wish, "supd is still starting; try again", [], responder) }
         // It may have become true meanwhile.
         if let hindrance = application.applyHindrance, !wish.dryRun { return refuse(wish, hindrance, [], responder) }
-        let (manifest, dropped) = written.keeping(application.scaleOverrides)
+        let (manifest, dropped) = written.keeping(
+            application.scaleOverrides, present: application.instanceCounts)
         let warnings = warnings + dropped
         let plan = Plan(from: application, to: manifest)
         let shown = ProgressLine(plan: plan.changes.map(PlannedChange.init), details: warnings)
@@ -112,7 +112,6 @@ extension SupervisorRole {
         }
         for line in dropped { log.write(.notice, "apply: \(line)") }
         record(written, by: wish.by, wish.userID, from: wish.source, .underWay)
-        changeUnderWay = "apply"
         noteApply(.began, of: wish, reason: nil)
         let command = commands.begin()
         if wish.options.wait { responder.send(shown) }
@@ -131,6 +130,7 @@ extension SupervisorRole {
         manifestInForce = manifest
         bringScalingIntoLine()
         mayHaveIdle = application.hasIdleSettings
+        autoScaling.isWanted = application.hasScalingRules
         bringFrontsIntoLine(with: manifest, leaving: application.leaving)
         bringSessionLogsIntoLine(with: manifest)
         makePlanner(for: manifest)
@@ -138,6 +138,7 @@ extension SupervisorRole {
         changeLogSettings(application, before)
         changeLimits(application, before)
         forgetTallies(beyond: manifest, application.leaving)
+        bringSamplingIntoLine(with: application)
         balancer.routesAreStale = true
         do {
             try keep(

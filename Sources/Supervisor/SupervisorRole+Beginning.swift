@@ -290,6 +290,8 @@ extension SupervisorRole {
             }
         }
         mayHaveIdle = application?.hasIdleSettings ?? false
+        autoScaling.isWanted = application?.hasScalingRules ?? false
+        if let application { bringSamplingIntoLine(with: application) }
         pump?.attachmentsComplete()
         adoptNoticeSockets(inventory)
         adoptReadyPipes(inventory)

@@ -15,6 +15,7 @@ extension SupervisorRole {
         case .version: responder.finish(json: versionReport)
         case .status(let names, let withLimits): status(names, withLimits: withLimits, application, responder)
         case .balancer(let names): balancerReport(names, application, responder)
+        case .usage(let names, let series): showUsage(names, series, application, responder)
         case .metrics: metrics(application, responder)
         case .verb(let verb, let names, let options):
             guard let choice = resolve(names, application, responder) else { return }

@@ -41,9 +41,7 @@ extension SupervisorRole {
             case .done: (.done, nil)
             case .failed(let text), .rolledBack(let text, _): (.failed, text)
             }
-        let what = changeUnderWay
-        changeUnderWay = "change"
-        if let reason { log.write(.error, "\(what): \(reason)") } else { log.write(.notice, "\(what): done") }
+        if let reason { log.write(.error, "apply: \(reason)") } else { log.write(.notice, "apply: done") }
         happened(
             .apply(.init(step: reason == nil ? .done : .failed, reason: reason.map { EventBook.bounded($0) })))
         Self.recording.async { [history, log] in

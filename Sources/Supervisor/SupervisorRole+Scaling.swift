@@ -15,8 +15,15 @@ extension SupervisorRole {
         _ wishes: [ScaleWish], _ application: Application, _ options: ControlRoute.WaitOptions,
         _ peer: PeerCredentials, _ responder: ControlResponder
     ) {
+        guard !isKeepingScale else {
+            return waitingScales.append(
+                WaitingScale(
+                    wishes: wishes, options: options, peer: peer, request: statusRequests.begin(responder)))
+        }
         guard let counts = counts(of: wishes, application, responder) else { return }
-        if let hindrance = applyHindrance { return responder.fail(409, code: "failed", hindrance) }
+        if let hindrance = application.scaleHindrance(of: Set(counts.keys)) {
+            return responder.fail(409, code: "failed", hindrance)
+        }
         let next: Manifest
         do throws(ScaleRefusal) {
             next = try application.manifest(scaling: counts)
@@ -45,6 +52,7 @@ extension SupervisorRole {
             role.queue.async {
                 role.assumeIsolated { role in
                     role.isKeepingScale = false
+                    defer { role.takeWaitingScale() }
                     guard let responder = role.statusRequests.end(request) else { return }
                     if case .failure(let error) = outcome {
                         role.keptOverrides = before
@@ -64,7 +72,9 @@ extension SupervisorRole {
         defer { bringScalingIntoLine() }
         guard let application else { return }
         // It may have become true meanwhile.
-        if let hindrance = applyHindrance { return responder.fail(409, code: "failed", hindrance) }
+        if let hindrance = application.scaleHindrance(of: Set(counts.keys)) {
+            return responder.fail(409, code: "failed", hindrance)
+        }
         let next: Manifest
         do throws(ScaleRefusal) {
             next = try application.manifest(scaling: counts)
@@ -74,9 +84,26 @@ extension SupervisorRole {
         let plan = Plan(from: application, to: next).changes.map(PlannedChange.init)
         if options.wait { responder.send(ProgressLine(plan: plan)) }
         let command = commands.begin()
-        changeUnderWay = "scale"
         carryOut(command, options, responder, summary: summary(of: counts, next)) {
-            take(.applied(command, next))
+            take(.scaled(command, counts))
+        }
+    }
+
+    /// The next of those that came while one was being written down.
+    private func takeWaitingScale() {
+        while !isKeepingScale, !waitingScales.isEmpty {
+            let next = waitingScales.removeFirst()
+            guard let responder = statusRequests.end(next.request), let application else { continue }
+            scale(next.wishes, application, next.options, next.peer, responder)
+        }
+    }
+
+    /// What was asked for is so, whoever waits for it, or not soon.
+    func scalingEnded(_ services: [String], _ outcome: Application.CommandOutcome) {
+        let what = "scale \(services.joined(separator: " "))"
+        switch outcome {
+        case .done: log.write(.notice, "\(what): done")
+        case .failed(let text), .rolledBack(let text, _): log.write(.error, "\(what): \(text)")
         }
     }
 
@@ -103,6 +130,14 @@ extension SupervisorRole {
             }
             guard let choice = resolve([wish.name], application, responder) else { return nil }
             let services = Set(choice.instances.map { String($0.prefix { $0 != "/" }) } + choice.servicesWithout)
+            let tasks = application.manifest.services.filter { $0.kind == .task && services.contains($0.name) }
+            if let task = tasks.first, !services.contains(wish.name) {
+                let others = services.subtracting(tasks.map(\.name)).sorted()
+                let rest = others.isEmpty ? "" : ": \(others.map { "\($0)=\(wish.replicas)" }.joined(separator: " "))"
+                let means = "\(wish.name) means \(task.name) as well, a task, which is not scaled"
+                responder.fail(409, code: "failed", "\(means); name the services\(bounded(rest))")
+                return nil
+            }
             for service in services.sorted() {
                 if let other = counts.updateValue(wish.replicas, forKey: service), other != wish.replicas {
                     responder.fail(400, code: "usage", "\(service) is to have \(other) and \(wish.replicas) instances")
@@ -113,6 +148,9 @@ extension SupervisorRole {
         return counts
     }
 
+    /// A list that is too long to be of use is left out.
+    private func bounded(_ list: String) -> String { list.utf8.count > 400 ? "" : list }
+
     // MARK: Kept
 
     /// A manifest as it was read, at the start of supd, with what users have scaled it to.
@@ -121,6 +159,12 @@ extension SupervisorRole {
         let (scaled, dropped) = manifest.keeping(keptOverrides)
         for line in dropped { log.write(.notice, line) }
         for override in scaled.scaleOverrides {
+            guard override.isAutomatic != true else {
+                log.write(
+                    .notice, "\(override.service): goes on with \(override.replicas) instances, as it has scaled itself"
+                )
+                continue
+            }
             log.write(
                 .notice,
                 "\(override.service): scaled to \(override.replicas) by \"supctl scale\", the manifest says \(override.manifest)"
@@ -151,4 +195,13 @@ extension SupervisorRole {
             }
         }
     }
+}
+
+/// A scale that waits until an earlier one is written down.
+struct WaitingScale: Sendable {
+    var wishes: [ScaleWish]
+    var options: ControlRoute.WaitOptions
+    var peer: PeerCredentials
+    /// Who waits for it, in `statusRequests`.
+    var request: UInt64
 }

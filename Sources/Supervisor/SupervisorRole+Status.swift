@@ -60,7 +60,8 @@ extension SupervisorRole {
         let services = zip(application.views(at: now), application.manifest.services).map { view, service in
             return ServiceStatus(
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
-                ready: view.ready, replicas: service.replicas, scaledFrom: service.scaledFrom,
+                ready: view.ready, replicas: service.replicas,
+                scaledFrom: service.scaling == nil ? service.scaledFrom : nil, scaling: service.scaling?.text,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
                 logFormat: service.log.format.rawValue,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced

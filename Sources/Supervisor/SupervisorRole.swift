@@ -83,8 +83,8 @@ actor SupervisorRole {
     var keptOverrides: [ScaleOverride] = []
     /// A scale is being written down.
     var isKeepingScale = false
-    /// The verb that has begun the deployment under way, if this supervisor saw it begin.
-    var changeUnderWay = "change"
+    /// Scales that wait until an earlier one is written down.
+    var waitingScales: [WaitingScale] = []
     /// Sockets that an apply has opened, until the manifest that needs them is in force; by the keeper's names.
     var openedAhead: [String: Descriptor] = [:]
     /// Listening sockets that rollouts may need again if they go back; by the keeper's names.
@@ -96,6 +96,12 @@ actor SupervisorRole {
     var mayHaveIdle = false
     var isIdleLookArmed = false
     let idleTimer: any DispatchSourceTimer
+    /// What instances have used, and when that is looked at.
+    var usage = UsageSampling()
+    let usageTimer: any DispatchSourceTimer
+    /// The load of services that scale themselves, and when that is looked at next.
+    var autoScaling = AutoScaling()
+    let scalingTimer: any DispatchSourceTimer
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
@@ -121,6 +127,8 @@ actor SupervisorRole {
         self.executor = executor
         deadlineTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         idleTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        usageTimer = DispatchSource.makeTimerSource(queue: executor.queue)
+        scalingTimer = DispatchSource.makeTimerSource(queue: executor.queue)
         upkeep = UpkeepSchedule(queue: executor.queue)
         commands = CommandTable(queue: executor.queue)
         heirs = StandingOrders(queue: executor.queue)
@@ -134,6 +142,11 @@ actor SupervisorRole {
         commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
         idleTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.idleLookIsDue() } }
         idleTimer.activate()
+        usageTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.usageLookIsDue() } }
+        usageTimer.activate()
+        autoScaling = AutoScaling(environment)
+        scalingTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.scalingLookIsDue() } }
+        scalingTimer.activate()
         heirs.timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.arrangeHeirs() } }
         heirs.timer.activate()
         let link = DispatchLink<KeeperRequest, KeeperNotice>(
@@ -189,6 +202,7 @@ actor SupervisorRole {
         lookAtHeldStarts()
         countForTrials()
         arrangeIdleLook()
+        arrangeScalingLook()
         if balancer.routesAreStale { sendRoutes() }
         let next = application?.nextDeadline
         if next != armedDeadline {
@@ -231,6 +245,7 @@ actor SupervisorRole {
         case .publish: balancer.routesAreStale = true
         case .manifestChanged: break  // Done before all others.
         case .deploymentEnded(let outcome): deploymentEnded(outcome)
+        case .scalingEnded(let services, let outcome): scalingEnded(services, outcome)
         case .report(let report): tell(report)
         case .happened(let kind, let service, let instance): happened(kind, service: service, instance: instance)
         case .progress(let command, let text): commands.progress(command, text)

@@ -9,7 +9,8 @@ enum EventText {
             let from = change.from.map { "\($0) → " } ?? ""
             return (from + change.to + because(change.reason), change.to == "failed" || change.to == "backoff")
         case .start(let start):
-            let count = start.restarts == 0 ? "" : ", restart \(start.restarts)"
+            let isRestart = start.restarts > 0 && start.woken != true
+            let count = isRestart ? ", restart \(start.restarts)" : ""
             return ("started as pid \(start.pid)\(count)", false)
         case .exit(let end): return (end.reason, end.signal != nil || (end.code ?? 1) != 0)
         case .startFailed(let failure): return ("cannot start: \(failure.reason)", true)
@@ -21,10 +22,11 @@ enum EventText {
                 case .unhealthy: "unhealthy"
                 }
             return (word + because(change.reason), change.outcome != .passing)
-        case .goal(let change): return ("is to be \(change.goal)", false)
+        case .goal(let change): return (change.reason ?? "is to be \(change.goal)", false)
         case .drain(let change): return (change.drained ? "drained" : "undrained", false)
         case .gone: return ("gone: the manifest does not ask for it", false)
         case .rollout(let step): return rollout(step)
+        case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
         case .limit(let change):
             return ("limit \(change.limit) changed from \(change.old) to \(change.new) by \(change.by)", false)
         case .command(let command):

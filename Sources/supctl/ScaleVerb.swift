@@ -10,8 +10,9 @@ let scaleVerb = Verb(
         It holds over restarts of supd and of the machine, until the manifest says
         another number of replicas than it says now: then the manifest's holds again,
         and that is said. With the manifest's own number it is scaled no more. "supctl
-        status" shows what is scaled. Refused while an apply is under way. Tasks are not
-        scaled.
+        status" shows what is scaled. It takes the place of an earlier scale of the same
+        service; only while an apply replaces the service's processes it is refused. Tasks
+        are not scaled.
         \(changeDetails)
         """,
     options: changeOptions, operands: .counts
@@ -21,7 +22,10 @@ let scaleVerb = Verb(
         let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2, let name = parts.first, !name.isEmpty, let count = parts.last.flatMap(ScaleWish.count)
         else {
-            throw invocation.misused("\"\(word)\" is not of the form api=5")
+            let hint = parts.dropFirst().first.flatMap(ScaleWish.withoutZeros).map { number in
+                "; a number does not begin with 0, did you mean \(parts.first ?? "")=\(number)"
+            }
+            throw invocation.misused("\"\(word)\" is not of the form api=5\(hint.map { "\($0)?" } ?? "")")
         }
         return ScaleWish(name: name, replicas: count)
     }

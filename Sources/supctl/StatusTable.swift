@@ -98,9 +98,10 @@ enum StatusTable {
         }
     }
 
-    /// What a user has scaled it to; nil: it is as the manifest says.
+    /// What a user has scaled it to, or how it scales itself; nil: it is as the manifest says.
     static func scaledLine(_ service: ServiceStatus) -> String? {
-        service.scaledFrom.map { "to \(service.replicas), the manifest says \($0)" }
+        if let rule = service.scaling { return "by itself: \(rule)" }
+        return service.scaledFrom.map { "to \(service.replicas), the manifest says \($0)" }
     }
 
     /// A line for each front.

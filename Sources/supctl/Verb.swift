@@ -80,7 +80,8 @@ let commonOptions = [
 
 /// All verbs, in the order of the help.
 let allVerbs: [Verb] = [
-    statusVerb, whyVerb, topVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb, logsVerb,
+    statusVerb, whyVerb, topVerb, usageVerb, startVerb, stopVerb, restartVerb, drainVerb, undrainVerb, balancerVerb,
+    logsVerb,
     eventsVerb, metricsVerb, signalVerb, limitVerb, scaleVerb, checkVerb, applyVerb, promoteVerb, historyVerb,
     rollbackVerb, upgradeVerb, shutdownVerb, versionVerb, completionVerb, helpVerb, namesVerb,
 ]

@@ -19,6 +19,7 @@ struct ControlRouteTests {
         .balancer(names: ["api", "web-*"]), .metrics,
         .signal(names: ["api"], signal: "RTMIN+3"),
         .limit(names: ["api/1"], limits: ["nofile": "4096", "core": "0:unlimited"]),
+        .usage(names: [], series: nil), .usage(names: ["api", "web/1"], series: .day),
         .scale([ScaleWish(name: "api", replicas: 5)], options: .init(wait: false)),
         .scale(
             [ScaleWish(name: "a,b*", replicas: 0), ScaleWish(name: "web", replicas: 1000)],

@@ -22,7 +22,7 @@ struct StatusReportTests {
         let service = try #require((object["services"] as? [[String: Any]])?.first)
         #expect(
             Set(service.keys) == [
-                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "listen", "passed",
+                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "listen", "passed",
                 "logFormat", "fronts", "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)

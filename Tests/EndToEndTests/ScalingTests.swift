@@ -45,7 +45,7 @@ struct ScalingTests {
         #expect(try scaled(daemon) == (1, nil, 1))
         let again = try daemon.ctl("scale", "x=1")
         #expect(again.code == 0 && again.output.contains("nothing to change"), "\(again.output)")
-        try daemon.keeper.waitForOutput("scale: done")
+        try daemon.keeper.waitForOutput("scale x: done")
     }
 
     @Test("What is scaled survives supervisor and supd, until the manifest says another number")
@@ -123,8 +123,13 @@ struct ScalingTests {
             (["job=2"], 1, "job cannot be scaled to 2: a task runs to its end"),
             (["x/1=2"], 2, "x/1 is an instance: scale its service, x=N"),
             (["othre=2"], 4, "there is no service \"othre\"; did you mean \"other\"?"),
-            (["x=2", "*=3"], 2, "x is to have 2 and 3 instances"),
+            (["x=2", "x*=3"], 2, "x is to have 2 and 3 instances"),
             (["other=2", "job=2"], 1, "job cannot be scaled to 2"),
+            (
+                ["all=2"], 1,
+                "all means job as well, a task, which is not scaled; name the services: fixed=2 other=2 x=2"
+            ),
+            (["x=02"], 2, "\"x=02\" is not of the form api=5; a number does not begin with 0, did you mean x=2?"),
             (["fixed=1"], 1, "port \(held.port), which fixed/1 would have, is in use by pid \(getpid())"),
         ]
         for (arguments, code, text) in cases {
@@ -137,26 +142,41 @@ struct ScalingTests {
         #expect(!FileManager.default.fileExists(atPath: daemon.directory.file("state/scaling.json")))
     }
 
-    @Test("Refused while another change is under way, and what is not ready in time is told like that of an apply")
+    @Test("Scales go on beside each other and beside an apply that waits; what is not ready in time is told")
     func underWay() throws {
         let directory = try TemporaryDirectory()
         let gate = directory.file("gate")
         _ = try directory.write("gate", "")
-        let daemon = try Daemon(
-            """
+        let text = """
             { services: { x: { command: ['sleep', '1000'], ready: { command: ['test', '-e', '\(gate)'] },
                                restart: { initialDelay: '20ms' } },
                           y: { command: ['sleep', '1000'], ready: { command: ['test', '-e', '\(gate)'], timeout: '300ms' },
-                               restart: { initialDelay: '20ms', limit: { starts: 1, within: '60s' } } } } }
-            """, in: directory)
+                               restart: { initialDelay: '20ms', limit: { starts: 1, within: '60s' } } },
+                          z: { command: ['sleep', '1000'] } } }
+            """
+        let daemon = try Daemon(text, in: directory)
         try FileManager.default.removeItem(atPath: gate)
         let waiting = try Program(Daemon.supctl, ["--socket", daemon.socket, "scale", "x=2"])
         try waiting.waitForOutput("x/2")
-        let refused = try daemon.ctl("scale", "y=2")
-        #expect(refused.code == 1 && refused.output.contains("under way: it waits for x/2"), "\(refused.output)")
-        #expect(try daemon.ctl("apply").output.contains("under way: it waits for x/2"))
+        #expect(try daemon.ctl("scale", "z=2").code == 0)
+        #expect(try daemon.ctl("apply").output.contains("nothing to change"))
+        // An apply that waits as well holds up no other service.
+        try write(
+            daemon,
+            text.replacingOccurrences(
+                of: "z: {",
+                with: "w: { command: ['sleep', '1000'], ready: { command: ['test', '-e', '\(gate)'] } }, z: {"))
+        let applying = try Program(Daemon.supctl, ["--socket", daemon.socket, "apply"])
+        try applying.waitForOutput("w/1")
+        #expect(try daemon.ctl("apply").output.contains("an earlier apply is under way: it waits for w/1"))
+        #expect(try daemon.ctl("scale", "z=3").code == 0)
+        #expect(try daemon.status("z").services.first?.ready == 3)
+        let later = try Program(Daemon.supctl, ["--socket", daemon.socket, "scale", "x=3"])
+        #expect(try waiting.wait().code == 1)
+        #expect(waiting.output.contains("superseded by a later scale"), "\(waiting.output)")
         _ = try directory.write("gate", "")
-        #expect(try waiting.wait().code == 0)
+        #expect(try later.wait().code == 0)
+        _ = try applying.wait()
         try FileManager.default.removeItem(atPath: gate)
         let failed = try daemon.ctl("scale", "y=2")
         #expect(failed.code == 1 && failed.output.contains("y/2"), "\(failed.output)")

@@ -307,6 +307,44 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("kind: 'tusk'", "found \"tusk\", expected \"service\" or \"task\"; did you mean \"task\"?"),
             ("replicas: 1001", "found 1001, expected a count from 0 to 1000"),
             ("replicas: '3'", "found \"3\", expected a count from 0 to 1000"), ("replicas: 0", nil),
+            ("listen: 80, replicas: { min: 1, max: 4, target: { connections: 50 } }", nil),
+            ("replicas: { max: 4, target: { cpu: '70%' } }", nil),
+            ("replicas: { max: 4 }", "found no \"target\", expected { connections: 50 } or { cpu: \"70%\" } there"),
+            (
+                "replicas: { max: 4, target: {} }",
+                "found no \"target\", expected { connections: 50 } or { cpu: \"70%\" } there"
+            ),
+            ("replicas: { target: { cpu: '70%' } }", "found no \"max\", expected it: a count from 1 to 1000"),
+            (
+                "replicas: { min: 5, max: 4, target: { cpu: '70%' } }",
+                "found a min of 5 above the max of 4, expected it below"
+            ),
+            ("replicas: { min: 0, max: 4, target: { cpu: '70%' } }", "found 0, expected a count from 1 to 1000"),
+            (
+                "replicas: { max: 4, target: { cpu: 70 } }",
+                "found 70, expected a share of one core like \"70%\", from \"1%\" to \"6400%\""
+            ),
+            (
+                "replicas: { max: 4, target: { cpu: '6401%' } }",
+                "found \"6401%\", expected a share of one core like \"70%\", from \"1%\" to \"6400%\""
+            ),
+            (
+                "listen: 80, replicas: { max: 4, target: { cpu: '70%', connections: 5 } }",
+                "found \"connections\" beside \"cpu\", expected only one of them"
+            ),
+            (
+                "replicas: { max: 4, target: { connections: 5 } }",
+                "found a target of connections for a service without a front (\"listen\") of the balancer, which could "
+                    + "count them, expected a target of cpu"
+            ),
+            (
+                "kind: 'task', replicas: { max: 4, target: { cpu: '70%' } }",
+                "found a map for a task, expected a count: a task runs to its end, and is not scaled"
+            ),
+            (
+                "port: 65534, replicas: { max: 4, target: { cpu: '70%' } }",
+                "found port 65534 for 4 replicas, expected at most 65532: the last port would be 65537"
+            ),
             ("user: 'a b'", "found \"a b\", expected the name of a user, or its number"),
             ("user: 1000, group: 'www-data'", nil), ("user: -1", "found -1, expected a number from 0 to 4294967294"),
             ("user: 4294967295", "found 4294967295, expected a number from 0 to 4294967294"),

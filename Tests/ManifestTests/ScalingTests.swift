@@ -26,6 +26,30 @@ struct ScalingTests {
         #expect(Manifest(services: [scaled, service("b", 1)]).scaleOverrides == [override("a", 5, from: 2)])
     }
 
+    @Test("A service that scales itself goes on with what it had, within its bounds; a count takes its place silently")
+    func byItself() {
+        func itself(_ name: String, _ least: Int, _ most: Int) -> Service {
+            var service = service(name, least)
+            service.scaling = ScalingRule(min: least, max: most, target: .cpu(percent: 70))
+            return service
+        }
+        let manifest = Manifest(services: [
+            itself("a", 1, 4), itself("b", 2, 4), itself("c", 1, 4), itself("d", 1, 4), service("e", 1),
+        ])
+        let overrides = [
+            ScaleOverride(service: "a", replicas: 3, manifest: 1, isAutomatic: true),
+            ScaleOverride(service: "b", replicas: 9, manifest: 1, isAutomatic: true), override("c", 2, from: 7),
+            ScaleOverride(service: "e", replicas: 3, manifest: 1, isAutomatic: true),
+        ]
+        let (kept, dropped) = manifest.keeping(overrides)
+        #expect(kept.services.map(\.replicas) == [3, 4, 2, 1, 1])
+        #expect(dropped.isEmpty)
+        #expect(kept.scaleOverrides.map(\.isAutomatic) == [true, true, true])
+        #expect(kept.asWritten == manifest)
+        #expect(
+            manifest.keeping(overrides, present: ["a": 2, "d": 9]).manifest.services.map(\.replicas) == [2, 4, 2, 4, 1])
+    }
+
     @Test("An override holds as long as the manifest says what it said then; else a sentence says why not")
     func keeping() {
         let manifest = Manifest(services: [service("a", 2), service("b", 3), service("c", 1, port: 65535)])

@@ -32,6 +32,21 @@ enum Example {
             flow: flow(address: nil))
     }
 
+    /// What supd has looked at: memory in thirty parts of the hour, the last ones given.
+    static func usage(_ id: String, memory: [UInt64?]) -> InstanceUsage {
+        let course = Array(repeating: nil, count: max(0, 30 - memory.count * 3)) + memory.flatMap { [$0, $0, $0] }
+        let highest = UsageValues(
+            cpuPercent: 80, memoryBytes: course.compactMap { $0 }.max(), connections: 9, threads: 5, descriptors: 30)
+        let span = UsageSpan(
+            steps: 12, average: UsageValues(cpuPercent: 10, memoryBytes: 15 << 20), highest: highest,
+            cpuPercent: Array(repeating: 10, count: 30), memoryBytes: course)
+        return InstanceUsage(
+            id: id,
+            now: UsageValues(
+                cpuPercent: 1.25, memoryBytes: 12 << 20, connections: 3, threads: 4, descriptors: 17),
+            hour: span, day: span)
+    }
+
     static func flow(address: String?) -> FlowStatus {
         FlowStatus(
             address: address, connections: 12, connectionsTotal: 3456, bytesIn: 1 << 20, bytesOut: 5_000_000,

@@ -171,7 +171,32 @@ struct TopModelTests {
         #expect(screen.lines(model)[6].hasPrefix("CONN is what"))
     }
 
-    @Test("Keys that end or suspend it do so wherever it is", arguments: ["", "/ab", "r", "l", "?"])
+    @Test("w shows why, once it is known; what supd has looked at is in the table")
+    func whyAndUsage() {
+        var model = Self.model()
+        #expect(Self.press("w", &model) == .load)
+        #expect(model.view == .why("api/1"))
+        model.showWhy("api/2", ["of another one"])
+        #expect(model.page == ["…"])
+        model.showWhy("api/1", ["api/1: running since …; nothing is wrong with it"])
+        let screen = TopScreen(width: 160, height: 8, allowsColour: false, isUnicode: true)
+        #expect(screen.lines(model)[1] == "why api/1")
+        #expect(screen.lines(model)[2].contains("nothing is wrong with it"))
+        #expect(Self.press("q", &model) == nil)
+
+        #expect(!screen.lines(model)[1].contains("THR"))
+        model.update(
+            UsageReport(
+                everySeconds: 10, since: "2026-01-31T10:20:30Z", endsAfterSeconds: 60,
+                instances: [Example.usage("api/2", memory: [nil, 10 << 20, 20 << 20])]))
+        model.update(Self.report())
+        let lines = screen.lines(model)
+        #expect(lines[1].contains("THR") && lines[1].contains("FDS") && lines[1].contains("MEM 1H"), "\(lines[1])")
+        #expect(lines[3].contains("api/2") && lines[3].contains("▅█") && lines[3].contains(" 17 "), "\(lines[3])")
+        #expect(!lines[2].contains("█"), "\(lines[2])")
+    }
+
+    @Test("Keys that end or suspend it do so wherever it is", arguments: ["", "/ab", "r", "l", "w", "?"])
     func ways(before: String) {
         var model = Self.model()
         _ = Self.press(before, &model)
@@ -181,7 +206,7 @@ struct TopModelTests {
 
     @Test("A screen of any size is filled exactly", arguments: [1, 2, 3, 4, 10, 50], [1, 5, 20, 40, 80, 200])
     func sizes(height: Int, width: Int) {
-        for keys in ["", "l", "\r", "?", "/web", "r", "G"] {
+        for keys in ["", "l", "\r", "?", "/web", "r", "G", "w"] {
             for allowsColour in [false, true] {
                 var model = Self.model()
                 _ = Self.press(keys, &model)

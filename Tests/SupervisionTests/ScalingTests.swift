@@ -5,9 +5,9 @@ import Testing
 
 /// Another number of instances in what runs: a manifest that differs in nothing else.
 struct ScalingTests {
-    /// A user scales services, as the shell does it.
+    /// A user scales services.
     private func scale(_ story: inout Story, _ number: UInt64, _ counts: [String: Int]) throws {
-        story.tell(.applied(CommandID(number), try story.app.manifest(scaling: counts)))
+        story.tell(.scaled(CommandID(number), counts))
     }
 
     @Test func `adding touches no other, and taking away drains the highest first`() throws {
@@ -67,6 +67,72 @@ struct ScalingTests {
         #expect(full?.text.hasPrefix("a cannot be scaled to 2: supd.portRange") == true)
         let unknown = #expect(throws: ScaleRefusal.self) { try story.app.manifest(scaling: ["c": 2]) }
         #expect(unknown?.text == "c is not known")
+    }
+
+    @Test func `scales stand beside each other and beside an apply; only what is being replaced is refused`() throws {
+        var story = Story(
+            service("a", ready: .tcp), service("b", ready: .tcp), service("c", replicas: 2, front: 80, ready: .tcp))
+        story.play()
+        var done: [Application.Effect] = []
+        try scale(&story, 1, ["a": 2])
+        done += story.effects
+        try scale(&story, 2, ["b": 3])
+        done += story.effects
+        #expect(story.outcome(2) == nil && story.spawns.count == 2)
+        var rolled = service("c", replicas: 2, front: 80, ready: .tcp)
+        rolled.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        let written = Manifest(
+            supd: story.app.manifest.supd,
+            services: [service("a", ready: .tcp), service("b", ready: .tcp), rolled])
+        story.tell(.applied(CommandID(3), written.keeping(story.app.scaleOverrides).manifest))
+        done += story.effects
+        #expect(story.outcome(1) == nil && story.outcome(2) == nil && story.outcome(3) == nil)
+        #expect(story.app.scaleHindrance(of: ["a", "b"]) == nil)
+        let text = "c cannot be scaled now: an apply under way replaces its processes; scale it once that is done"
+        #expect(story.app.scaleHindrance(of: ["a", "c"]) == text)
+        try scale(&story, 4, ["c": 5])
+        #expect(story.outcome(4) == .failed(text))
+        try scale(&story, 5, ["a": 4])
+        #expect(story.outcome(1) == .failed("superseded by a later scale"))
+        done += story.effects
+        story.effects = done
+        story.play()
+        let ended = story.effects
+        #expect(story.running.keys.count { $0.service == "a" } == 4)
+        #expect(story.running.keys.count { $0.service == "b" } == 3)
+        #expect(story.app.manifest.services.map(\.replicas) == [4, 3, 2])
+        // Each is said to be over once, and only the apply as an apply.
+        #expect(ended.count { if case .deploymentEnded(.done) = $0 { true } else { false } } == 1)
+        #expect(ended.filter { if case .scalingEnded = $0 { true } else { false } }.count == 2)
+    }
+
+    @Test func `a restart whose first instance is taken away goes on with the next one`() throws {
+        var story = Story(service("a", replicas: 2, port: 3000, ready: .tcp))
+        story.play()
+        let generation = try #require(story.running[instance("a", 1)])
+        story.command(1, .restart, instance("a", 2))
+        // The second one is on its way out; the first one waits for its turn.
+        story.app.operations = story.app.operations.map { operation in
+            var operation = operation
+            operation.open.append(0)
+            operation.statuses[0] = .queued
+            return operation
+        }
+        try scale(&story, 2, ["a": 1])
+        #expect(story.effects.contains(.signal(Generation(generation), "TERM")))
+    }
+
+    @Test func `what waits for ever is scaled back; an apply with another number takes its place`() throws {
+        var story = Story(service("db", ready: .tcp), service("a", ready: .tcp, dependsOn: [Dependency(service: "db")]))
+        // The database never gets ready.
+        try scale(&story, 2, ["a": 3])
+        #expect(story.outcome(2) == nil)
+        #expect(story.app.applyHindrance == nil)
+        try scale(&story, 3, ["a": 1])
+        #expect(story.outcome(2) == .failed("superseded by a later scale") && story.outcome(3) == .done)
+        try scale(&story, 4, ["a": 2])
+        story.apply(5, service("db", ready: .tcp), service("a", replicas: 3, ready: .tcp))
+        #expect(story.outcome(4) == .failed("superseded by a later apply"))
     }
 
     @Test func `what goes is not scaled, and is no override any more`() throws {

@@ -1,3 +1,4 @@
+import Events
 import Manifest
 import Testing
 
@@ -67,6 +68,41 @@ struct SleepingTests {
         story.ready(first)
         #expect(try route(story).holdUntil == nil)
         #expect(try route(story).endpoints.count == 1)
+    }
+
+    @Test func `sleeping and waking are told as such, and no start by a connection is a restart`() throws {
+        func goals(_ story: Story) -> [String] {
+            var goals: [String] = []
+            for case (.goal(let change), _) in story.happenings { goals.append(change.reason ?? "") }
+            return goals
+        }
+        var story = Story(web())
+        story.play()
+        for round in 1...2 {
+            story.tell(.wentIdle(service: "web"))
+            #expect(goals(story) == ["asleep after 10 min without connections"])
+            story.play()
+            story.tell(.connectionWaited(service: "web"))
+            #expect(goals(story) == ["woken by a connection"])
+            let generation = try #require(story.spawns.first)
+            story.spawned(generation)
+            var starts: [EventKind.ProcessStart] = []
+            for case (.start(let start), _) in story.happenings { starts.append(start) }
+            #expect(starts.map(\.woken) == [true] && starts.map(\.restarts) == [0])
+            story.play()
+            #expect(try story.view(instance("web")).restarts == 0)
+            #expect(story.app.restarts(of: instance("web")) == [.woken: round])
+        }
+        // A stop takes the place of the wake: what follows is somebody's wish.
+        story.tell(.wentIdle(service: "web"))
+        story.play()
+        story.command(1, .stop, instance("web"))
+        #expect(goals(story) == [])
+        story.command(2, .start, instance("web"))
+        #expect(goals(story) == [""])
+        story.play()
+        #expect(try story.view(instance("web")).restarts == 1)
+        #expect(story.app.restarts(of: instance("web")) == [.woken: 2, .requested: 1])
     }
 
     @Test func `one that is longer in starting than connections wait is told of`() throws {

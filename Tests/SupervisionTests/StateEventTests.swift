@@ -199,8 +199,8 @@ import Testing
                 expect(generation == old, "probed a process that it does not have")
             case .report(let report):
                 expect(!report.text.isEmpty, "said nothing")
-            case .publish, .manifestChanged, .deploymentEnded, .progress, .finished, .allDown, .beginHealthProbing,
-                .endHealthProbing, .happened:
+            case .publish, .manifestChanged, .deploymentEnded, .scalingEnded, .progress, .finished, .allDown,
+                .beginHealthProbing, .endHealthProbing, .happened:
                 problems.append("an instance does not say this")
             }
         }

@@ -487,7 +487,7 @@ private final class Handling: @unchecked Sendable {
     func handle(_ request: ControlRequest, _ peer: PeerCredentials, _ responder: ControlResponder) {
         requests.append((request, peer))
         switch request.route {
-        case .version, .balancer: responder.finish(json: ["version": "test"])
+        case .version, .balancer, .usage: responder.finish(json: ["version": "test"])
         case .metrics: responder.finish(Array("a_metric 1\n".utf8), type: HTTPAnswer.metrics)
         case .status: responder.finish(json: String(repeating: "0123456789abcdef", count: 1 << 19 + 1))
         case .verb(_, ["forget"], _): return

@@ -8,6 +8,9 @@ final class TopFeed: Sendable {
     /// Something that has come.
     enum News: Sendable {
         case report(StatusReport)
+        case usage(UsageReport)
+        /// The answer of `supctl why`, for an instance.
+        case why(String, [String])
         /// The last lines of an instance's log.
         case log(String, [String])
         case message(String)
@@ -28,6 +31,8 @@ final class TopFeed: Sendable {
     private let state: Lock<State>
     private let samples = DispatchQueue(label: "supctl.top.samples")
     private let changes = DispatchQueue(label: "supctl.top.changes")
+    /// Of its own: an answer to why reads all events.
+    private let questions = DispatchQueue(label: "supctl.top.questions")
     /// So many lines of a log are looked at.
     private static let logLines = 1000
 
@@ -43,7 +48,10 @@ final class TopFeed: Sendable {
     }
 
     /// Samples once a second from now on.
-    func begin() { samples.asyncAfter(deadline: .now() + .seconds(1)) { self.sample() } }
+    func begin() {
+        samples.asyncAfter(deadline: .now() + .seconds(1)) { self.sample() }
+        questions.async { self.askUsage() }
+    }
 
     /// No more of it.
     func end() { state.withLock { $0.isOver = true } }
@@ -76,6 +84,33 @@ final class TopFeed: Sendable {
                 post(.message("\(instance): cannot restart: \(error.description)"))
             }
         }
+    }
+
+    /// Asks why an instance is as it is.
+    func askWhy(_ instance: String) {
+        questions.async { [self] in
+            do throws(VerbFailure) {
+                let (report, now) = try WhyQuestion.answer([instance], client)
+                post(.why(instance, WhyText.text(report, now: now, allowsColour: false).lines))
+            } catch {
+                post(.why(instance, ["cannot tell: \(error.message)"]))
+            }
+        }
+    }
+
+    /// Asks for the past, every ten seconds, which is how often supd looks. One that does not know the question is not
+    /// asked again.
+    private func askUsage() {
+        guard !state.withLock({ $0.isOver }) else { return }
+        do throws(ControlClientError) {
+            post(
+                .usage(
+                    try client.ask(
+                        .usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(20))))
+        } catch {
+            if case .refused = error { return }
+        }
+        questions.asyncAfter(deadline: .now() + .seconds(10)) { self.askUsage() }
     }
 
     private func sample() {

@@ -14,6 +14,8 @@ struct TopModel {
         case logs(String)
         /// All that is known of a service.
         case detail(String)
+        /// Why an instance is as it is.
+        case why(String)
         case help
     }
 
@@ -46,6 +48,7 @@ struct TopModel {
     var message: String?
     private(set) var report: StatusReport?
     private var samples = TopSamples()
+    private var usage: [String: InstanceUsage] = [:]
     private var all: [TopRow] = []
     /// The lines of the view, other than the table.
     private(set) var page: [String] = []
@@ -62,22 +65,26 @@ struct TopModel {
     /// A new sample.
     mutating func update(_ report: StatusReport) {
         self.report = report
-        all = samples.rows(report)
+        all = samples.rows(report, usage)
         arrange()
         if case .detail(let name) = view, let service = report.services.first(where: { $0.name == name }) {
-            page = Self.lines(StatusDetail.text(service, width: nil, allowsColour: false))
+            page = StatusDetail.text(service, width: nil, allowsColour: false).lines
         }
+    }
+
+    /// What has been used of late, for the rows from the next sample on.
+    mutating func update(_ report: UsageReport) {
+        usage = Dictionary(report.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The answer to why.
+    mutating func showWhy(_ instance: String, _ lines: [String]) {
+        if view == .why(instance) { page = lines }
     }
 
     /// The text of a log.
     mutating func showLog(of instance: String, _ lines: [String]) {
         if view == .logs(instance) { page = lines }
-    }
-
-    private static func lines(_ text: String) -> [String] {
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        if lines.last == "" { lines.removeLast() }
-        return lines
     }
 
     private mutating func arrange() {
@@ -169,6 +176,8 @@ struct TopModel {
             return open(rows.dropFirst(selectedIndex).first.map { .detail($0.service) })
         case .character("l"):
             return open(selected.map { .logs($0) })
+        case .character("w"):
+            return open(selected.map { .why($0) })
         case .character("r"):
             prompt = selected.map { .restart($0) } ?? .none
         case .character("?"), .character("h"): return open(.help)
@@ -191,8 +200,11 @@ struct TopModel {
         (view, scroll, page) = (next, 0, [])
         switch next {
         case .table: return nil
-        case .help: page = Self.lines(Self.help)
+        case .help: page = Self.help.lines
         case .detail: if let report { update(report) }
+        case .why:
+            page = ["…"]
+            return .load
         case .logs: return .load
         }
         return nil
@@ -220,6 +232,7 @@ struct TopModel {
         ↑ ↓ j k PgUp PgDn Home End   select an instance, or scroll
         Enter                        all that is known of its service
         l                            its log, as it is written
+        w                            why it is as it is, as "supctl why" tells it
         r                            restart it; asks first
         s                            sort by the next of manifest, name, cpu, memory, connections, restarts
         /                            show only those whose name or state contains a text; Esc ends it
@@ -227,6 +240,17 @@ struct TopModel {
         Ctrl-L                       draw anew
 
         CPU is that of the last second, in per cent of one core; beside it the last half minute.
+        MEM 1H is memory in the last hour, as far as supd has looked ("supctl help usage"); THR and FDS are threads
+        and open descriptors, up to ten seconds old.
         CONN is what the balancer has open to an instance, WAIT what waits for any of its service.
         """
+}
+
+extension String {
+    /// Its lines; an end of line at the end begins no other one.
+    var lines: [String] {
+        var lines = split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        if lines.last == "" { lines.removeLast() }
+        return lines
+    }
 }

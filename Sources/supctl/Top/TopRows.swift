@@ -17,6 +17,11 @@ struct TopRow: Equatable {
     var detail: String
     /// The last values of `cpu`, the latest last.
     var history: [Double]
+    /// Up to ten seconds old; nil: supd has not looked.
+    var threads: UInt64?
+    var descriptors: UInt64?
+    /// Memory in ten parts of the last hour, the oldest first; nil: not known.
+    var memoryHistory: [Double?] = []
 }
 
 /// Samples of what instances use, and what came of them in between.
@@ -33,12 +38,16 @@ struct TopSamples {
     private var last: [String: Sample] = [:]
 
     /// The rows of a report, in its order. What is not in it is forgotten.
-    mutating func rows(_ report: StatusReport) -> [TopRow] {
+    mutating func rows(_ report: StatusReport, _ usage: [String: InstanceUsage]) -> [TopRow] {
         let before = last
         last = [:]
         return report.services.flatMap { service in
             let waiting = service.fronts?.compactMap(\.queued).max()
-            return service.instances.map { row($0, of: service, waiting: waiting, before: before[$0.id]) }
+            return service.instances.map { instance in
+                var row = row(instance, of: service, waiting: waiting, before: before[instance.id])
+                row.take(usage[instance.id])
+                return row
+            }
         }
     }
 
@@ -75,5 +84,17 @@ struct TopSamples {
         guard let percent = instance.cpuPercent, let uptime = instance.uptimeSeconds, percent.isFinite, uptime.isFinite
         else { return nil }
         return percent / 100 * uptime
+    }
+}
+
+extension TopRow {
+    /// What supd has found by itself. Of one without a process only the past is of interest.
+    fileprivate mutating func take(_ usage: InstanceUsage?) {
+        guard let usage else { return }
+        if memory != nil { (threads, descriptors) = (usage.now.threads, usage.now.descriptors) }
+        let course = usage.hour.memoryBytes
+        memoryHistory = stride(from: 0, to: course.count, by: 3).map { first in
+            course[first..<min(first + 3, course.count)].compactMap { $0 }.max().map { Double($0) }
+        }
     }
 }

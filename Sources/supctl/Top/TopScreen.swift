@@ -22,6 +22,7 @@ struct TopScreen {
         case .help: lines += page(model, title: "help")
         case .detail(let service): lines += page(model, title: service)
         case .logs(let instance): lines += page(model, title: "log of \(instance)")
+        case .why(let instance): lines += page(model, title: "why \(instance)")
         }
         lines = Array(lines.prefix(max(0, height - 1)))
         lines += Array(repeating: "", count: max(0, height - 1 - lines.count))
@@ -48,7 +49,7 @@ struct TopScreen {
         case .none: break
         }
         if let message = model.message { return message }
-        let keys = "? help  s sort  / filter  Enter detail  l log  r restart  q quit"
+        let keys = "? help  s sort  / filter  Enter detail  l log  w why  r restart  q quit"
         if model.view != .table { return "Esc back  ↑↓ PgUp PgDn scroll" }
         return model.filter.isEmpty ? keys : "only \"\(model.filter)\" (Esc shows all)  " + keys
     }
@@ -61,7 +62,10 @@ struct TopScreen {
         TextTable.Column(title: "CPU", alignsRight: true, importance: 9),
         TextTable.Column(title: "", importance: 4),
         TextTable.Column(title: "MEM", alignsRight: true, importance: 8),
+        TextTable.Column(title: "MEM 1H", importance: 1),
         TextTable.Column(title: "CONN", alignsRight: true, importance: 7),
+        TextTable.Column(title: "THR", alignsRight: true, importance: 2),
+        TextTable.Column(title: "FDS", alignsRight: true, importance: 2),
         TextTable.Column(title: "WAIT", alignsRight: true, importance: 2),
         TextTable.Column(title: "RESTARTS", alignsRight: true, importance: 5),
         TextTable.Column(title: "UPTIME", alignsRight: true, importance: 3),
@@ -93,7 +97,9 @@ struct TopScreen {
         [
             .init(row.id), .init(row.state, Colour.of(state: row.state)),
             .init(row.cpu.map(HumanText.percent) ?? ""), .init(history(row.history)),
-            .init(row.memory.map(HumanText.bytes) ?? ""), .init(row.connections.map(HumanText.count) ?? ""),
+            .init(row.memory.map(HumanText.bytes) ?? ""), .init(course(row.memoryHistory)),
+            .init(row.connections.map(HumanText.count) ?? ""), .init(row.threads.map(HumanText.count) ?? ""),
+            .init(row.descriptors.map(HumanText.count) ?? ""),
             .init(row.waiting.map { $0 > 0 ? HumanText.count($0) : "" } ?? ""), .init(String(row.restarts)),
             .init(row.uptime.map(HumanText.uptime) ?? ""), .init(row.detail),
         ]
@@ -101,14 +107,12 @@ struct TopScreen {
 
     /// The last ten values as bars, the largest of them, but at least 10 %, to the top.
     private func history(_ values: [Double]) -> String {
-        let steps = Array(isUnicode ? "▁▂▃▄▅▆▇█" : " .:-=+*#")
-        let shown = values.suffix(10)
-        let top = max(10, shown.max() ?? 0)
-        return String(
-            shown.map { value in
-                let step = value.isFinite ? Int((value / top * Double(steps.count - 1)).rounded()) : 0
-                return steps[max(0, min(step, steps.count - 1))]
-            })
+        Sparkline(isUnicode: isUnicode).text(values.suffix(10).map { $0 }, least: 10)
+    }
+
+    /// Nothing for what is not known at all.
+    private func course(_ values: [Double?]) -> String {
+        values.allSatisfy { $0 == nil } ? "" : Sparkline(isUnicode: isUnicode).text(values, least: 1)
     }
 
     // MARK: Pages

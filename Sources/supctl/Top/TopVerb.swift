@@ -5,8 +5,9 @@ let topVerb = Verb(
     name: "top", synopsis: "[NAME…]", summary: "watch services on the whole screen",
     details: """
         Shows all instances, or those named, once a second: state, CPU of the last second and its history, memory,
-        connections, restarts. Keys: arrows select, Enter tells all of a service, l shows a log, r restarts, s sorts,
-        / filters, ? explains, q ends it. Needs a terminal; "supctl status" is for everything else.
+        connections, threads, descriptors, restarts. Keys: arrows select, Enter tells all of a service, l shows a
+        log, w tells why, r restarts, s sorts, / filters, ? explains, q ends it. Needs a terminal; "supctl status" is
+        for everything else.
         """,
     operands: .names
 ) { invocation throws(VerbFailure) in
@@ -98,6 +99,8 @@ private struct TopSession {
         for news in feed.take() {
             switch news {
             case .report(let report): model.update(report)
+            case .usage(let report): model.update(report)
+            case .why(let instance, let lines): model.showWhy(instance, lines)
             case .log(let instance, let lines): model.showLog(of: instance, lines)
             case .message(let text): model.message = text
             }
@@ -108,7 +111,9 @@ private struct TopSession {
         switch effect {
         case .quit: return false
         case .redraw: drawn = []
-        case .load: if case .logs(let instance) = model.view { feed.showLog(of: instance) }
+        case .load:
+            if case .logs(let instance) = model.view { feed.showLog(of: instance) }
+            if case .why(let instance) = model.view { feed.askWhy(instance) }
         case .restart(let instance):
             model.message = "restarting \(instance) …"
             feed.restart(instance)
@@ -130,15 +135,8 @@ private struct TopSession {
     private var screen: TopScreen {
         TopScreen(
             width: max(1, size.width ?? 80), height: max(1, size.height ?? 24), allowsColour: size.allowsColour,
-            isUnicode: Self.isUnicode)
+            isUnicode: Sparkline.terminalIsUnicode)
     }
-
-    /// By the locale's name, as the C library looks for it.
-    private static let isUnicode: Bool = {
-        let names = ["LC_ALL", "LC_CTYPE", "LANG"].compactMap(environmentVariable)
-        let name = names.first { !$0.isEmpty }?.lowercased() ?? ""
-        return name.hasSuffix("utf-8") || name.hasSuffix("utf8")
-    }()
 
     /// Writes the lines that differ from what is there.
     private mutating func draw() throws(VerbFailure) {

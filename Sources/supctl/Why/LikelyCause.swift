@@ -8,11 +8,19 @@ enum LikelyCause {
     struct Guess: Equatable {
         var cause: String
         var help: String?
+        /// What ran out, if it was that.
+        var resource: Resource?
 
-        init(_ cause: String, help: String? = nil) {
+        init(_ cause: String, help: String? = nil, of resource: Resource? = nil) {
             self.cause = cause
             self.help = help
+            self.resource = resource
         }
+    }
+
+    /// What can run out, of which the past is kept.
+    enum Resource: Equatable {
+        case memory, descriptors, threads
     }
 
     /// What is known of an end.
@@ -66,19 +74,29 @@ enum LikelyCause {
         ),
         (
             ["too many open files", "emfile"],
-            { Guess("it has reached its limit of open files\(limit("nofile", $0))", help: raise("nofile")) }
+            {
+                Guess(
+                    "it has reached its limit of open files\(limit("nofile", $0))", help: raise("nofile"),
+                    of: .descriptors)
+            }
         ),
         (
             ["cannot allocate memory", "out of memory", "bad_alloc", "memoryerror", "enomem"],
             {
                 $0.limits["as"]?.soft == nil
-                    ? Guess("there was no memory left", help: "\"free -m\" and \"supctl top\" show who has it")
-                    : Guess("it has reached its limit of memory\(limit("as", $0))", help: raise("as"))
+                    ? Guess(
+                        "there was no memory left", help: "\"free -m\" and \"supctl top\" show who has it",
+                        of: .memory)
+                    : Guess("it has reached its limit of memory\(limit("as", $0))", help: raise("as"), of: .memory)
             }
         ),
         (
             ["resource temporarily unavailable", "cannot fork", "can't start new thread"],
-            { Guess("it could have no more processes or threads\(limit("nproc", $0))", help: raise("nproc")) }
+            {
+                Guess(
+                    "it could have no more processes or threads\(limit("nproc", $0))", help: raise("nproc"),
+                    of: .threads)
+            }
         ),
         (
             ["postmaster.pid", "already running", "could not lock", "resource busy"],
@@ -171,7 +189,7 @@ enum LikelyCause {
             evidence.memoryKills.map { " (it has done so \($0 == 1 ? "once" : "\($0) times") since the start)" } ?? ""
         return Guess(
             "not by supd: the kernel, for want of memory\(count), or somebody's kill -9",
-            help: "\"journalctl -k -g 'out of memory'\" (or dmesg) tells whether it was the kernel")
+            help: "\"journalctl -k -g 'out of memory'\" (or dmesg) tells whether it was the kernel", of: .memory)
     }
 
     private static func ofCode(_ code: Int32) -> Guess? {

@@ -12,6 +12,8 @@ struct WhyReasoning {
     let anHourAgo: String
     /// How many processes the kernel has ended for want of memory.
     var memoryKills: UInt64?
+    /// What instances have used in the last hour, as far as supd has looked.
+    var usage: [String: InstanceUsage] = [:]
     /// The last lines that an instance wrote between two times.
     let log: (_ instance: String, _ from: String?, _ to: String?) -> [String]
 
@@ -83,6 +85,9 @@ struct WhyReasoning {
             waitsFor: instance.detail, occasion: occasion(of: instance, service, own), besides: [],
             exits: exits.map(\.exit), restartsInLastHour: restarts(own), help: [])
         answer.besides = besides(instance, service)
+        if let resource = exits.first?.guess?.resource, let line = WhyUsage.growth(of: resource, usage[instance.id]) {
+            answer.besides.append(line)
+        }
         answer.help = help(instance, service, exits.first)
         return answer
     }
@@ -94,7 +99,7 @@ struct WhyReasoning {
     private func restarts(_ own: [EventRecord]) -> Int {
         own.count { event in
             guard case .start(let start) = event.kind else { return false }
-            return start.restarts > 0 && event.at >= anHourAgo
+            return start.restarts > 0 && start.woken != true && event.at >= anHourAgo
         }
     }
 

@@ -16,36 +16,50 @@ let whyVerb = Verb(
         """,
     options: [Verb.Option("--json", "as JSON")], operands: .names
 ) { invocation throws(VerbFailure) in
-    let names = try invocation.checked(invocation.operands)
-    let client = try invocation.client()
-    let now = wallClockNanoseconds()
-    let all = try asking { () throws(ControlClientError) in
-        try client.ask(.status(names: [], limits: false), as: StatusReport.self)
-    }
-    let asked =
-        names.isEmpty
-        ? all
-        : try asking { () throws(ControlClientError) in
-            // The limits are only told of a single service.
-            try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
-        }
-    let logs = WhyLogs(directory: all.daemon.logDirectory)
-    let reasoning = WhyReasoning(
-        report: all, events: try keptEvents(client), anHourAgo: WallClock.text(nanoseconds: now - 3_600_000_000_000),
-        memoryKills: outOfMemoryKills()
-    ) { logs.lastLines(of: $0, from: $1, to: $2) }
-    var answers = asked.services.flatMap { service in
-        service.instances.map { reasoning.answer($0, of: service) }
-    }
-    if names.isEmpty { answers.removeAll(where: \.isFine) }
-    let report = WhyReport(supd: reasoning.supdAnswers(), answers: answers)
+    let (report, now) = try WhyQuestion.answer(
+        try invocation.checked(invocation.operands), try invocation.client())
     if invocation.has("--json") {
         try invocation.console.print(String(decoding: ControlJSON.encode(report) ?? [], as: UTF8.self))
     } else {
         let text = WhyText.text(report, now: now, allowsColour: invocation.console.output.allowsColour)
         try invocation.console.print(text.isEmpty ? "all is as it should be" : text)
     }
-    return answers.allSatisfy(\.isFine) ? .done : .notUp
+    return report.answers.allSatisfy(\.isFine) ? .done : .notUp
+}
+
+/// All that the answer is put together from.
+enum WhyQuestion {
+    /// The answer, and the time at which it was true; without names of all that is not as it should be.
+    static func answer(_ names: [String], _ client: ControlClient) throws(VerbFailure) -> (WhyReport, Int64) {
+        let now = wallClockNanoseconds()
+        let all = try asking { () throws(ControlClientError) in
+            try client.ask(.status(names: [], limits: false), as: StatusReport.self)
+        }
+        let asked =
+            names.isEmpty
+            ? all
+            : try asking { () throws(ControlClientError) in
+                // The limits are only told of a single service.
+                try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
+            }
+        let logs = WhyLogs(directory: all.daemon.logDirectory)
+        var reasoning = WhyReasoning(
+            report: all, events: try keptEvents(client),
+            anHourAgo: WallClock.text(nanoseconds: now - 3_600_000_000_000), memoryKills: outOfMemoryKills()
+        ) { logs.lastLines(of: $0, from: $1, to: $2) }
+        reasoning.usage = pastUse(names, client)
+        var answers = asked.services.flatMap { service in
+            service.instances.map { reasoning.answer($0, of: service) }
+        }
+        if names.isEmpty { answers.removeAll(where: \.isFine) }
+        return (WhyReport(supd: reasoning.supdAnswers(), answers: answers), now)
+    }
+
+    /// What was used in the last hour; nothing from a supd that does not know the question: the rest is worth having.
+    private static func pastUse(_ names: [String], _ client: ControlClient) -> [String: InstanceUsage] {
+        let report = try? client.ask(.usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(5))
+        return Dictionary((report?.instances ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    }
 }
 
 /// All events that are kept: a few megabytes at most.

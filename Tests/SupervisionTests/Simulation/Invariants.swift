@@ -162,10 +162,21 @@ extension World {
     /// After a turn.
     mutating func checkState() throws(Violation) {
         if isNumberReused { throw Violation(text: "an heir has a number that was given out before") }
+        for service in app.manifest.services {
+            guard let rule = service.scaling, rule.nearest(to: service.replicas) != service.replicas else { continue }
+            throw Violation(text: "\(service.name) has \(service.replicas) instances, out of \(rule.text)")
+        }
         // A process that was asked to end has its successor start afresh, also if that waits for others first.
         let waiting = Set(app.instances.filter { $0.state == .waiting }.map(\.id))
         for old in previous where waiting.contains(old.id) {
             if case .stopping(_, let stop) = old.state, stop.isAsked { startsOf[old.id] = nil }
+        }
+        // So does one that a restart has reached in its pause, also if the restart has failed in the same turn, since what
+        // the instance needs is not there.
+        for old in previous where waiting.contains(old.id) && previousRestarts.contains(old.id.service) {
+            guard case .backoff(let until) = old.state, until.nanoseconds > now else { continue }
+            badEndOf[old.id] = nil
+            startsOf[old.id] = nil
         }
         // A rollout begins anew with every instance that it replaces.
         for rollout in app.deployments.flatMap(\.rollouts) {

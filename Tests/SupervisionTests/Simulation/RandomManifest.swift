@@ -42,6 +42,11 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                         failures: Int(random.pick(1...3)),
                         successes: Int(random.pick(1...2))) : nil))
     }
+    for index in services.indices where services[index].kind == .service && random.oneIn(4) {
+        let least = max(1, services[index].replicas)
+        services[index].replicas = least
+        services[index].scaling = ScalingRule(min: least, max: least + 2, target: .connections(10))
+    }
     let needed = Set(services.flatMap(\.dependsOn).map(\.service))
     for index in services.indices where services[index].isBalanced && !needed.contains(services[index].name) {
         if random.oneIn(2) { services[index].idleAfter = .seconds(60) }

@@ -51,7 +51,7 @@ extension World {
         case .manifestChanged:
             // The shell keeps both before it does anything else.
             snapshot = (app, now)
-        case .deploymentEnded, .happened: break
+        case .deploymentEnded, .scalingEnded, .happened: break
         case .report(let report):
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
         case .progress(let command, let text):
@@ -115,7 +115,7 @@ extension World {
         case .connectionWaited:
             badEndOf = [:]
             startsOf = [:]
-        case .applied:
+        case .applied, .scaled, .scaledItself:
             // What failed before is forgotten where processes are replaced.
             badEndOf = [:]
             startsOf = [:]
@@ -254,7 +254,7 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...17) {
+        switch random.pick(0...18) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
@@ -284,6 +284,7 @@ extension World {
         case 13, 14: try apply()
         case 15: try decide()
         case 16: try countConnects()
+        case 17: try scaleItself()
         default:
             _ = app.views(at: Instant(nanoseconds: now))
             comeAndGo()
@@ -304,14 +305,10 @@ extension World {
     private mutating func apply() throws(Violation) {
         var manifest = app.manifest
         manifest.services.removeAll { app.leaving.contains($0.name) }
-        let scaled = randomScaling()
-        if let scaled {
-            manifest = scaled
-        } else {
-            manifest = manifest.asWritten
-            for _ in 0..<random.pick(1...3) { change(&manifest) }
-            manifest = manifest.keeping(app.scaleOverrides).manifest
-        }
+        if random.oneIn(4) { return try scale() }
+        manifest = manifest.asWritten
+        for _ in 0..<random.pick(1...3) { change(&manifest) }
+        manifest = manifest.keeping(app.scaleOverrides, present: app.instanceCounts).manifest
         let id = CommandID(nextCommand)
         nextCommand += 1
         openCommands[id] = .restart
@@ -321,10 +318,34 @@ extension World {
         isApplying = false
     }
 
-    /// What a user who scales a service would have in force, now and then.
-    private mutating func randomScaling() -> Manifest? {
-        guard random.oneIn(4), !app.manifest.services.isEmpty else { return nil }
-        return try? app.manifest(scaling: [random.pick(app.manifest.services.map(\.name)): Int(random.pick(0...4))])
+    /// Somebody scales a service, whatever is under way; two at once, now and then.
+    private mutating func scale() throws(Violation) {
+        let names = app.manifest.services.map(\.name)
+        guard !names.isEmpty else { return }
+        var counts = [random.pick(names): Int(random.pick(0...4))]
+        if random.oneIn(4) { counts[random.pick(names)] = Int(random.pick(0...4)) }
+        let id = CommandID(nextCommand)
+        nextCommand += 1
+        openCommands[id] = .restart
+        isApplying = true
+        try turn(.scaled(id, counts))
+        isApplying = false
+    }
+
+    /// A service scales itself, or would like to: what makes no sense is not to be done.
+    private mutating func scaleItself() throws(Violation) {
+        guard let name = app.manifest.services.filter({ $0.scaling != nil }).map(\.name).first else { return }
+        let candidate = app.scalingCandidates.first { $0.service == name }
+        let count = app.manifest.services.first { $0.name == name }?.replicas ?? 0
+        let from = random.oneIn(8) ? count + 1 : count
+        let step = ScalingStep(from: from, to: count + Int(random.pick(-2...2)), reason: "load")
+        isApplying = true
+        let before = app.manifest
+        try turn(.scaledItself(service: name, step))
+        isApplying = false
+        if candidate == nil || from != count, app.manifest != before {
+            throw Violation(text: "\(name) has scaled itself while it should not")
+        }
     }
 
     /// Somebody says a word on a rollout, if there is one.
@@ -358,7 +379,16 @@ extension World {
             ]
         case 4, 5:
             guard count > 0 else { return }
-            manifest.services[index].replicas = Int(random.pick(0...4))
+            let service = manifest.services[index]
+            if service.kind == .service, random.oneIn(2) {
+                let least = Int(random.pick(1...3))
+                manifest.services[index].replicas = least
+                manifest.services[index].scaling = ScalingRule(
+                    min: least, max: least + Int(random.pick(0...3)), target: .connections(10))
+            } else {
+                manifest.services[index].replicas = Int(random.pick(0...4))
+                manifest.services[index].scaling = nil
+            }
         case 6:
             guard count > 0 else { return }
             let hasPort = manifest.services[index].port != nil && random.oneIn(2)

@@ -1,0 +1,172 @@
+package import Manifest
+
+/// A change of a service's number of instances by itself.
+package struct ScalingStep: Sendable, Hashable {
+    /// How many there are.
+    package var from: Int
+    /// How many there are to be.
+    package var to: Int
+    /// Why, for people: `81 connections per instance over 30 s, the target is 50`.
+    package var reason: String
+
+    /// Creates a step.
+    package init(from: Int, to: Int, reason: String) {
+        self.from = from
+        self.to = to
+        self.reason = reason
+    }
+}
+
+/// How quickly services scale themselves.
+package struct ScalingPace: Sendable, Hashable {
+    /// From one look at the load to the next.
+    package var look: Duration
+    /// Over so long a time the load must be too high on average.
+    package var rise: Duration
+    /// For so long fewer instances must have been enough.
+    package var fall: Duration
+
+    /// Every five seconds; half a minute; five minutes. `haste` makes all of it shorter.
+    package init(haste: Double = 1) {
+        let haste = haste.isFinite ? max(1, min(haste, 1000)) : 1
+        look = .seconds(5) / haste
+        rise = .seconds(30) / haste
+        fall = .seconds(300) / haste
+    }
+}
+
+/// When services scale themselves, from the load of the last minutes: a value without a clock.
+///
+/// The load is a sum over all instances that are ready, so that it says by itself how many are needed, however many there are.
+/// It is too high if its average over `rise` is more than a tenth above the target of all instances together: then there are
+/// to be as many as it needs, but never more than twice as many at once. Fewer are enough if its highest value in all of
+/// `fall` is more than a tenth below the target of one instance less: then there is to be one less. Between the two nothing
+/// happens, and so a load that does not change brings it to rest. After each step, and after any other change of the number
+/// or the rule, it begins to look anew; so it does if it could not look for a while.
+package struct ScalingWatch: Sendable {
+    private struct Entry: Sendable {
+        var rule: ScalingRule
+        var instances: Int
+        var looks: [(at: Instant, load: Double)] = []
+    }
+
+    /// How far the load may be from the target without anything being done.
+    private static let tolerance = 0.1
+
+    private let pace: ScalingPace
+    private var entries: [String: Entry] = [:]
+
+    /// Creates one that has seen nothing.
+    package init(pace: ScalingPace = ScalingPace()) { self.pace = pace }
+
+    /// A look at a service's load: connections, or CPU in percent of a core, of all instances that are ready. What is to be
+    /// done; nil: nothing.
+    package mutating func looked(
+        at service: String, load: Double, instances: Int, rule: ScalingRule, now: Instant
+    ) -> ScalingStep? {
+        var entry = entries[service] ?? Entry(rule: rule, instances: instances)
+        let isContinued =
+            entry.rule == rule && entry.instances == instances
+            && entry.looks.last.map { $0.at + pace.look * 3 >= now } ?? true
+        if !isContinued { entry = Entry(rule: rule, instances: instances) }
+        entry.looks.append((now, load.isFinite ? max(0, load) : 0))
+        // One from before the longest time stays, so that it is known to be covered.
+        while entry.looks.count > 1, entry.looks[1].at + pace.fall <= now { entry.looks.removeFirst() }
+        entries[service] = entry
+        return rise(entry, now) ?? fall(entry, now)
+    }
+
+    /// Forgets all other services.
+    package mutating func keep(_ services: Set<String>) {
+        entries = entries.filter { services.contains($0.key) }
+    }
+
+    private func rise(_ entry: Entry, _ now: Instant) -> ScalingStep? {
+        guard let first = entry.looks.first, first.at + pace.rise <= now, entry.instances < entry.rule.max else {
+            return nil
+        }
+        let recent = entry.looks.filter { $0.at + pace.rise > now }.map(\.load)
+        let average = recent.reduce(0, +) / Double(max(1, recent.count))
+        let target = Double(entry.rule.target.amount)
+        let count = max(1, entry.instances)
+        guard average > target * Double(count) * (1 + Self.tolerance) else { return nil }
+        let needed = Int(min(average / target, 10_000).rounded(.up))
+        let next = entry.rule.nearest(to: min(needed, count * 2))
+        guard next > entry.instances else { return nil }
+        let each = Self.text(average / Double(count), entry.rule.target)
+        return ScalingStep(
+            from: entry.instances, to: next,
+            reason: "\(each) per instance over \(Wording.time(pace.rise)), \(Self.text(of: entry.rule.target))")
+    }
+
+    private func fall(_ entry: Entry, _ now: Instant) -> ScalingStep? {
+        guard let first = entry.looks.first, first.at + pace.fall <= now, entry.instances > entry.rule.min else {
+            return nil
+        }
+        let highest = entry.looks.map(\.load).max() ?? 0
+        let next = entry.instances - 1
+        let enough = Double(entry.rule.target.amount) * Double(next) * (1 - Self.tolerance)
+        guard highest <= enough else { return nil }
+        let each = Self.text(highest / Double(max(1, entry.instances)), entry.rule.target)
+        return ScalingStep(
+            from: entry.instances, to: next,
+            reason: "at most \(each) per instance over \(Wording.time(pace.fall)), \(Self.text(of: entry.rule.target))")
+    }
+
+    private static func text(_ amount: Double, _ target: ScalingRule.Target) -> String {
+        let tenths = (min(amount, 1e12) * 10).rounded() / 10
+        let number = tenths < 10 && tenths != tenths.rounded() ? "\(tenths)" : "\(Int(tenths.rounded()))"
+        switch target {
+        case .connections: return number == "1" ? "1 connection" : "\(number) connections"
+        case .cpu: return "\(number)% of a core"
+        }
+    }
+
+    private static func text(of target: ScalingRule.Target) -> String {
+        switch target {
+        case .connections(let count): "the target is \(count)"
+        case .cpu(let percent): "the target is \(percent)%"
+        }
+    }
+}
+
+/// A service that may scale itself now.
+package struct ScalingCandidate: Sendable, Hashable {
+    /// The service.
+    package var service: String
+    /// How it does so.
+    package var rule: ScalingRule
+    /// How many instances there are to be.
+    package var instances: Int
+    /// Those that are ready and take connections.
+    package var ready: [InstanceID]
+}
+
+extension Application {
+    /// Whether any service scales itself.
+    package var hasScalingRules: Bool { manifest.services.contains { $0.scaling != nil } }
+
+    /// How many instances each service is to have.
+    package var instanceCounts: [String: Int] {
+        let staying = manifest.services.filter { !leaving.contains($0.name) }
+        return Dictionary(staying.map { ($0.name, $0.replicas) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The services that may scale themselves: nothing of them is being replaced, added or taken away, they do not sleep, no
+    /// user has stopped them, and something of them is ready.
+    package var scalingCandidates: [ScalingCandidate] {
+        guard !isShuttingDown else { return [] }
+        return manifest.services.indices.compactMap { place in
+            let service = manifest.services[place]
+            guard let rule = service.scaling, !leaving.contains(service.name), !isBeingChanged(service.name),
+                !facts[place].isAsleep
+            else { return nil }
+            let places = layout.instances[place].filter { !isExtra($0) }
+            // A stop of some by a user is no reason to start others.
+            guard places.allSatisfy({ instances[$0].goal == .up }) else { return nil }
+            let ready = places.filter(takesClients).map { instances[$0].id }
+            guard !ready.isEmpty else { return nil }
+            return ScalingCandidate(service: service.name, rule: rule, instances: service.replicas, ready: ready)
+        }
+    }
+}

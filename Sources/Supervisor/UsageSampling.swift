@@ -1,0 +1,38 @@
+import Metrics
+
+/// When it is looked what instances use, and what was found.
+///
+/// It is looked every ten seconds, at all instances, for a day after somebody has asked; at those whose service has a limit of
+/// which `supctl why` tells how it was reached, always; otherwise never. The past is this process's own: with another
+/// supervisor it begins anew, and so does the day.
+struct UsageSampling {
+    /// The past of each instance.
+    var history = UsageHistory()
+    /// Until then all instances are looked at; monotonic, in nanoseconds.
+    var wantedUntil: Int64 = 0
+    /// Services that are looked at whoever asks.
+    var needed: Set<String> = []
+    /// A look is under way.
+    var isLooking = false
+    /// When the next one is due, if it is armed.
+    var isArmed = false
+    /// Who waits for the look under way.
+    var waiting: [Waiting] = []
+
+    /// Who waits for a report.
+    struct Waiting {
+        /// The responder, in `statusRequests`.
+        var request: UInt64
+        /// The instances that are asked for, in the order of the manifest.
+        var instances: [String]
+        /// The span of which all steps are asked for.
+        var series: UsageHistory.Span?
+    }
+
+    /// From one look to the next.
+    static let pause: Int64 = 10_000_000_000
+    /// For how long it goes on after somebody has asked.
+    static let lease: Int64 = 86_400_000_000_000
+    /// The limits of which the past is kept.
+    static let limits: Set<String> = ["as", "data", "nofile"]
+}

@@ -1,0 +1,51 @@
+import ControlAPI
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// `supctl usage` with real processes.
+@Suite("What instances use over time", .timeLimit(.minutes(10)))
+struct UsageTests {
+    private func usage(_ daemon: Daemon, _ names: String...) throws -> UsageReport {
+        let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket, "usage", "--json"] + names)
+        guard let report = try? JSONDecoder().decode(UsageReport.self, from: Data(result.output.utf8)) else {
+            throw TestFailure("no usage: exit code \(result.code), \(result.output)")
+        }
+        return report
+    }
+
+    @Test("The first question is answered at once, and from then on it is looked by itself")
+    func asked() throws {
+        let port = try freePort()
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['@demo@', '--quiet'], listen: \(port.port), replicas: 2 },
+                          busy: { command: ['sh', '-c', 'while :; do :; done'] }, none: { command: ['sleep', '9'], replicas: 0 } } }
+            """)
+        let held = try (0..<4).map { _ in try KeptConnection(port: port.port) }
+        for one in held { _ = try one.get("/") }
+        let first = try usage(daemon)
+        #expect(first.instances.map(\.id) == ["x/1", "x/2", "busy/1"])
+        for instance in first.instances {
+            #expect(instance.now.memoryBytes ?? 0 > 100_000 && instance.now.threads ?? 0 > 0, "\(instance)")
+            #expect(instance.now.descriptors ?? 0 > 2 && instance.hour.steps == 1 && instance.day.steps == 1)
+            #expect(instance.series?.memoryBytes.count == 360 && instance.series?.everySeconds == 10)
+        }
+        #expect(first.instances.prefix(2).map(\.now.connections) == [2, 2])
+        #expect(first.since != nil)
+        // Nobody asks for the next look: what it has found is there later.
+        let second = try eventually("another look", within: 60) {
+            let report = try usage(daemon, "busy")
+            return report.instances.first?.hour.steps ?? 0 > 1 ? report : nil
+        }
+        #expect(second.instances.map(\.id) == ["busy/1"])
+        #expect(second.instances.first?.now.cpuPercent ?? 0 > 1)
+        #expect(second.since == first.since || second.since != nil)
+        let shown = try daemon.ctl("usage", "x")
+        #expect(shown.code == 0 && shown.output.contains("MEM 1H") && shown.output.contains("x/2"), "\(shown.output)")
+        #expect(shown.output.contains("looked at every 10 s since "), "\(shown.output)")
+        #expect(try daemon.ctl("usage", "y").code == 4)
+        withExtendedLifetime(held) {}
+    }
+}
