@@ -25,6 +25,10 @@ struct Turn {
     var routesChanged = false
     /// What has happened to instances' processes, to be told at the end of the turn.
     var untold: [(kind: EventKind, instance: InstanceID)] = []
+    /// Rollouts that have begun to go back, by their services, and why: they may be over in the same turn.
+    var wentBack: [String: String] = [:]
+    /// Instances that stood beside others while these were replaced, and are there no longer.
+    var standInsGone: Set<InstanceID> = []
     /// A new supervisor takes up what the one before has left.
     var isResumption = false
     /// The places of instances that may have something to tell at the end of the turn; nil: all of them.

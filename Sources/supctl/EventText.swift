@@ -23,7 +23,7 @@ enum EventText {
             return (word + because(change.reason), change.outcome != .passing)
         case .goal(let change): return ("is to be \(change.goal)", false)
         case .drain(let change): return (change.drained ? "drained" : "undrained", false)
-        case .gone: return ("gone: the manifest does not ask for it", false)
+        case .gone(let gone): return ("gone: \(gone.reason ?? "the manifest does not ask for it")", false)
         case .rollout(let step): return rollout(step)
         case .limit(let change):
             return ("limit \(change.limit) changed from \(change.old) to \(change.new) by \(change.by)", false)
@@ -51,6 +51,7 @@ enum EventText {
         case .began: ("rollout begins", false)
         case .replacing: ("is being replaced", false)
         case .replaced: ("is replaced", false)
+        case .switched: ("rollout: all new instances are ready and take over", false)
         case .gaveUp: ("rollout: not waited for any longer" + because(step.reason), true)
         case .goingBack: ("rollout goes back to what ran before" + because(step.reason), true)
         case .done: ("rollout done", false)

@@ -15,7 +15,7 @@ struct EventLineTests {
         (.probe(.init(outcome: .unhealthy, reason: "GET / answered 500")), #""outcome":"unhealthy""#),
         (.goal(.init(goal: "down")), #""goal":"down""#),
         (.drain(.init(drained: true)), #""drained":true"#),
-        (.gone, #""kind":"gone""#),
+        (.gone(), #""kind":"gone""#),
         (.rollout(.init(step: .goingBack, reason: "api/1 was not ready")), #""step":"goingBack""#),
         (.limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)")), #""limit":"nofile""#),
         (.command(.init(verb: "restart", names: ["api", "web-*"], by: "uid 0 (pid 9)", userID: 0)), #""userID":0"#),
