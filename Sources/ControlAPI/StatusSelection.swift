@@ -15,6 +15,10 @@ extension StatusReport {
 }
 
 extension ServiceStatus {
+    /// How many instances are ready that the manifest does not ask for: they stand beside the others for a rollout, or are on their
+    /// way out.
+    package var readyBeside: Int { instances.count { $0.ready && $0.number ?? 0 > replicas } }
+
     /// Whether what is wanted of the instances shown is so: they are to be down, or they are up, or have completed.
     package var isAsWanted: Bool {
         if goal == "down" { return true }
@@ -22,4 +26,9 @@ extension ServiceStatus {
         // One that is down was stopped on purpose: while it is wanted it waits, starts or backs off.
         return instances.allSatisfy { $0.ready || ["completed", "down", "idle"].contains($0.state) }
     }
+}
+
+extension InstanceStatus {
+    /// The number in its id; nil: it has none.
+    fileprivate var number: Int? { id.split(separator: "/").dropFirst().first.flatMap { Int($0) } }
 }

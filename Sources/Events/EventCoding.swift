@@ -60,7 +60,8 @@ extension EventKind {
         case .role(let payload): payload
         case .daemon(let payload): payload
         case .lost(let payload): payload
-        case .gone, .other: nil
+        case .gone(let payload): payload
+        case .other: nil
         }
     }
 
@@ -73,7 +74,7 @@ extension EventKind {
         case "probe": self = .probe(try ProbeChange(from: decoder))
         case "goal": self = .goal(try GoalChange(from: decoder))
         case "drain": self = .drain(try DrainChange(from: decoder))
-        case "gone": self = .gone
+        case "gone": self = .gone(try Gone(from: decoder))
         case "rollout": self = .rollout(try RolloutStep(from: decoder))
         case "scale": self = .scale(try ScaleStep(from: decoder))
         case "limit": self = .limit(try LimitChange(from: decoder))

@@ -39,6 +39,8 @@ package struct EventLedger: Sendable, Hashable, Codable {
     package struct Rollout: Sendable, Hashable, Codable {
         /// It goes back.
         package var goesBack = false
+        /// All its new instances have taken over at once; nil: not, or it goes on one after the other.
+        package var hasSwitched: Bool?
         /// The instances that are being replaced.
         package var replacing: Set<String> = []
 
@@ -124,6 +126,7 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .replaced, .gaveUp:
             guard let instance else { return rollouts[service] = nil }
             rollout.replacing.remove(instance)
+        case .switched: rollout.hasSwitched = true
         case .goingBack:
             rollout.goesBack = true
             rollout.replacing = []

@@ -39,8 +39,8 @@ package enum EventKind: Sendable, Hashable {
     case goal(GoalChange)
     /// An instance was taken out of the balancer, or put back.
     case drain(DrainChange)
-    /// An instance is there no longer: the manifest does not ask for it.
-    case gone
+    /// An instance is there no longer.
+    case gone(Gone = Gone())
     /// A service's processes are being replaced.
     case rollout(RolloutStep)
     /// A service has scaled itself.
@@ -122,6 +122,15 @@ extension EventKind {
         }
     }
 
+    /// The end of an instance.
+    package struct Gone: Sendable, Hashable, Codable {
+        /// Why there was no more need of it, for people; nil: the manifest does not ask for it.
+        package var reason: String?
+
+        /// Creates one.
+        package init(reason: String? = nil) { self.reason = reason }
+    }
+
     /// A start that came to nothing.
     package struct StartFailure: Sendable, Hashable, Codable {
         /// The generation that was given out for it.
@@ -195,6 +204,8 @@ extension EventKind {
             case replaced
             /// It is not waited for any longer; without an instance: nothing is known of the rollout any more.
             case gaveUp
+            /// All new instances of the service are ready and take over at once.
+            case switched
             /// It goes back to what ran before.
             case goingBack
             /// All is replaced.

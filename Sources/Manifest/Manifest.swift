@@ -441,13 +441,30 @@ package struct DeploySettings: Sendable, Hashable, Codable {
     package var failures: Int
     /// Whether some new instances are on trial before the others follow; nil: they are not.
     package var canary: CanarySettings?
+    /// How new instances take over; nil: `rolling`.
+    package var strategy: Strategy?
+
+    /// How new instances take over from old ones.
+    package enum Strategy: String, Sendable, Hashable, Codable, CaseIterable {
+        /// One after the other.
+        case rolling
+        /// All at once, when a whole set of them is ready.
+        case blueGreen = "blue-green"
+    }
+
+    /// Whether all new instances take over at once.
+    package var isBlueGreen: Bool { strategy == .blueGreen }
 
     /// Creates settings; the defaults are the manifest's.
-    package init(surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3, canary: CanarySettings? = nil) {
+    package init(
+        surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3, canary: CanarySettings? = nil,
+        strategy: Strategy? = nil
+    ) {
         self.surge = surge
         self.maxUnavailable = maxUnavailable
         self.failures = failures
         self.canary = canary
+        self.strategy = strategy
     }
 }
 

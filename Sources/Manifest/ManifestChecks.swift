@@ -118,6 +118,7 @@ struct ManifestChecks {
                     + "expected at least \(needed): one for each instance without a fixed port"
             )
         }
+        checkPortsBeside(available, needed: needed, &reader)
     }
 
     private func checkFront(

@@ -31,7 +31,7 @@ struct ServiceDraft: Sendable {
     var log = LogSettings()
     var logJournal: Location?
     var deploy = DeploySettings()
-    var deployCanary: Location?
+    var deployPlaces = DeployPlaces()
     var idle = IdleDraft()
 
     /// Sets a limit, in place of an earlier one of the same resource.
@@ -59,7 +59,7 @@ struct ServiceDraft: Sendable {
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),
             limits: limits.map(\.value), log: log,
-            health: health.finished, deploy: deploy, idleAfter: idle.after,
+            health: health.finished, deploy: finishedDeploy, idleAfter: idle.after,
             scaling: scaling?.value)
     }
 }

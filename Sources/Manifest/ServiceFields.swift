@@ -153,17 +153,24 @@ extension FieldTable {
         Field(
             "deploy",
             section: Section([
+                strategyField,
                 Field(
-                    "surge", .integer(0...100, "a count"), default: 1,
+                    "surge", Format.integer(0...100, "a count").located, default: 1,
                     "How many new instances may run beside the old ones while they are replaced. One: no client notices, at the "
                         + "price of one more process. A service without listen, or on a fixed port, has none: one after the "
                         + "other is replaced in place. 0 for a service that must never run twice on the same data."
-                ) { $1.deploy.surge = $0 },
+                ) {
+                    $1.deploy.surge = $0.value
+                    $1.deployPlaces.surge = $0.location
+                },
                 Field(
-                    "maxUnavailable", .integer(0...1000, "a count"), default: 0,
+                    "maxUnavailable", Format.integer(0...1000, "a count").located, default: 0,
                     "By how many instances the service may be short meanwhile; more makes it faster. Without surge one is "
                         + "replaced at a time all the same."
-                ) { $1.deploy.maxUnavailable = $0 },
+                ) {
+                    $1.deploy.maxUnavailable = $0.value
+                    $1.deployPlaces.maxUnavailable = $0.location
+                },
                 Field(
                     "failures", .integer(1...100, "a count"), default: 3,
                     "How often a new instance may die or fail to start before the service goes back to the manifest before; "

@@ -68,8 +68,8 @@ struct Layout: Sendable {
     /// All names in order.
     let names: [InstanceID]
 
-    /// The most instances of one service: as many as the manifest allows, and as many for a rollout.
-    static let mostReplicas = 1100
+    /// The most instances of one service: as many as the manifest allows, and for a rollout as many beside them.
+    static let mostReplicas = 2000
 
     /// A layout with as many instances as the manifest says, or as `counts` says for a service.
     init(of manifest: Manifest, counts: [String: Int] = [:]) {
@@ -141,7 +141,7 @@ extension Application {
         case .drained(let generation): pass(.drained, of: generation, &turn)
         case .wentIdle(let service): wentIdle(service, &turn)
         case .connectionWaited(let service): connectionWaited(service, &turn)
-        case .commanded(let id, let verb, let targets): begin(id, verb, targets, &turn)
+        case .commanded(let id, let verb, let targets, let who): begin(id, verb, targets, by: who, &turn)
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .scaled(let id, let counts): beginScaling(counts, id, &turn)
         case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)

@@ -149,7 +149,7 @@ extension Application {
     func canaryVerdict(_ places: Range<Int>, _ rollout: Rollout) -> (Int, String)? {
         let extras = places.filter { isExtra($0) && instances[$0].edition == .current && instances[$0].goal == .up }
         if rollout.isRecalled == true, let place = extras.first ?? places.first {
-            return (place, "a user wants it back as it was")
+            return (place, rollout.recallReason ?? "a user wants it back as it was")
         }
         guard rollout.isOnTrial, let canary = rollout.canary, canary.until != nil, let first = extras.first else {
             return nil
@@ -252,6 +252,10 @@ extension Application {
         if isShuttingDown { return "supd is shutting down" }
         if rollout.failure != nil { return "\(rollout.service) goes back to what ran before already" }
         guard decision == .promote else { return nil }
+        if rollout.blueGreen?.hasSwitched == false {
+            return
+                "the new instances of \(rollout.service) are not all ready yet: they take over by themselves once they are"
+        }
         guard rollout.isOnTrial else { return "no instance of \(rollout.service) is on trial" }
         return rollout.canary?.until == nil ? "the new instances of \(rollout.service) are not ready yet" : nil
     }

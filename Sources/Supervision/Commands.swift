@@ -65,12 +65,17 @@ extension Application {
     }
 
     /// Begins a command; those older that it takes instances from are over.
-    mutating func begin(_ id: CommandID, _ verb: Verb, _ targets: [InstanceID], _ turn: inout Turn) {
+    mutating func begin(
+        _ id: CommandID, _ verb: Verb, _ targets: [InstanceID], by who: String? = nil, _ turn: inout Turn
+    ) {
         guard !isShuttingDown else {
             return turn.effects.append(.finished(id, .failed("supd is shutting down")))
         }
         if let unknown = targets.first(where: { layout.places[$0] == nil }) {
             return turn.effects.append(.finished(id, .failed("there is no instance \(unknown)")))
+        }
+        if let hindrance = rolloutHindrance(to: verb, targets) {
+            return turn.effects.append(.finished(id, .failed(hindrance)))
         }
         // Dependencies first, so that a dependant finds out in this turn what it has to wait for.
         let places = inOrder(Set(targets.compactMap { layout.places[$0] }))
@@ -85,8 +90,10 @@ extension Application {
         switch verb {
         case .stop:
             forgetSleep(of: places)
+            let unjudged = unjudgedServices(of: places)
             setGoal(.down, of: places, &turn)
             stopStandIns(of: &operation, after: after, &turn)
+            recall(unjudged, stoppedBy: who, &turn)
             operation.goOn = servicesGoingOn(without: places)
         case .start, .restart:
             for place in inOrder(Set(implied + (verb == .start ? places : []))) {

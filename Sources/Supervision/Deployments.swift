@@ -16,6 +16,8 @@ struct Deployment: Sendable, Hashable, Codable {
     var failures: [String] = []
     /// The instances that made rollouts fail.
     var culprits: [InstanceID] = []
+    /// When the processes of these that failed were asked for; nil, as in a snapshot of before this was noted: nobody knows.
+    var culpritsSince: [InstanceID: Instant]?
     /// What was said last.
     var progress: String?
     /// Whether it is a user's restart of one service; nil, as in a snapshot of before there were such: not.
@@ -76,12 +78,17 @@ extension Application {
     /// The services whose processes another manifest replaces.
     private func rollouts(to new: Manifest) -> [Rollout] {
         var rollouts: [Rollout] = []
-        for change in Plan(from: self, to: new).changes where change.cost == .rolling || change.cost == .restart {
+        for change in Plan(from: self, to: new).changes where change.cost.replacesProcesses {
             guard let former = manifest.services.first(where: { $0.name == change.service }),
                 let service = new.services.first(where: { $0.name == change.service })
             else { continue }
             var rollout = Rollout(service: change.service, other: former, surge: service.surge(replacing: former))
-            if rollout.surge > 0, let settings = service.deploy.canary {
+            if former.replicas < service.replicas {
+                rollout.untried = Array(former.replicas + 1...service.replicas)
+            }
+            if change.cost == .blueGreen {
+                rollout.blueGreen = BlueGreen()
+            } else if rollout.surge > 0, let settings = service.deploy.canary {
                 let canary = Canary(settings, of: service)
                 rollout.canary = canary
                 rollout.surge = max(rollout.surge, canary.replicas)
@@ -219,7 +226,8 @@ extension Application {
                 continue
             }
             if rollout.isWaiting {
-                guard underWay < Self.rolloutsAtATime, !waitsForOthers(service, deployment) else {
+                let isNext = underWay < Self.rolloutsAtATime && !waitsForOthers(service, deployment)
+                guard isNext || rollout.isRecalled == true else {
                     position += 1
                     continue
                 }
@@ -237,7 +245,12 @@ extension Application {
             deployments[index] = deployment
             if let culprit, let failure = rollout.failure {
                 deployment.failures.append(failure)
-                deployment.culprits.append(culprit)
+                // What a user sends back has not failed: no line of its log says why.
+                if rollout.isRecalled != true {
+                    deployment.culprits.append(culprit)
+                    deployment.culpritsSince = deployment.culpritsSince ?? [:]
+                    deployment.culpritsSince?[culprit] = failureBegan(culprit, turn)
+                }
             }
             if isOver {
                 deployment.rollouts.remove(at: position)
@@ -252,6 +265,12 @@ extension Application {
         tellProgress(&deployment, &turn)
         // Those that waited for it are next.
         if ended, let place = instances.indices.first { turn.touched.append(place) }
+    }
+
+    /// When the process of an instance that has just failed was asked for. It may have been started anew in the same turn.
+    private func failureBegan(_ id: InstanceID, _ turn: Turn) -> Instant? {
+        guard let place = layout.places[id], let asked = instances[place].asked else { return nil }
+        return asked.latest == turn.now && instances[place].lastExit?.at == turn.now ? asked.previous : asked.latest
     }
 
     /// Where nothing is replaced any more there is but one settings.
@@ -304,26 +323,33 @@ extension Application {
         let stay = layout.instances[service].filter { instances[$0].id.number <= replicas }
         let done = stay.count {
             instances[$0].edition == .current && !rollout.underWay.contains(instances[$0].id.number)
+                && !isUntried($0, rollout)
         }
-        if let text = canaryText(rollout, service) { return text }
+        if let text = canaryText(rollout, service) ?? blueGreenText(rollout, service) { return text }
         let verb = rollout.failure == nil ? "replaced" : "gone back"
         let extras = layout.instances[service].filter {
             instances[$0].id.number > replicas && instances[$0].goal == .up && !isSettled($0)
         }
-        let active = extras + stay.filter { rollout.underWay.contains(instances[$0].id.number) }
+        let active =
+            extras + stay.filter { rollout.underWay.contains(instances[$0].id.number) || isUntried($0, rollout) }
         let doing = active.first.map { ": \(activity($0))" } ?? ""
         return "\(rollout.service): \(done) of \(stay.count) \(verb)\(doing)"
     }
 }
 
 extension Deployment {
+    /// Some of the instances that made it fail, for who waits.
+    func told(_ culprits: [InstanceID]) -> [Application.Culprit] {
+        culprits.prefix(5).map { Application.Culprit(instance: $0, since: culpritsSince?[$0]) }
+    }
+
     /// Nothing of it is left to do.
     fileprivate var isOver: Bool { rollouts.isEmpty && fresh.isEmpty && parting.isEmpty }
 
     fileprivate var outcome: Application.CommandOutcome {
         let text =
             failures.prefix(5).joined(separator: "; ") + (failures.count > 5 ? "; and \(failures.count - 5) more" : "")
-        if !culprits.isEmpty { return .rolledBack(text, culprits: Array(culprits.prefix(5))) }
+        if !culprits.isEmpty { return .rolledBack(text, culprits: told(culprits)) }
         return failures.isEmpty ? .done : .failed(text)
     }
 }
@@ -340,6 +366,6 @@ extension Service {
         guard replicas > 0, kind == .service, former.kind == .service, port == nil, former.port == nil, isBalanced,
             former.isBalanced, balance.proxyProtocol == former.balance.proxyProtocol
         else { return 0 }
-        return min(deploy.surge, replicas)
+        return deploy.isBlueGreen ? replicas : min(deploy.surge, replicas)
     }
 }

@@ -16,6 +16,10 @@ struct Instance: Sendable, Hashable, Codable {
     /// Its goal is down because nobody connects to its service; nil, as in a snapshot of before there was such: not. See
     /// Sleeping.swift.
     var isAsleep: Bool?
+    /// It was started to stand beside the others while they are replaced; nil, as in a snapshot of before this was noted: not.
+    var stoodIn: Bool?
+    /// When its last processes were asked for; nil, as in a snapshot of before this was noted: nobody knows.
+    var asked: Asked?
     /// Which of two settings its process has, while a rollout replaces processes.
     var edition = Edition.current
     /// Its latest process was not ready in time.
@@ -46,6 +50,14 @@ struct Instance: Sendable, Hashable, Codable {
     var health: Health?
     /// The process that was stopped because it was unhealthy, until the instance is ready again.
     var healing: Generation?
+
+    /// When its last two processes were asked for.
+    struct Asked: Sendable, Hashable, Codable {
+        /// The last one.
+        var latest: Instant
+        /// The one before; nil: there was none.
+        var previous: Instant?
+    }
 
     /// Which settings hold for it: see Rollout.swift.
     enum Edition: String, Sendable, Hashable, Codable {

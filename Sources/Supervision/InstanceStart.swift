@@ -50,6 +50,7 @@ extension Instance {
             generation: heir?.generation ?? turn.newGeneration(), port: heir?.port ?? port, pid: nil, beganAt: turn.now,
             replaces: replacing)
         latest = process.generation
+        asked = Asked(latest: turn.now, previous: asked?.latest)
         said = nil
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).
         state = .starting(process, until: turn.now + service.readyTimeout, probe: nil)

@@ -32,8 +32,8 @@ extension Application {
         case wentIdle(service: String)
         /// The balancer has a connection that waits for a service which sleeps.
         case connectionWaited(service: String)
-        /// A user's command; `targets` are existing instances.
-        case commanded(CommandID, Verb, targets: [InstanceID])
+        /// A user's command; `targets` are existing instances. `by`: who has given it, for people: `uid 0`.
+        case commanded(CommandID, Verb, targets: [InstanceID], by: String? = nil)
         /// A user's command: this manifest is to be in force. It was found valid, and its fronts are open.
         case applied(CommandID, Manifest)
         /// A user's command: so many instances of these services, whatever the manifest says.
@@ -139,7 +139,21 @@ extension Application {
         /// It will not be, or not soon; the text says why.
         case failed(String)
         /// A rollout has failed, and its service went back to what it was; the last log lines of these instances say more.
-        case rolledBack(String, culprits: [InstanceID])
+        case rolledBack(String, culprits: [Culprit])
+    }
+
+    /// An instance that has made a rollout fail.
+    package struct Culprit: Sendable, Hashable {
+        /// The instance.
+        package var instance: InstanceID
+        /// When the process that has failed was asked for: what was logged before is another one's. Nil: nobody knows.
+        package var since: Instant?
+
+        /// Creates an entry.
+        package init(instance: InstanceID, since: Instant?) {
+            self.instance = instance
+            self.since = since
+        }
     }
 
     /// Something that happened to an instance, worth a line in supd's log.

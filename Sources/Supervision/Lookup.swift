@@ -8,6 +8,33 @@ extension Application {
         layout.names.indices.filter { !isExtra($0) }.map { layout.names[$0] }
     }
 
+    /// All instances that `status` shows: those of the manifest, and then those that are there for a rollout, or until they are
+    /// down.
+    package var shownInstanceIDs: [InstanceID] {
+        guard !deployments.isEmpty || !leaving.isEmpty else { return layout.names }
+        return instanceIDs
+            + layout.names.indices.filter { isExtra($0) && instances[$0].state != .down }.map { layout.names[$0] }
+    }
+
+    /// What an instance that `status` shows, and the manifest does not ask for, is there for, and what can be done; nil: it is one
+    /// of the manifest's, or there is none.
+    package func reasonToLeaveAlone(_ id: InstanceID) -> String? {
+        guard let place = layout.places[id], instances.indices.contains(place), isExtra(place) else { return nil }
+        guard let rollout = rollout(of: id.service), instances[place].goal == .up else {
+            return "\(id) is on its way out: the manifest does not ask for it"
+        }
+        let name = rollout.service
+        if rollout.isRestart { return "\(id) stands in while \(name) is restarted, and goes by itself" }
+        let how =
+            rollout.failure == nil
+            ? "\"supctl rollback \(name)\" sends the rollout back, \"supctl stop \(name)\" stops the whole service"
+            : "\(name) is going back to what ran before"
+        return "\(id) is there while \(name) is replaced, and goes by itself; \(how)"
+    }
+
+    /// When the last process of an instance was asked for; nil: there was none, or nobody knows.
+    package func lastAsked(_ id: InstanceID) -> Instant? { layout.places[id].flatMap { instances[$0].asked?.latest } }
+
     /// Whether an instance is one that the manifest asks for, and not there for a rollout or until it is down.
     package func isOfManifest(_ id: InstanceID) -> Bool {
         guard let place = layout.places[id], instances.indices.contains(place) else { return false }

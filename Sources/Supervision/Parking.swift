@@ -47,8 +47,12 @@ extension Application {
             return manifest.services[service].isBalanced && facts[service].holds
                 && places.contains { taken.contains(instances[$0].id) }
                 && !places.contains { place in
-                    guard case .running = instances[place].state else { return false }
-                    return instances[place].parking == nil && !taken.contains(instances[place].id)
+                    // A connection wakes what sleeps.
+                    let serves =
+                        if case .running = instances[place].state { isOnServingSide(place) } else {
+                            instances[place].isAsleep == true
+                        }
+                    return serves && instances[place].parking == nil && !taken.contains(instances[place].id)
                 }
         }.map { manifest.services[$0].name }
     }

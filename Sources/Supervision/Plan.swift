@@ -10,6 +10,8 @@ package struct Plan: Sendable, Hashable {
         case scale
         /// New processes beside the old ones, so that clients always find one that is ready.
         case rolling
+        /// A whole new set of processes beside the old one, to which all new connections go at once when all of it is ready.
+        case blueGreen = "blue-green"
         /// New processes in the places of the old ones: clients of a single instance wait meanwhile.
         case restart
         /// The service is new.
@@ -18,6 +20,14 @@ package struct Plan: Sendable, Hashable {
         case stop
         /// It is noted, and holds from supd's next start.
         case later
+
+        /// Whether processes that run make room for others.
+        var replacesProcesses: Bool {
+            switch self {
+            case .rolling, .blueGreen, .restart: true
+            case .live, .scale, .start, .stop, .later: false
+            }
+        }
     }
 
     /// One field that differs.
@@ -84,12 +94,17 @@ package struct Plan: Sendable, Hashable {
             let differences = entry.differences(old, new)
             guard !differences.isEmpty else { continue }
             fields += differences
-            if entry.needsNewProcess(old, new) { cost = new.surge(replacing: old) > 0 ? .rolling : .restart }
+            if entry.needsNewProcess(old, new) { cost = replacement(of: old, by: new) }
         }
         if cost == .live, old.replicas != new.replicas { cost = .scale }
         // Without instances nothing is replaced.
-        if old.replicas == 0 || new.replicas == 0, cost == .rolling || cost == .restart { cost = .scale }
+        if old.replicas == 0 || new.replicas == 0, cost.replacesProcesses { cost = .scale }
         return Change(service: new.name, cost: cost, fields: fields, instances: new.replicas)
+    }
+
+    private static func replacement(of old: Service, by new: Service) -> Cost {
+        guard new.surge(replacing: old) > 0 else { return .restart }
+        return new.deploy.isBlueGreen ? .blueGreen : .rolling
     }
 
     private static func fields(_ old: DaemonSettings, _ new: DaemonSettings) -> [(FieldChange, Cost)] {

@@ -48,6 +48,9 @@ extension Application {
 
         layout = Layout(of: manifest, counts: counts)
         dependencies = Dependencies(of: manifest.services)
+        for instance in instances where instance.stoodIn == true && layout.places[instance.id] == nil {
+            turn.standInsGone.insert(instance.id)
+        }
         instances = layout.names.map { old[$0] ?? Instance(id: $0, goal: .up, state: .down, port: 0) }
         for (service, settings) in manifest.services.enumerated() {
             let places = layout.instances[service]
@@ -68,6 +71,7 @@ extension Application {
                 } else if isNew || instances[place].isSurplus {
                     instances[place].goal = isStopped ? .down : .up
                     instances[place].isSurplus = false
+                    instances[place].stoodIn = nil
                 }
             }
             settleSleep(service, known: known)
@@ -98,6 +102,8 @@ extension Application {
             operations[index].open = open
             let statuses = operations[index].statuses.compactMap { old, status in place(old).map { ($0, status) } }
             operations[index].statuses = Dictionary(statuses, uniquingKeysWith: { first, _ in first })
+            // The one that a restart was at may be gone: the next one's turn has come.
+            if operations[index].statuses.values.allSatisfy({ $0 == .queued }) { operations[index].hasBegun = false }
         }
         for operation in operations where operation.open.isEmpty {
             let isDone = operation.verb == .stop || operation.verb == .drain

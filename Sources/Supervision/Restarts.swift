@@ -53,12 +53,20 @@ extension Application {
             guard let position = deployments[index].rollouts.firstIndex(where: { $0.service == settings.name }) else {
                 continue
             }
+            // What has taken over already may be on its way out.
+            if deployments[index].rollouts[position].blueGreen?.hasSwitched == true {
+                letAllServe(settings.name, &turn)
+            }
             deployments[index].rollouts[position].failure = nil
             deployments[index].rollouts[position].surge = max(surge, deployments[index].rollouts[position].surge)
             return true
         }
         var rollout = Rollout(service: settings.name, other: settings, surge: surge)
         rollout.restarts = true
+        let wanted = layout.instances[service].count { !isExtra($0) && instances[$0].goal == .up }
+        if settings.deploy.isBlueGreen, surge == settings.replicas, places.count == wanted {
+            rollout.blueGreen = BlueGreen()
+        }
         var deployment = Deployment(command: nil, rollouts: [rollout], total: 1, fresh: [], parting: [])
         deployment.restarts = true
         deployments.append(deployment)
@@ -83,6 +91,7 @@ extension Application {
             guard rollout(of: instances[place].id.service)?.isRestart == true,
                 !others.contains(where: { $0.verb == .restart && $0.statuses[place] != nil })
             else { continue }
+            letAllServe(instances[place].id.service, &turn)
             instances[place].edition = .current
             turn.note(place, of: layout.services[place])
         }
@@ -115,6 +124,8 @@ extension Application {
             ? "what ran before goes on (a program that must not run twice at a time needs deploy: { surge: 0 })"
             : "supd goes on trying"
         rollout.failure = "\(reason); \(rest)"
+        rollout.blueGreen = nil
+        letAllServe(rollout.service, &turn)
         for place in layout.instances[service] where instances[place].edition == .former {
             instances[place].edition = .current
             turn.note(place, of: service)
@@ -139,9 +150,10 @@ extension Application {
         for index in deployments.indices where deployments[index].isRestart && !deployments[index].culprits.isEmpty {
             let services = Set(deployments[index].rollouts.map(\.service))
             let text = deployments[index].failures.joined(separator: "; ")
-            let culprits = deployments[index].culprits
+            let culprits = deployments[index].told(deployments[index].culprits)
             deployments[index].failures = []
             deployments[index].culprits = []
+            deployments[index].culpritsSince = nil
             let failed = operations.filter {
                 $0.open.contains(where: { services.contains(instances[$0].id.service) })
                     && $0.rollouts?.isDisjoint(with: services) == false
@@ -180,6 +192,7 @@ extension Application {
                 else { return nil }
                 var rollout = rollout
                 rollout.other = settings
+                rollout.blueGreen = nil
                 rollout.surge = min(rollout.surge, settings.surge(replacing: settings))
                 return rollout
             }

@@ -26,12 +26,18 @@ struct Rollout: Sendable, Hashable, Codable {
     var underWay: [Int] = []
     /// The numbers of a task's instances that had completed when they were run anew.
     var hadCompleted: [Int] = []
+    /// The numbers of instances that are new, or were down, when they got the new settings, and have not come up yet; nil: none.
+    var untried: [Int]?
     /// Why it goes back; nil: it goes forward.
     var failure: String?
     /// The trial of its first instances; nil: there is none.
     var canary: Canary?
+    /// All new instances take over at once; nil: they do not. See BlueGreen.swift.
+    var blueGreen: BlueGreen?
     /// A user wants it to go back.
     var isRecalled: Bool?
+    /// What that user has done, if it was not to say so; see Judging.swift.
+    var recallReason: String?
     /// Whether a user's restart has begun it; nil, as in a snapshot of before there were such: not.
     var restarts: Bool?
 
@@ -93,10 +99,14 @@ extension Application {
         }
         let (stay, beyond) = split(places, at: manifest.services[service].replicas)
         let extras = beyond.prefix(rollout.onTrial ?? rollout.surge)
-        settleIdle(stay, &turn)
+        let isBegun = rollout.blueGreen != nil && beyond.contains { instances[$0].goal == .up }
+        settleIdle(stay, &rollout, isWaitedFor: isBegun && rollout.failure == nil, &turn)
+        lookAtUntried(&rollout, stay)
         closeReplaced(&rollout, stay, service, &turn)
         let open = stay.filter { instances[$0].edition == .former && instances[$0].goal == .up }
-        if !open.isEmpty {
+        if rollout.blueGreen != nil {
+            guard maySwitch(&rollout, beyond, isNeeded: !open.isEmpty || isBegun, &turn) else { return (false, nil) }
+        } else if !open.isEmpty {
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
             if isHeldByCanary(&rollout, extras, &turn) { return (false, nil) }
             let others = beyond.prefix(rollout.surge).dropFirst(extras.count)
@@ -107,7 +117,8 @@ extension Application {
         // those whose fixed ports the others have.
         let settings = manifest.services[service]
         let isAtOnce =
-            settings.kind == .task || settings.balance.proxyProtocol != rollout.other.balance.proxyProtocol
+            rollout.blueGreen != nil || settings.kind == .task
+            || settings.balance.proxyProtocol != rollout.other.balance.proxyProtocol
             || settings.hasPortsOf(rollout.other)
         let room =
             isAtOnce
@@ -125,9 +136,9 @@ extension Application {
             replace(place, among: places, &turn)
         }
         // One that a user has stopped is waited for, too: until it is gone it may be asked to go on.
-        guard rollout.underWay.isEmpty, stay.allSatisfy({ instances[$0].edition == .current }) else {
-            return (false, nil)
-        }
+        let isWhole = stay.allSatisfy { instances[$0].edition == .current && !isUntried($0, rollout) }
+        guard rollout.underWay.isEmpty, isWhole else { return (false, nil) }
+        if rollout.blueGreen?.hasSwitched == false { switchOver(&rollout, &turn) }
         for extra in beyond where instances[extra].goal == .up {
             instances[extra].goal = .down
             turn.note(extra, of: service)
@@ -162,10 +173,41 @@ extension Application {
 
     /// Of what has no process, and is to have none or waits for others, there is nothing to replace: it starts as what it is
     /// then. So nobody stands in for it, either, whom others would take for it and who then goes.
-    private mutating func settleIdle(_ places: Range<Int>, _ turn: inout Turn) {
+    /// `isWaitedFor`: there are some already, which serve until it is there.
+    private mutating func settleIdle(
+        _ places: Range<Int>, _ rollout: inout Rollout, isWaitedFor: Bool, _ turn: inout Turn
+    ) {
         for place in places where instances[place].edition != .current && instances[place].process == nil {
-            if instances[place].goal == .down || instances[place].state == .waiting { takeOver(place, &turn) }
+            guard instances[place].goal == .down || instances[place].state == .waiting else { continue }
+            takeOver(place, &turn)
+            let number = instances[place].id.number
+            if instances[place].goal == .down { rollout.untried = (rollout.untried ?? []) + [number] }
+            if isWaitedFor, instances[place].goal == .up, !rollout.underWay.contains(number) {
+                rollout.underWay.append(number)
+            }
         }
+    }
+
+    /// What is new, or was down when it got the new settings, has to come up like all others, if it is to.
+    private func lookAtUntried(_ rollout: inout Rollout, _ places: Range<Int>) {
+        guard let untried = rollout.untried else { return }
+        rollout.untried = nil
+        guard rollout.failure == nil, !rollout.isRestart else { return }
+        for number in untried where number > 0 {
+            guard let place = places.dropFirst(number - 1).first else { continue }
+            let isUp =
+                switch instances[place].state {
+                case .running, .completed: hasComeUp(place)
+                case .down, .waiting, .starting, .stopping, .backoff, .failed: false
+                }
+            guard !isUp else { continue }
+            rollout.untried = (rollout.untried ?? []) + [number]
+        }
+    }
+
+    /// Whether an instance is to come up, as all others, before the new version has shown that it works.
+    func isUntried(_ place: Int, _ rollout: Rollout) -> Bool {
+        instances[place].goal == .up && rollout.untried?.contains(instances[place].id.number) == true
     }
 
     /// An instance without a process goes by the manifest from now on.
@@ -184,7 +226,7 @@ extension Application {
     }
 
     /// An instance beside the others is to serve; true: it does, or will not and need not.
-    private mutating func bringUp(_ place: Int, goesBack: Bool, _ turn: inout Turn) -> Bool {
+    mutating func bringUp(_ place: Int, goesBack: Bool, _ turn: inout Turn) -> Bool {
         if instances[place].edition != .current {
             guard instances[place].state == .down else {
                 if instances[place].goal == .up {
@@ -201,6 +243,7 @@ extension Application {
             guard instances[place].state == .down else { return false }
             instances[place].failures = 0
             instances[place].parking = nil
+            instances[place].stoodIn = true
             apply(.startAsked, to: place, &turn)
             settle(&turn)
         }
@@ -217,7 +260,7 @@ extension Application {
             instances[place].parking == nil
             && !places.contains { other in
                 guard case .running = instances[other].state, instances[other].parking == nil else { return false }
-                return other != place
+                return other != place && isOnServingSide(other)
             }
         apply(.restartAsked(leavesNone: leavesNone), to: place, &turn)
         if instances[place].edition == .leaving, instances[place].process == nil { takeOver(place, &turn) }
@@ -225,50 +268,6 @@ extension Application {
     }
 
     // MARK: Success and failure
-
-    /// Whether an instance does what it is for; one without a readiness check has to run for a moment.
-    func hasComeUp(_ place: Int) -> Bool {
-        guard instances[place].edition == .current else { return false }
-        let service = service(of: place)
-        switch instances[place].state {
-        case .completed: return service.kind == .task || !service.isProbed
-        case .running(let process):
-            return service.kind == .service && (service.isProbed || instances[place].proven == process.generation)
-        case .down: return instances[place].goal == .down
-        case .waiting, .starting, .stopping, .backoff, .failed: return false
-        }
-    }
-
-    /// When the next process has run for the moment that a rollout waits for.
-    var nextRolloutProof: Instant? {
-        var next: Instant?
-        forEachUnproven { _, _, until in if until < next ?? .never { next = until } }
-        return next
-    }
-
-    /// Looks at those rollouts again whose processes have lived long enough.
-    mutating func rolloutProofsDue(_ turn: inout Turn) {
-        var due: [(Int, Generation)] = []
-        forEachUnproven { place, generation, until in if until <= turn.now { due.append((place, generation)) } }
-        for (place, generation) in due {
-            instances[place].proven = generation
-            turn.touched.append(place)
-        }
-    }
-
-    private func forEachUnproven(_ body: (Int, Generation, Instant) -> Void) {
-        for rollout in deployments.lazy.flatMap(\.rollouts) where !rollout.isWaiting {
-            guard let service = place(ofService: rollout.service), !manifest.services[service].isProbed else {
-                continue
-            }
-            for place in layout.instances[service] where instances[place].edition == .current {
-                guard case .running(let process) = instances[place].state,
-                    instances[place].proven != process.generation
-                else { continue }
-                body(place, process.generation, process.beganAt.adding(Self.startMoment))
-            }
-        }
-    }
 
     /// The first of the new instances that does not come up, and why.
     private func failure(of places: Range<Int>, _ rollout: Rollout, _ service: Int) -> (Int, String)? {
@@ -304,6 +303,7 @@ extension Application {
         _ rollout: inout Rollout, _ reason: String, culprit: Int, _ service: Int, _ turn: inout Turn
     ) {
         rollout.failure = reason
+        turn.wentBack[rollout.service] = reason
         let failed = manifest.services[service]
         var restored = rollout.other
         // Nobody waits for what is no more.
@@ -331,6 +331,7 @@ extension Application {
                 }
             }
         }
+        turnBack(&rollout, service)
         // What was being replaced has to be replaced again.
         rollout.underWay.removeAll { number in
             layout.instances[service].contains { instances[$0].id.number == number && instances[$0].edition == .former }

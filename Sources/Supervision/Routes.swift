@@ -20,7 +20,7 @@ extension Application {
                 case active
                 /// It does not, and those open have a limited time: it is to stop.
                 case draining
-                /// It does not, because a user has drained it; those open go on.
+                /// It does not, because a user has drained it, or another set has taken over; those open go on.
                 case parked
             }
         }
@@ -44,10 +44,12 @@ extension Application {
     package var routes: [Route] {
         manifest.services.indices.filter { manifest.services[$0].isBalanced }.map { service in
             let endpoints = layout.instances[service].compactMap { place -> Route.Endpoint? in
-                guard let endpoint = instances[place].endpoint else { return nil }
+                guard let endpoint = instances[place].endpoint, let state = routeState(endpoint.state, of: place) else {
+                    return nil
+                }
                 return Route.Endpoint(
                     generation: endpoint.process.generation, instance: instances[place].id, port: endpoint.process.port,
-                    state: endpoint.state)
+                    state: state)
             }
             return Route(
                 service: manifest.services[service].name, endpoints: endpoints, holds: facts[service].holds,

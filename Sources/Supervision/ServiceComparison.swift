@@ -94,6 +94,7 @@ enum ServiceComparison {
             property: "deploy",
             differences: { old, new in
                 pairs([
+                    ("deploy.strategy", text(old.deploy.strategy), text(new.deploy.strategy)),
                     ("deploy.surge", String(old.deploy.surge), String(new.deploy.surge)),
                     ("deploy.maxUnavailable", String(old.deploy.maxUnavailable), String(new.deploy.maxUnavailable)),
                     ("deploy.failures", String(old.deploy.failures), String(new.deploy.failures)),
@@ -179,6 +180,8 @@ enum ServiceComparison {
             return Plan.FieldChange(field: "environment.\(name)")
         }
     }
+
+    private static func text(_ strategy: DeploySettings.Strategy?) -> String { (strategy ?? .rolling).rawValue }
 
     private static func text(_ canary: CanarySettings?) -> String? {
         canary.map { "\($0.replicas) for \(exact($0.hold))" }

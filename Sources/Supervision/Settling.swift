@@ -236,7 +236,7 @@ extension Application {
                     facts.holdUntil = max(facts.holdUntil ?? until, until)
                 }
             case .running:
-                if instance.parking == nil { active += 1 }
+                if instance.parking == nil, isOnServingSide(place) { active += 1 }
                 facts.started += 1
                 if !isTask { facts.ready += 1 }
             case .stopping(_, let stop):

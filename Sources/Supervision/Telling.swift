@@ -158,7 +158,8 @@ extension Application {
                 continue
             }
             tellUnseenEnd(of: id, before, &turn)
-            tell(.gone, of: id, &turn)
+            let stoodIn = turn.standInsGone.contains(id)
+            tell(.gone(.init(reason: stoodIn ? "it stood in while \(id.service) was replaced" : nil)), of: id, &turn)
         }
     }
 
@@ -171,7 +172,9 @@ extension Application {
         let underWay = Set(deployments.flatMap(\.rollouts).map(\.service))
         for (service, before) in told.rollouts.sorted(by: { $0.key < $1.key }) where !underWay.contains(service) {
             for name in before.replacing.sorted() { tellLeft(name, of: service, &turn) }
-            var step = EventKind.RolloutStep(step: before.goesBack ? .wentBack : .done)
+            let reason = turn.wentBack[service]
+            if let reason, !before.goesBack { tell(.init(step: .goingBack, reason: reason), of: service, nil, &turn) }
+            var step = EventKind.RolloutStep(step: before.goesBack || reason != nil ? .wentBack : .done)
             if turn.isResumption { step = .init(step: .gaveUp, reason: "what came of it nobody knows any more") }
             tell(step, of: service, nil, &turn)
         }
@@ -193,6 +196,9 @@ extension Application {
         }
         if let failure = rollout.failure, told.rollouts[service]?.goesBack != true {
             tell(.init(step: .goingBack, reason: failure), of: service, nil, &turn)
+        }
+        if rollout.failure == nil, rollout.blueGreen?.hasSwitched == true, told.rollouts[service]?.hasSwitched != true {
+            tell(.init(step: .switched), of: service, nil, &turn)
         }
         for number in rollout.underWay {
             let id = InstanceID(service: service, number: number)

@@ -27,6 +27,10 @@ struct Turn {
     var untold: [(kind: EventKind, instance: InstanceID)] = []
     /// Why instances that slept do so no more.
     var wakeReasons: [InstanceID: String] = [:]
+    /// Rollouts that have begun to go back, by their services, and why: they may be over in the same turn.
+    var wentBack: [String: String] = [:]
+    /// Instances that stood beside others while these were replaced, and are there no longer.
+    var standInsGone: Set<InstanceID> = []
     /// A new supervisor takes up what the one before has left.
     var isResumption = false
     /// The places of instances that may have something to tell at the end of the turn; nil: all of them.

@@ -10,7 +10,7 @@ extension Application {
         package var state: String
         /// What is wanted.
         package var goal: Goal
-        /// How many instances are ready (a task: completed).
+        /// How many instances that the manifest asks for are ready (a task: completed).
         package var ready: Int
         /// The instances in order.
         package var instances: [InstanceView]
@@ -68,7 +68,8 @@ extension Application {
             let goals = shown.map { self.instances[$0].isAsleep == true ? .up : self.instances[$0].goal }
             return ServiceView(
                 name: manifest.services[service].name, state: summary(of: service),
-                goal: goals.contains(.up) ? .up : .down, ready: instances.count { $0.isReady }, instances: instances)
+                goal: goals.contains(.up) ? .up : .down,
+                ready: zip(shown, instances).count { !isExtra($0) && $1.isReady }, instances: instances)
         }
     }
 
@@ -100,7 +101,7 @@ extension Application {
             if instance.goal == .down { return ("running", "what depends on it to stop first") }
             return (
                 "running",
-                healthDetail(of: place) ?? canaryDetail(of: place, at: now)
+                healthDetail(of: place) ?? canaryDetail(of: place, at: now) ?? blueGreenDetail(of: place)
                     ?? instance.said?.phase.map { "it says that it is \($0.rawValue)" }
             )
         case .stopping(_, let stop):

@@ -220,15 +220,18 @@ extension SupervisorRole {
     // MARK: Gone back
 
     /// A rollout has failed: who waits for it is shown the last lines of the instances that made it fail.
-    func tellRolledBack(_ command: CommandID, _ text: String, _ culprits: [InstanceID]) {
+    func tellRolledBack(_ command: CommandID, _ text: String, _ culprits: [Application.Culprit]) {
         guard commands.isAwaited(command) else { return commands.finish(command, .failed(text), at: now) }
-        let names = Set(culprits.map(\.description))
+        let times = Dictionary(
+            culprits.map { ($0.instance.description, lifetime(of: $0)) }, uniquingKeysWith: { first, _ in first })
         Self.reading.async { [role = self, directory = configuration.logDirectory] in
             var lines: [String] = []
-            for name in names.sorted() {
+            for (name, time) in times.sorted(by: { $0.key < $1.key }) {
+                var filter = LogFilter()
+                (filter.since, filter.until) = time
                 guard
                     let follower = try? LogFollower(
-                        directory: directory, last: Self.lastLines, includes: { $0 == name })
+                        directory: directory, last: Self.lastLines, filter: filter, includes: { $0 == name })
                 else { continue }
                 while lines.count < 100, let line = try? follower.next() {
                     lines.append("\(line.instance) | \(String(decoding: line.text.prefix(500), as: UTF8.self))")
@@ -242,6 +245,17 @@ extension SupervisorRole {
                 }
             }
         }
+    }
+}
+
+extension SupervisorRole {
+    /// From when to when the process was there that made a rollout fail, by the wall clock: what its instance has logged before
+    /// and after that is another one's.
+    private func lifetime(of culprit: Application.Culprit) -> (since: Int64?, until: Int64?) {
+        guard let since = culprit.since else { return (nil, nil) }
+        let past = wallClockNanoseconds() &- now.nanoseconds
+        let next = application?.lastAsked(culprit.instance).flatMap { since < $0 ? $0 : nil }
+        return (past &+ since.nanoseconds, next.map { past &+ $0.nanoseconds })
     }
 }
 

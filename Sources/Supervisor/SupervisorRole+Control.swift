@@ -18,6 +18,7 @@ extension SupervisorRole {
         case .usage(let names, let series): showUsage(names, series, application, responder)
         case .metrics: metrics(application, responder)
         case .verb(let verb, let names, let options):
+            if let text = application.reasonToLeaveAlone(names) { return responder.fail(409, code: "failed", text) }
             guard let choice = resolve(names, application, responder) else { return }
             run(verb, choice, names, application, options, peer, responder)
         case .signal(let names, let signal):
@@ -57,16 +58,19 @@ extension SupervisorRole {
         }
     }
 
-    /// The instances that names stand for, each of them for one at least; nil if not, which is answered.
+    /// The instances that names stand for, those that are there for a rollout among them, each name for one at least; nil if
+    /// not, which is answered.
     private func resolveInstances(
         _ names: [String], _ application: Application, _ responder: ControlResponder
     ) -> [InstanceID]? {
-        guard let choice = resolve(names, application, responder) else { return nil }
+        let shown = application.shownInstanceIDs
+        guard let choice = resolve(names, application, among: shown, responder) else { return nil }
         if let text = choice.withoutInstancesText {
             responder.fail(409, code: "failed", text)
             return nil
         }
-        return application.instances(choice)
+        let wanted = Set(choice.instances)
+        return shown.filter { wanted.contains($0.description) }
     }
 
     // MARK: start, stop, restart, drain, undrain
@@ -93,14 +97,21 @@ extension SupervisorRole {
         if targets.isEmpty, let text = choice.withoutInstancesText {
             return responder.finish(json: ProgressLine(result: "done", message: text, changed: false))
         }
+        if let hindrance = application.rolloutHindrance(to: what, targets) {
+            return responder.fail(409, code: "failed", hindrance)
+        }
         let command = commands.begin()
-        let note = choice.withoutInstancesText.map { "; \($0)" } ?? ""
+        let sentBack = verb == .stop ? application.rolloutsSentBack(byStopping: targets) : []
+        let notes =
+            [choice.withoutInstancesText].compactMap { $0 }
+            + sentBack.prefix(5).map { "\($0) goes back to what ran before" }
+        let note = notes.map { "; \($0)" }.joined()
         carryOut(
             command, options, responder,
             summary: "\(verb.pastTense) \(Amount.text(targets.count, "instance"))\(note)"
         ) {
             if verb == .start, options.wait { holdStart(command, targets, application) }
-            take(.commanded(command, what, targets: targets))
+            take(.commanded(command, what, targets: targets, by: "\(peer)"))
         }
     }
 
@@ -224,6 +235,14 @@ func listed(_ instances: [InstanceID]) -> String {
 }
 
 extension Application {
+    /// Why one of these names, of an instance that is there for a rollout only, is no command's; nil: none is such a one.
+    fileprivate func reasonToLeaveAlone(_ names: [String]) -> String? {
+        guard isDeploying || !leaving.isEmpty || shownInstanceIDs.count > instanceIDs.count else { return nil }
+        let named = Set(names.filter { $0.contains("/") })
+        return shownInstanceIDs.first { named.contains($0.description) && !isOfManifest($0) }.flatMap(
+            reasonToLeaveAlone)
+    }
+
     /// The instances that names stand for, in the order of the manifest.
     fileprivate func instances(_ choice: Selector.Choice) -> [InstanceID] {
         let wanted = Set(choice.instances)

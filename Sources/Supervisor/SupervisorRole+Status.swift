@@ -15,9 +15,7 @@ extension SupervisorRole {
         _ names: [String], withLimits: Bool, _ application: Application, _ responder: ControlResponder
     ) {
         let views = application.views(at: now)
-        // Also those that are there for a rollout, which no command is about.
-        let shown =
-            application.instanceIDs + views.flatMap(\.instances).map(\.id).filter { !application.isOfManifest($0) }
+        let shown = application.shownInstanceIDs
         guard let choice = resolve(names.isEmpty ? ["all"] : names, application, among: shown, responder) else {
             return
         }

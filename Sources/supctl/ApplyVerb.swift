@@ -13,6 +13,8 @@ let applyVerb = Verb(
           scale    instances are added or stopped; the others are not touched
           rolling  new processes start beside the old ones, which then let their
                    connections end: no client notices
+          blue-green  (deploy.strategy) a whole new set starts beside the old one;
+                   once all of it is ready, all new connections go to it at once
           restart  new processes in the places of the old ones (a fixed port, or no
                    front); clients of an only one wait
           start    the service is new

@@ -24,7 +24,7 @@ enum EventText {
             return (word + because(change.reason), change.outcome != .passing)
         case .goal(let change): return (change.reason ?? "is to be \(change.goal)", false)
         case .drain(let change): return (change.drained ? "drained" : "undrained", false)
-        case .gone: return ("gone: the manifest does not ask for it", false)
+        case .gone(let gone): return ("gone: \(gone.reason ?? "the manifest does not ask for it")", false)
         case .rollout(let step): return rollout(step)
         case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
         case .limit(let change):
@@ -53,6 +53,7 @@ enum EventText {
         case .began: ("rollout begins", false)
         case .replacing: ("is being replaced", false)
         case .replaced: ("is replaced", false)
+        case .switched: ("rollout: all new instances are ready and take over", false)
         case .gaveUp: ("rollout: not waited for any longer" + because(step.reason), true)
         case .goingBack: ("rollout goes back to what ran before" + because(step.reason), true)
         case .done: ("rollout done", false)

@@ -5,7 +5,8 @@ let promoteVerb = Verb(
     details: """
         While "supctl apply" replaces a service that has deploy.canary, the first new
         instances are on trial for deploy.canary.hold. This ends the trial at once:
-        the others are replaced. "supctl rollback NAME" sends it back instead. Both
+        the others are replaced. (With deploy.strategy "blue-green" there is no trial.)
+        "supctl rollback NAME" sends it back instead. Both
         return at once; what comes of it, whoever waits for the apply is told, and
         "supctl status NAME" and "supctl history" show it.
         """,

@@ -12,6 +12,9 @@ let restartVerb = Verb(
         of an only instance wait, and its connections get half of
         balance.queueTimeout at most. The first instance that does not come up ends
         the restart: the others go on as they are, and its last log lines are shown.
+        With deploy.strategy "blue-green" a restart of all instances starts a whole
+        set beside them, which takes over at once. While "supctl apply" replaces the
+        service a restart is refused.
         \(changeDetails)
         """,
     options: changeOptions, operands: .names

@@ -4,7 +4,10 @@ let rollbackVerb = Verb(
     name: "rollback", synopsis: "[N | NAME]", summary: "go back: to a manifest of before, or with a rollout",
     details: """
         With the NAME of a service that "supctl apply" is just replacing, sends that
-        rollout back to what ran before, and returns at once; the apply fails.
+        rollout back to what ran before, and returns at once; the apply fails. With
+        deploy.strategy "blue-green" nothing has switched before all of the new
+        instances are ready; after that the former ones are started again first, and
+        take over at once.
 
         Applies manifest N of "supctl history", without N the last good one that is
         something else than what is in force. It is what was read then: neither the

@@ -9,7 +9,8 @@ enum StatusDetail {
         let ready = service.kind == "task" ? "completed" : "ready"
         page.lines.append(
             "\(printable(service.name)) (\(printable(service.kind))): \(state), \(service.ready) of \(service.replicas) "
-                + "\(ready), to be \(printable(service.goal))")
+                + "\(ready)\(service.readyBeside > 0 ? " and \(service.readyBeside) beside them" : ""), to be \(printable(service.goal))"
+        )
         if let line = StatusTable.scaledLine(service) { page.add("scaled", line) }
         for line in StatusTable.frontLines(service) { page.add("front", line) }
         for instance in service.instances { add(instance, to: &page) }

@@ -24,7 +24,8 @@ enum StatusTable {
     private static func rows(_ service: ServiceStatus) -> [TextTable.Row] {
         let scaled = scaledLine(service).map { [TextTable.Row.line("  scaled " + $0)] } ?? []
         let fronts = scaled + frontLines(service).map { TextTable.Row.line("  " + $0) }
-        let ready = "\(service.ready)/\(service.replicas)"
+        let beside = service.readyBeside
+        let ready = "\(service.ready)/\(service.replicas)" + (beside > 0 ? " +\(beside)" : "")
         if service.replicas == 1, let instance = service.instances.first, service.instances.count == 1 {
             return [.cells(cells(instance, name: service.name, state: service.state, ready: ready))] + fronts
         }

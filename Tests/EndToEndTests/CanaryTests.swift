@@ -113,6 +113,42 @@ struct CanaryTests {
         }
     }
 
+    @Test(
+        "supctl stop during the trial goes back, in words, and a restart is refused; the one on trial can be looked at")
+    func byOtherVerbs() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, version: 1))
+        try write(daemon, manifest(port.port, version: 2))
+        let apply = try Program(Daemon.supctl, ["--socket", daemon.socket, "apply"])
+        try waitForTrial(daemon)
+        let restart = try daemon.ctl("restart", "x")
+        let text = "a rollout of x is under way: wait for it, or send it back with \"supctl rollback x\""
+        #expect(restart.code == 1 && restart.output.contains(text), "\(restart.output)")
+        #expect(try daemon.ctl("restart", "x", "--no-wait").code == 1)
+        for verb in ["stop", "start", "restart", "drain", "undrain"] {
+            let refused = try daemon.ctl(verb, "x/3")
+            #expect(refused.code == 1, "\(verb): \(refused.output)")
+            #expect(
+                refused.output.contains("x/3 is there while x is replaced, and goes by itself"), "\(refused.output)")
+        }
+        for request in [["signal", "CONT", "x/3"], ["why", "x/3"], ["logs", "x/3"], ["limit", "x/3", "core=0"]] {
+            let answer = try Program.run(Daemon.supctl, ["--socket", daemon.socket] + request)
+            #expect(answer.code == 0, "\(request): \(answer.output)")
+        }
+        #expect(try daemon.ctl("status").output.contains("2/2 +1"))
+        let stop = try daemon.ctl("stop", "x")
+        #expect(stop.code == 0 && stop.output.contains("; x goes back to what ran before"), "\(stop.output)")
+        let result = try apply.wait()
+        #expect(result.code == 1 && result.output.contains("x was stopped by uid \(getuid()) "), "\(result.output)")
+        #expect(
+            result.output.contains("before its new version was judged, and keeps the one before"), "\(result.output)")
+        #expect(!result.output.contains(" | "), "nobody has failed: \(result.output)")
+        #expect(try daemon.ctl("start", "x").code == 0)
+        // What is in force is what was before: to apply the new one again is a change.
+        let plan = try daemon.ctl("apply", "--dry-run")
+        #expect(plan.output.contains("environment.V: changed"), "\(plan.output)")
+    }
+
     @Test("SIGKILL of the supervisor during the trial: it goes on, and its end is kept")
     func supervisorKilled() throws {
         let port = try freePort()

@@ -43,7 +43,7 @@ struct EventLedgerTests {
             told.take(.exit(.init(generation: UInt64(generation), reason: "")), service: "api", instance: "api/1")
         }
         #expect(told.instances["api/1"]?.ended == Array(13...20))
-        told.take(.gone, service: "api", instance: "api/1")
+        told.take(.gone(), service: "api", instance: "api/1")
         #expect(told.instances.isEmpty)
         // It is not told anew of the processes that it had, should it come back.
         told.take(.state(.init(from: nil, to: "starting")), service: "api", instance: "api/1")
@@ -57,7 +57,7 @@ struct EventLedgerTests {
         for number in 1...1000 {
             let name = "api/\(number)"
             told.take(.start(.init(generation: UInt64(number), pid: 1, restarts: 0)), service: "api", instance: name)
-            told.take(.gone, service: "api", instance: name)
+            told.take(.gone(), service: "api", instance: name)
         }
         #expect(told.instances.isEmpty && told.gone.count == 256)
         #expect(told.gone["api/1000"]?.started == 1000 && told.gone["api/744"] == nil)

@@ -15,7 +15,7 @@ struct EventLineTests {
         (.probe(.init(outcome: .unhealthy, reason: "GET / answered 500")), #""outcome":"unhealthy""#),
         (.goal(.init(goal: "down")), #""goal":"down""#),
         (.drain(.init(drained: true)), #""drained":true"#),
-        (.gone, #""kind":"gone""#),
+        (.gone(), #""kind":"gone""#),
         (.rollout(.init(step: .goingBack, reason: "api/1 was not ready")), #""step":"goingBack""#),
         (.scale(.init(from: 2, to: 3, reason: "81 connections per instance")), #""from":2,"instance""#),
         (.limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)")), #""limit":"nofile""#),

@@ -38,6 +38,17 @@ struct StatusTableTests {
         #expect(detail.contains("\n  scaled     to 3, the manifest says 2\n"), "\(detail)")
     }
 
+    @Test("What stands beside the others is counted beside them, and not as one of them")
+    func beside() {
+        var service = Example.service("api", replicas: 3)
+        service.instances.append(Example.instance("api/4"))
+        service.instances.append(Example.instance("api/5", state: "starting"))
+        let table = StatusTable.text(Example.report([service]), width: 200, allowsColour: false)
+        #expect(table.contains("\napi      running   3/3 +1 "), "\(table)")
+        let detail = StatusDetail.text(service, width: nil, allowsColour: false)
+        #expect(detail.contains("3 of 3 ready and 1 beside them, to be up"), "\(detail)")
+    }
+
     @Test("A drained instance is told apart, with what is left of its connections")
     func drained() {
         var service = Example.service("api", replicas: 2)

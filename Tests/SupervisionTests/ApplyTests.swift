@@ -173,7 +173,7 @@ struct ApplyTests {
             return
         }
         #expect(text.contains("api/4 has failed 3 times: exited with code 7"))
-        #expect(culprits == [instance("api", 4)])
+        #expect(culprits.map(\.instance) == [instance("api", 4)])
         #expect(story.running == before)
         #expect(story.app.manifest.services == [api])
         #expect(story.app.instances.count == 3)

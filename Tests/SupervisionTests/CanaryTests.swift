@@ -108,7 +108,8 @@ import Testing
     private var before: [InstanceID: UInt64] { [instance("api"): 1, instance("api", 2): 2, instance("api", 3): 3] }
 
     private func back(_ story: Story, _ text: String) {
-        guard case .rolledBack(text, [instance("api", 4)]) = story.outcome(1) else {
+        guard case .rolledBack(text, let culprits)? = story.outcome(1), culprits.map(\.instance) == [instance("api", 4)]
+        else {
             Issue.record("\(String(describing: story.outcome(1)))")
             return
         }
@@ -222,7 +223,8 @@ import Testing
         story.tell(.decided(CommandID(2), service: "api", .rollBack))
         #expect(story.outcome(2) == .done)
         story.play()
-        back(story, "a user wants it back as it was")
+        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.running == before && story.app.manifest.services == [api])
     }
 
     @Test func `a rollout without a trial is sent back, too`() {

@@ -46,7 +46,7 @@ import Testing
                     .probe(.init(outcome: .unhealthy)),
                 ], [.unhealthy, .unhealthy]
             ),
-            ([state("failed"), .gone, state("running")], [.failed]),
+            ([state("failed"), .gone(), state("running")], [.failed]),
             ([.daemon(.init(step: .stopped)), .command(.init(verb: "stop", names: [], by: "x", userID: nil))], []),
         ] as [([EventKind], [Hook.Occasion])])
     func `an occasion is trouble, and its end`(kinds: [EventKind], expected: [Hook.Occasion]) {

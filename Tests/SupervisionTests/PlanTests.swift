@@ -20,7 +20,7 @@ struct PlanTests {
         #expect(Mirror(reflecting: ListenSettings(.loopback(port: 1))).children.count == 10)
         #expect(Mirror(reflecting: RestartSettings()).children.count == 8)
         #expect(Mirror(reflecting: HealthSettings(check: .tcp)).children.count == 5)
-        #expect(Mirror(reflecting: DeploySettings()).children.count == 4)
+        #expect(Mirror(reflecting: DeploySettings()).children.count == 5)
         #expect(Mirror(reflecting: LogSettings()).children.count == 5)
         #expect(Mirror(reflecting: DaemonSettings()).children.count == 2)
     }

@@ -30,6 +30,16 @@ struct SleepingTests {
         try #require(story.app.views(at: story.now).first { $0.name == "web" })
     }
 
+    @Test func `who drains one that sleeps is told that clients wait only if no other is woken by them`() throws {
+        let story = try sleeping([web(2)])
+        #expect(story.app.servicesLeftWithout([instance("web")]) == [])
+        #expect(story.app.servicesLeftWithout([instance("web"), instance("web", 2)]) == ["web"])
+        var other = story
+        other.command(1, .drain, instance("web", 2))
+        #expect(other.outcome(1) == .done)
+        #expect(other.app.servicesLeftWithout([instance("web")]) == ["web"])
+    }
+
     @Test func `without connections it is stopped, drained first, and is neither down nor failed`() throws {
         var story = Story(web(2), plain("other"))
         story.play()

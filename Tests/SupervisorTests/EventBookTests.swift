@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Events on their way to the store")
 struct EventBookTests {
-    private let event = EventRecord(number: 0, at: "x", service: "a", instance: "a/1", kind: .gone)
+    private let event = EventRecord(number: 0, at: "x", service: "a", instance: "a/1", kind: .gone())
 
     @Test("So many wait for a disk that hangs; how many more there were is told once it works")
     func limit() {
@@ -20,10 +20,10 @@ struct EventBookTests {
         #expect(book.pending.isEmpty && book.waiting == batch.count)
         book.waiting = 0
         book.add(event)
-        #expect(book.takePending(at: "z").map(\.kind) == [.lost(.init(count: 1)), .gone])
+        #expect(book.takePending(at: "z").map(\.kind) == [.lost(.init(count: 1)), .gone()])
         book.waiting = 0
         book.add(event)
-        #expect(book.takePending(at: "z").map(\.kind) == [.gone])
+        #expect(book.takePending(at: "z").map(\.kind) == [.gone()])
     }
 
     @Test("So many may follow, and one that leaves makes room")

@@ -63,7 +63,7 @@ struct WhyReasoning {
             switch rollout.step {
             case .began: if !open.contains(service) { open.append(service) }
             case .done, .wentBack, .gaveUp: open.removeAll { $0 == service }
-            case .replacing, .replaced, .goingBack: break
+            case .replacing, .replaced, .switched, .goingBack: break
             }
         }
         return open

@@ -6,18 +6,22 @@ import Manifest
 /// never from what the core keeps beside them.
 extension World {
     /// Before the effects are performed: what they say together.
-    func checkEffects(_ effects: [Application.Effect], before: Application?) throws(Violation) {
+    mutating func checkEffects(_ effects: [Application.Effect], before: Application?) throws(Violation) {
         // The endpoint that is gone leaves the routes in the same turn, and no change of them is kept back.
         if !effects.contains(.publish), app.routes != published {
             throw Violation(text: "the routes have changed, and the balancer does not hear of it")
         }
         guard let before else { return }
         let earlier = Dictionary(before.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        let switched = Set(
+            before.deployments.flatMap(\.rollouts).filter { $0.blueGreen?.hasSwitched == true }.map(\.service))
         for place in app.instances.indices {
             guard let old = earlier[app.instances[place].id] else { continue }
             try checkStopOrder(place, old)
-            try checkReplacement(place, old)
+            // What has taken over may have troubles of its own.
+            if !switched.contains(old.id.service) { try checkReplacement(place, old) }
         }
+        try checkSwitches(before)
     }
 
     /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too.
@@ -288,10 +292,12 @@ extension World {
             guard endpoint.state != .active || !parked.contains(endpoint.instance) else {
                 throw Violation(text: "\(endpoint) takes connections although it was drained")
             }
-            guard endpoint.state != .parked || parked.contains(endpoint.instance) else {
+            let isDoneServing = app.rollout(of: route.service)?.blueGreen?.hasSwitched == true
+            guard endpoint.state != .parked || parked.contains(endpoint.instance) || isDoneServing else {
                 throw Violation(text: "\(endpoint) takes no connections although nobody has drained it")
             }
         }
+        try checkVersions(of: route)
         let sleeps = !app.isShuttingDown && members.contains { $0.isAsleep == true }
         guard route.isAsleep == sleeps else { throw Violation(text: "\(route.service) sleeps: \(route.isAsleep)") }
         let mayCome = sleeps || members.contains { $0.goal == .up && $0.state != .completed && !isFailed($0) }

@@ -40,7 +40,8 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                     ? HealthSettings(
                         check: .tcp, interval: .milliseconds(random.pick([300, 1000, 3000])),
                         failures: Int(random.pick(1...3)),
-                        successes: Int(random.pick(1...2))) : nil))
+                        successes: Int(random.pick(1...2))) : nil,
+                deploy: random.oneIn(3) ? DeploySettings(strategy: .blueGreen) : DeploySettings()))
     }
     for index in services.indices where services[index].kind == .service && random.oneIn(4) {
         let least = max(1, services[index].replicas)

@@ -11,6 +11,8 @@ import Testing
         var heirs = 0
         var healthRestarts = 0
         var applies = 0
+        var switches = 0
+        var recalls = 0
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)
             do {
@@ -26,13 +28,18 @@ import Testing
             heirs += world.heirs.count
             healthRestarts += world.healthRestarts
             applies += world.applies
+            switches += world.switches
+            recalls += world.recalls
         }
         print(
             "simulation: \(count) schedules, \(heirs) restarts by standing order, \(healthRestarts) for health, "
-                + "\(applies) manifests applied")
+                + "\(applies) manifests applied, \(switches) sets of new instances taken over to at once, \(recalls) rollouts "
+                + "sent back by a stop")
         // The schedules lead to what they are about.
         #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
         #expect(only != nil || healthRestarts > Int(count) / 8, "\(healthRestarts) restarts for health")
+        #expect(only != nil || switches > Int(count) / 100, "\(switches) switches")
+        #expect(only != nil || recalls > Int(count) / 100, "\(recalls) rollouts sent back by a stop")
         #expect(only != nil || applies > Int(count) / 2, "\(applies) applies")
     }
 }

@@ -28,6 +28,8 @@ struct World {
         var ignoresTerm = false
         /// The keeper remembers that it has said that it is ready.
         var saidReady = false
+        /// The settings by which it was started; nil: the present supervisor takes it for something else.
+        var version: [EnvironmentVariable]?
         /// It feeds its watchdog no more.
         var isHung = false
         /// When health probes fail.
@@ -80,6 +82,8 @@ struct World {
 
     var children: [Generation: Child] = [:]
     var pendingSpawns: [Generation: InstanceID] = [:]
+    /// The settings of these.
+    var pendingVersions: [Generation: [EnvironmentVariable]] = [:]
     /// Those that could not be started, as long as the core has not been told.
     var refused: Set<Generation> = []
     var highestGeneration = Generation(0)
@@ -125,6 +129,11 @@ struct World {
 
     /// This turn is one of `applied`.
     var isApplying = false
+    /// The rollouts under way, and what they have shown.
+    var trials: [String: Trial] = [:]
+    /// How often a new set of instances has taken over at once, and how often a stop has sent a rollout back.
+    var switches = 0
+    var recalls = 0
     /// What has become of the events.
     var chronicle = Chronicle()
 
@@ -265,6 +274,7 @@ struct World {
         let before = app
         let effects = app.handle(event, at: Instant(nanoseconds: now), jitter: random.jitter())
         try checkHealth(after: event, before)
+        if case .commanded(_, .stop, _, _) = event { try checkStopped(before) }
         try perform(effects, before: before)
     }
 
@@ -280,6 +290,7 @@ struct World {
             }
         }
         try checkEffects(effects, before: before)
+        try followTrials(before)
         // Nothing is released before the events of the turn are written down: what is lost without them is not.
         let losesEvents = lostAfter != nil && random.oneIn(2)
         if !losesEvents {
@@ -352,6 +363,7 @@ struct World {
             toldReady.insert(child.generation)
         }
         for child in survivors where child.exit != nil { reportExit(child.generation) }
+        forgetVersions()
         try checkResumed(effects, old: old)
         try checkHealth(after: nil, old)
         // A command that stopped the daemon is the keeper's: it asks again.

@@ -56,7 +56,8 @@ extension World {
             }
             // The end of its process was told before this supervisor, which has not heard of it yet.
             if let generation = instance.process?.generation, told.hasEnded(generation.number),
-                !toldExit.contains(generation), instance.process?.pid != nil
+                !toldExit.contains(generation),
+                instance.process?.pid != nil || children[generation]?.exit != nil
             {
                 continue
             }

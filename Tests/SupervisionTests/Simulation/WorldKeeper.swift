@@ -9,6 +9,7 @@ extension World {
         case .spawn(let generation, let instance, let port):
             try checkSpawn(generation, instance, port)
             pendingSpawns[generation] = instance
+            pendingVersions[generation] = app.settings(of: instance)?.environment
             let delay = random.pick(10_000...1_000_000)
             schedule(.spawnArrives(generation, instance, port, epoch: epoch), in: delay)
         case .signal(let generation, let name):
@@ -99,7 +100,7 @@ extension World {
         case .portTaken(let generation, _):
             refused.remove(generation)
             if let place = app.owners[generation] { retriedPort = app.instances[place].id }
-        case .commanded(_, let verb, let targets):
+        case .commanded(_, let verb, let targets, _):
             if verb == .start || verb == .restart {
                 badEndOf = [:]
                 startsOf = [:]
@@ -145,6 +146,7 @@ extension World {
             generation: generation, instance: instance, port: port, pid: nil, isTask: service?.kind == .task, readyAt: 0
         )
         child.ignoresTerm = random.oneIn(8)
+        child.version = pendingVersions.removeValue(forKey: generation)
         children[generation] = child
         schedule(.executed(generation), in: isCalm || !random.oneIn(20) ? 500_000 : random.pick(0...8_000_000_000))
     }
@@ -219,6 +221,7 @@ extension World {
         var fresh = Child(
             generation: heir.generation, instance: heir.instance, port: heir.port, pid: nil, isTask: false, readyAt: 0)
         fresh.ignoresTerm = random.oneIn(8)
+        fresh.version = child.version
         children[heir.generation] = fresh
         schedule(.executed(heir.generation), in: Self.afterExit)
         return heir
@@ -403,6 +406,8 @@ extension World {
                 canary: random.oneIn(2)
                     ? CanarySettings(
                         replicas: Int(random.pick(1...2)), hold: .milliseconds(random.pick([100, 2000, 9000]))) : nil)
+            // A valid manifest has no canary beside it.
+            if random.oneIn(2) { manifest.services[index].deploy = DeploySettings(failures: 2, strategy: .blueGreen) }
         case 8:
             guard count > 0 else { return }
             let name = manifest.services.remove(at: index).name

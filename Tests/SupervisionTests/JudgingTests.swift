@@ -1,0 +1,202 @@
+import Events
+import Manifest
+import Testing
+
+@testable import Supervision
+
+/// What users do to a service whose new version has not been judged yet.
+@Suite struct JudgingTests {
+    private static let canary = DeploySettings(canary: CanarySettings(hold: .seconds(120)))
+    private let api = service("api", replicas: 2, front: 80, ready: .tcp, deploy: canary)
+
+    private func next(_ service: Service) -> Service {
+        var service = service
+        service.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        return service
+    }
+
+    private func up(_ services: Service...) -> Story {
+        var story = Story(services)
+        story.play()
+        return story
+    }
+
+    /// `api/3` is on trial as generation 3.
+    private func onTrial() -> Story {
+        var story = up(api)
+        story.apply(1, next(api))
+        story.spawned(3)
+        story.ready(3)
+        return story
+    }
+
+    private func isBack(_ story: Story, by who: String) {
+        let text = "api was stopped by \(who) before its new version was judged, and keeps the one before"
+        #expect(story.outcome(1) == .failed(text))
+        #expect(story.app.manifest.services.first?.environment == [])
+        #expect(story.app.deployments.isEmpty && story.running.isEmpty)
+    }
+
+    @Test func `a stop during the trial sends it back, and a later start runs what ran before`() {
+        var story = onTrial()
+        story.tell(.commanded(CommandID(2), .stop, targets: story.app.instanceIDs, by: "uid 7"))
+        story.play()
+        isBack(story, by: "uid 7")
+        #expect(story.outcome(2) == .done)
+        story.command(3, .start, instance("api"), instance("api", 2))
+        story.play()
+        #expect(story.outcome(3) == .done)
+        #expect(story.app.instances.allSatisfy { story.app.settings(of: $0.id)?.environment == [] })
+    }
+
+    @Test func `so does a stop of one instance after the other, with the last one`() {
+        var story = onTrial()
+        story.command(2, .stop, instance("api"))
+        #expect(story.app.rollout(of: "api")?.isRecalled != true)
+        story.tell(.drained(Generation(1)))
+        story.exited(1, .signal(15, coreDumped: false))
+        #expect(story.app.rollout(of: "api")?.isRecalled != true && story.running.count == 2)
+        story.command(3, .stop, instance("api", 2))
+        story.play()
+        isBack(story, by: "a user")
+    }
+
+    @Test func `one that was down, and is started meanwhile, has to come up as well`() throws {
+        let plain = service("api", replicas: 2, front: 80, ready: .tcp)
+        var story = up(plain)
+        story.command(5, .stop, instance("api", 2))
+        story.tell(.drained(Generation(2)))
+        story.exited(2, .signal(15, coreDumped: false))
+        story.apply(1, next(plain))
+        story.command(2, .start, instance("api", 2))
+        let second = try #require(story.spawns.first)
+        story.spawned(second)
+        // Nothing with the new settings has shown that it works.
+        story.tell(.commanded(CommandID(3), .stop, targets: [instance("api")], by: "uid 0"))
+        story.play(broken: { $0.number == 2 })
+        #expect(story.outcome(1) != .done && story.outcome(1) != nil)
+        #expect(story.app.manifest.services.first?.environment == [])
+    }
+
+    @Test func `one that the new version adds has to come up before it is in force`() {
+        var more = next(service("api", front: 80, ready: .tcp))
+        more.replicas = 2
+        for broken in [false, true] {
+            var story = up(service("api", front: 80, ready: .tcp))
+            story.apply(1, more)
+            story.play(broken: { broken && $0.number == 2 })
+            #expect((story.outcome(1) == .done) == !broken)
+            #expect(story.app.manifest.services.first?.replicas == (broken ? 1 : 2))
+        }
+    }
+
+    @Test func `so it is in the midst of a replacement, and with a fixed port`() {
+        for old in [service("api", replicas: 2, front: 80, ready: .tcp), service("api", port: 7000, ready: .tcp)] {
+            var story = up(old)
+            story.apply(1, next(old))
+            story.play(upToReplacing: instance("api"))
+            story.tell(.commanded(CommandID(2), .stop, targets: story.app.instanceIDs, by: "uid 0"))
+            story.play()
+            isBack(story, by: "uid 0")
+        }
+    }
+
+    @Test func `what waits for its turn goes back, too`() {
+        let db = service("db", front: 81, ready: .tcp)
+        var api = api
+        api.dependsOn = [Dependency(service: "db")]
+        var story = up(db, api)
+        story.apply(1, next(db), next(api))
+        #expect(story.app.rollout(of: "api")?.isWaiting == true)
+        let first = story.effects
+        story.tell(.commanded(CommandID(2), .stop, targets: [instance("api"), instance("api", 2)], by: "uid 0"))
+        story.effects += first
+        story.play()
+        #expect(story.app.manifest.services.map { $0.environment.count } == [1, 0])
+        #expect(story.outcome(1) != .done && story.outcome(1) != nil)
+    }
+
+    @Test func `what was stopped before starts as the manifest says`() {
+        var story = up(api)
+        story.command(2, .stop, instance("api"), instance("api", 2))
+        story.play()
+        story.apply(1, next(api))
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.manifest.services.first?.environment.count == 1)
+    }
+
+    @Test func `what all instances have is judged: a stop is a stop`() {
+        var story = up(service("api", replicas: 1, front: 80, ready: .tcp))
+        story.apply(1, next(service("api", replicas: 1, front: 80, ready: .tcp)))
+        // The one beside serves, the one that stays is replaced, and the former begins to drain.
+        story.spawned(2)
+        story.ready(2)
+        story.tell(.drained(Generation(1)))
+        story.exited(1, .signal(15, coreDumped: false))
+        story.spawned(3)
+        story.ready(3)
+        #expect(story.app.rollout(of: "api") != nil)
+        story.command(2, .stop, instance("api"))
+        story.play()
+        #expect(story.outcome(1) == .done)
+        #expect(story.app.manifest.services.first?.environment.count == 1)
+    }
+
+    @Test func `a restart meanwhile is refused in words`() {
+        var story = onTrial()
+        story.command(2, .restart, instance("api"))
+        let text = "a rollout of api is under way: wait for it, or send it back with \"supctl rollback api\""
+        #expect(story.outcome(2) == .failed(text))
+        #expect(story.acts.count == 1 && story.running.count == 3)
+        #expect(story.app.rolloutHindrance(to: .restart, [instance("api")]) == text)
+        #expect(story.app.rolloutHindrance(to: .start, [instance("api")]) == nil)
+        story.tell(.decided(CommandID(3), service: "api", .rollBack))
+        story.command(4, .restart, instance("api"))
+        #expect(story.outcome(4) == .failed("api is going back to what ran before: wait until it has"))
+    }
+
+    @Test func `a user's word sends it back without a culprit`() {
+        var story = onTrial()
+        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        story.play()
+        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+    }
+
+    @Test func `a culprit is told with when its process was asked for`() {
+        var story = up(api)
+        story.pass(.seconds(60))
+        let asked = story.now
+        story.apply(1, next(api))
+        story.spawned(3)
+        story.ready(3)
+        story.pass(.seconds(20))
+        // It is started again at once, in the same turn: that process has not failed.
+        story.exited(3)
+        story.play()
+        guard case .rolledBack(_, let culprits)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(culprits == [Application.Culprit(instance: instance("api", 3), since: asked)])
+    }
+
+    @Test func `what is there for a rollout is shown, and is left alone by words`() {
+        var story = onTrial()
+        #expect(story.app.shownInstanceIDs.map(\.number) == [1, 2, 3])
+        #expect(story.app.instanceIDs.map(\.number) == [1, 2])
+        #expect(story.app.reasonToLeaveAlone(instance("api", 2)) == nil)
+        #expect(story.app.reasonToLeaveAlone(instance("api", 9)) == nil)
+        let text = story.app.reasonToLeaveAlone(instance("api", 3)) ?? ""
+        #expect(
+            text.hasPrefix("api/3 is there while api is replaced, and goes by itself; \"supctl rollback api\""),
+            "\(text)")
+        #expect(story.app.views(at: story.now).first?.ready == 2)
+        story.tell(.decided(CommandID(2), service: "api", .promote))
+        story.play()
+        #expect(
+            story.happenings.contains { kind, id in
+                kind == .gone(.init(reason: "it stood in while api was replaced")) && id == instance("api", 3)
+            })
+    }
+}
