@@ -109,6 +109,10 @@ extension LoopCore {
     /// that may have been this loop: it leaves the set first, so that all who come later are the other's, and then takes
     /// those who are there.
     mutating func retireListeners() {
+        // First: what it has left to another loop may be waiting at a listener that the other one has left already.
+        stopResting()
+        isRetired = true
+        mailbox.watch.store(.pauses, ordering: .sequentiallyConsistent)
         for number in listeners.numbers where listeners[number].pointee.isWatched {
             set.remove(listeners[number].pointee.socket)
             for _ in 0..<Self.lastAccepts {
@@ -120,9 +124,6 @@ extension LoopCore {
             }
             listeners[number].pointee.isWatched = false
         }
-        isRetired = true
-        isResting = false
-        mailbox.watch.store(.pauses, ordering: .sequentiallyConsistent)
     }
 
     // MARK: Pauses

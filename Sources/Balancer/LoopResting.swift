@@ -20,7 +20,7 @@ enum LoopWatch: UInt8, AtomicRepresentable {
 /// not, and the last one that accepts never rests. Who must pause passes arrivals on to all others, who then watch.
 extension LoopCore {
     /// With more listeners than this no loop rests: it would leave and enter the set with each of them.
-    private static let mostListeners: UInt32 = 64
+    static let mostListeners: UInt32 = 64
     /// So often a loop begins to rest in so many nanoseconds. Who stays is spread with a few turns of that; of those who are
     /// soon gone again each turn would cost more calls than it evens out.
     private static let restsInARow: UInt8 = 16
@@ -50,14 +50,14 @@ extension LoopCore {
         else { return false }
         if now - restsSince >= Self.restWindow { (restsSince, rests) = (now, 0) }
         guard rests < Self.restsInARow else { return false }
-        mailbox.watch.store(.rests, ordering: .sequentiallyConsistent)
+        let before = mailbox.watch.exchange(.rests, ordering: .sequentiallyConsistent)
         let isTaken = mailboxes[least.loop].watch.load(ordering: .sequentiallyConsistent) == .accepts
         if isTaken {
             rests += 1
             isResting = true
             unwatchListeners()
         } else {
-            mailbox.watch.store(.accepts, ordering: .sequentiallyConsistent)
+            mailbox.watch.store(before, ordering: .sequentiallyConsistent)
         }
         // Whoever rests comes back for it; and of who waits the kernel may have told this loop alone.
         mailboxes[least.loop].passArrivals()

@@ -183,6 +183,7 @@ extension LoopCore {
                 shareFront(listeners[slotNumber])
             }
         }
+        if listeners.end > Self.mostListeners { stopResting() }
         wasCalled = wasCalled || fullListeners > 0
         // The keeper holds these sockets too, so closing ours would leave them in the set.
         for slotNumber in known.values {
