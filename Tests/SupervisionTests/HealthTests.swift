@@ -358,6 +358,29 @@ extension Story {
         #expect(story.app.instances.allSatisfy { $0.healing == nil })
     }
 
+    @Test func `one that only stands in, and goes, is none that clients would have`() throws {
+        var api = checked(replicas: 2)
+        api.deploy = DeploySettings()
+        api.dependsOn = [Dependency(service: "b")]
+        var story = Story(api, service("b", ready: .tcp, restart: RestartSettings(policy: .never)))
+        story.spawned(1)
+        story.ready(1)
+        for generation in UInt64(2)...3 { story.spawned(generation) }
+        for generation in UInt64(2)...3 { story.ready(generation) }
+        story.command(1, .restart, instance("a", 1), instance("a", 2))
+        story.spawned(4)
+        story.ready(4)
+        #expect(try story.state(1) == "draining" && story.state(2) == "running" && story.state(3) == "running")
+        story.fail(3)
+        story.exited(1)
+        story.tell(.drained(Generation(2)))
+        // The first one cannot be started: the restart has failed, who stood in goes, and the unhealthy one is the last.
+        story.exited(2)
+        #expect(try story.state(1) == "waiting" && story.state(3) == "draining")
+        #expect(try story.state(2) == "running")
+        #expect(try story.detail(2)?.hasSuffix("not restarted since no other instance is ready") == true)
+    }
+
     @Test func `stopping and shutting down go on from where the restart is`() throws {
         var story = ready(checked(replicas: 2))
         story.fail(1)
