@@ -87,8 +87,12 @@ extension Instance {
 
     /// Its process has failed too often in a row.
     var isUnhealthy: Bool {
-        guard let health, let readyGeneration else { return false }
-        return health.generation == readyGeneration && health.unhealthySince != nil
+        readyGeneration.map(wasFoundUnhealthy) ?? false
+    }
+
+    /// A process has failed too often in a row, be it on its way out.
+    func wasFoundUnhealthy(_ generation: Generation) -> Bool {
+        health?.generation == generation && health?.unhealthySince != nil
     }
 
     /// A probe of the ready process has ended.

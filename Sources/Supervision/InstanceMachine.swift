@@ -255,8 +255,10 @@ extension Instance {
         case .startAsked:
             goal = .up
             failures = 0
-            // Nothing was sent to it yet: it goes on.
-            if case .draining = stop.phase, stop.cause == .goal, !surroundings.isShuttingDown {
+            // Nothing was sent to it yet: it goes on, unless it would be restarted for its health at once.
+            if case .draining = stop.phase, stop.cause == .goal, !surroundings.isShuttingDown,
+                !wasFoundUnhealthy(process.generation)
+            {
                 turn.report(id, .info, "goes on: started again while its connections were ending")
                 return state = .running(process)
             }

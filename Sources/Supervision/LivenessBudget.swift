@@ -66,10 +66,7 @@ extension Application {
         let instance = instances[place]
         let service = layout.services[place]
         if instance.goal == .down || isShuttingDown { return .notWanted }
-        // It stands in for others, and goes or is exchanged for one of other settings as soon as may be.
-        if isExtra(place), instance.edition != .current || rollout(of: instance.id.service)?.failure != nil {
-            return .notWanted
-        }
+        if isToGo(place) { return .notWanted }
         if self.service(of: place).restart.policy == .never { return .policy }
         if instance.parking != nil { return .drained }
         let others = layout.instances[service].filter { $0 != place }
@@ -87,7 +84,13 @@ extension Application {
     /// Whether an instance takes connections and goes on to.
     private func isServing(_ place: Int) -> Bool {
         guard case .running = instances[place].state else { return false }
-        return mayServe(place)
+        return mayServe(place) && !isToGo(place)
+    }
+
+    /// Whether an instance stands in for others, and goes or is exchanged for one of other settings as soon as may be.
+    private func isToGo(_ place: Int) -> Bool {
+        guard isExtra(place) else { return false }
+        return instances[place].edition != .current || rollout(of: instances[place].id.service)?.failure != nil
     }
 
     /// Whether a rollout that has not begun does so in this turn.

@@ -102,8 +102,6 @@ extension Application {
             operations[index].open = open
             let statuses = operations[index].statuses.compactMap { old, status in place(old).map { ($0, status) } }
             operations[index].statuses = Dictionary(statuses, uniquingKeysWith: { first, _ in first })
-            // The one that a restart was at may be gone: the next one's turn has come.
-            if operations[index].statuses.values.allSatisfy({ $0 == .queued }) { operations[index].hasBegun = false }
         }
         for operation in operations where operation.open.isEmpty {
             let isDone = operation.verb == .stop || operation.verb == .drain

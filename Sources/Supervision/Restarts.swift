@@ -191,8 +191,9 @@ extension Application {
                     let settings = new.services.first(where: { $0.name == rollout.service })
                 else { return nil }
                 var rollout = rollout
+                // Another number of instances, or another strategy, and the new ones are no set that could take over at once.
+                if settings != rollout.other { rollout.blueGreen = nil }
                 rollout.other = settings
-                rollout.blueGreen = nil
                 rollout.surge = min(rollout.surge, settings.surge(replacing: settings))
                 return rollout
             }

@@ -209,16 +209,20 @@ extension Application {
 
     /// An instance was replaced, or is not waited for any longer.
     private mutating func tellLeft(_ name: String, of service: String, _ turn: inout Turn) {
-        guard let place = InstanceID(name).flatMap({ layout.places[$0] }) else {
+        guard let id = InstanceID(name) else {
             told.rollouts[service]?.replacing.remove(name)
             return
         }
-        let isReplaced =
-            switch instances[place].state {
-            case .running, .completed: instances[place].edition == .current
-            case .down, .waiting, .starting, .stopping, .backoff, .failed: false
-            }
-        tell(.init(step: isReplaced ? .replaced : .gaveUp), of: service, instances[place].id, &turn)
+        // It may be gone by now, which those who read the events learn like anything else.
+        var isReplaced = false
+        if let place = layout.places[id] {
+            isReplaced =
+                switch instances[place].state {
+                case .running, .completed: instances[place].edition == .current
+                case .down, .waiting, .starting, .stopping, .backoff, .failed: false
+                }
+        }
+        tell(.init(step: isReplaced ? .replaced : .gaveUp), of: service, id, &turn)
     }
 }
 

@@ -179,6 +179,20 @@ import Testing
         }
     }
 
+    @Test func `a restart stays what it is while another service is scaled, and not if its own is`() {
+        for (name, serve) in [("worker", Set(1...3)), ("api", Set(1...4))] {
+            var story = Story(api, service("worker", ready: .tcp))
+            story.play()
+            story.command(1, .restart, instance("api"), instance("api", 2), instance("api", 3))
+            #expect(story.spawns == [5, 6, 7])
+            for generation in UInt64(5)...7 { story.spawned(generation) }
+            story.ready(5)
+            #expect(serving(story.app) == [1, 2, 3])
+            story.tell(.scaled(CommandID(2), [name: name == "api" ? 4 : 2]))
+            #expect(serving(story.app) == serve)
+        }
+    }
+
     @Test func `a restart of one of them is none of all`() {
         var story = upStory()
         story.command(1, .restart, instance("api", 2))

@@ -358,6 +358,60 @@ extension Story {
         #expect(story.app.instances.allSatisfy { $0.healing == nil })
     }
 
+    @Test func `one that was found unhealthy and is on its way out is not taken back by a start`() throws {
+        var story = Story(checked(), service("b", ready: .tcp, dependsOn: [Dependency(service: "a")]))
+        story.spawned(1)
+        story.ready(1)
+        story.spawned(2)
+        story.exited(2)
+        story.fail(1)
+        story.pass(.seconds(2))
+        #expect(try story.view(instance("b")).state == "waiting")
+        // The first takes the pause away, the second nothing more: what waits for it would be started for an instant.
+        for command in UInt64(1)...2 {
+            story.command(command, .start, instance("a"))
+            #expect(try story.state(1) == "draining" && story.spawns.isEmpty)
+        }
+        story.tell(.drained(Generation(1)))
+        story.exited(1)
+        #expect(story.spawns == [3])
+
+        // Nor where nothing but the user has sent it away.
+        story = ready(checked(replicas: 2))
+        story.exited(2)
+        story.fail(1)
+        #expect(try story.state(1) == "running")
+        story.command(1, .stop, instance("a", 1))
+        story.command(2, .start, instance("a", 1))
+        #expect(try story.state(1) == "draining")
+        story.tell(.drained(Generation(1)))
+        story.exited(1)
+        #expect(story.spawns == [3])
+    }
+
+    @Test func `one that only stands in, and goes, is none that clients would have`() throws {
+        var api = checked(replicas: 2)
+        api.deploy = DeploySettings()
+        api.dependsOn = [Dependency(service: "b")]
+        var story = Story(api, service("b", ready: .tcp, restart: RestartSettings(policy: .never)))
+        story.spawned(1)
+        story.ready(1)
+        for generation in UInt64(2)...3 { story.spawned(generation) }
+        for generation in UInt64(2)...3 { story.ready(generation) }
+        story.command(1, .restart, instance("a", 1), instance("a", 2))
+        story.spawned(4)
+        story.ready(4)
+        #expect(try story.state(1) == "draining" && story.state(2) == "running" && story.state(3) == "running")
+        story.fail(3)
+        story.exited(1)
+        story.tell(.drained(Generation(2)))
+        // The first one cannot be started: the restart has failed, who stood in goes, and the unhealthy one is the last.
+        story.exited(2)
+        #expect(try story.state(1) == "waiting" && story.state(3) == "draining")
+        #expect(try story.state(2) == "running")
+        #expect(try story.detail(2)?.hasSuffix("not restarted since no other instance is ready") == true)
+    }
+
     @Test func `stopping and shutting down go on from where the restart is`() throws {
         var story = ready(checked(replicas: 2))
         story.fail(1)

@@ -119,6 +119,39 @@ import Testing
         #expect(told(story).filter { $0.contains("rollout") } == ["a/2 rollout replaced", "rollout done"])
     }
 
+    @Test func `one that goes while it is being replaced is told not to be waited for any longer`() {
+        let api = service("a", replicas: 2, front: 80, ready: .tcp)
+        var withoutSurge = api
+        withoutSurge.deploy = inPlace
+        var story = Story(api)
+        // What those make of it who only read the events.
+        var ledger = EventLedger()
+        func read() {
+            for case .happened(let kind, let service, let instance) in story.effects {
+                ledger.take(kind, service: service, instance: instance?.description)
+            }
+        }
+        read()
+        let steps: [(inout Story) -> Void] = [
+            { $0.spawned(1) }, { $0.spawned(2) }, { $0.ready(1) }, { $0.ready(2) },
+            { $0.command(1, .restart, instance("a", 2)) }, { $0.spawned(3) }, { $0.ready(3) },
+            // It is replaced, and does not come up.
+            { $0.tell(.drained(Generation(2))) }, { $0.exited(2) }, { $0.spawned(4) }, { $0.exited(4) },
+            // Nobody may stand in for it any more.
+            { $0.apply(2, withoutSurge) }, { $0.tell(.drained(Generation(3))) }, { $0.exited(3) },
+        ]
+        for step in steps {
+            step(&story)
+            read()
+        }
+        #expect(story.app.told.rollouts["a"]?.replacing == ["a/2"])
+        story.tell(.scaled(CommandID(3), ["a": 0]))
+        read()
+        #expect(told(story).contains("a/2 gone"))
+        #expect(told(story).filter { $0.contains("rollout") } == ["a/2 rollout gaveUp"])
+        #expect(ledger == story.app.told)
+    }
+
     @Test func `a new supervisor tells what is otherwise than it was told, and no end twice`() {
         var before = Story(service("a", restart: RestartSettings(policy: .always)), service("b"))
         before.spawned(1)
