@@ -52,11 +52,15 @@ let package = Package(
             dependencies: ["ControlAPI", "Events", "Links", "Logs", "Manifest", "Metrics", "Platform", "Supervision"],
             swiftSettings: safe),
         .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
+        .target(
+            name: "Web", dependencies: ["ControlAPI", "Events", "Links", "Platform"],
+            resources: [.embedInCode("Page")], swiftSettings: safe),
 
         // The programs.
         .executableTarget(
             name: "supd",
-            dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
+            dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor", "Web"],
+            swiftSettings: safe),
         .executableTarget(
             name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform"],
             swiftSettings: safe),
@@ -105,6 +109,9 @@ let package = Package(
         .testTarget(
             name: "BalancerMatrixTests",
             dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
+        .testTarget(
+            name: "WebTests", dependencies: ["Web", "ControlAPI", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
             name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport"],

@@ -495,7 +495,7 @@ private final class Handling: @unchecked Sendable {
             held.append(Held(value: responder))
             arrivals.signal()
         case .events(let count, _): flood(Held(value: responder), count ?? 0)
-        case .verb, .scale, .apply, .decide, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
+        case .verb, .scale, .apply, .decide, .rollback, .history, .logs, .shutdown, .signal, .limit, .upgrade:
             responder.finish(json: ProgressLine(result: "accepted"))
         }
     }
