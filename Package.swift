@@ -44,6 +44,7 @@ let package = Package(
         .target(name: "Links", dependencies: ["Platform"], swiftSettings: safe),
         .target(name: "ControlAPI", dependencies: ["Platform"], swiftSettings: safe),
         .target(name: "Logs", dependencies: ["Platform"], swiftSettings: safe),
+        .target(name: "Why", dependencies: ["ControlAPI", "Events", "Platform"], swiftSettings: safe),
 
         // The roles.
         .target(name: "Keeper", dependencies: ["Links", "Platform"], swiftSettings: safe),
@@ -53,7 +54,7 @@ let package = Package(
             swiftSettings: safe),
         .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
         .target(
-            name: "Web", dependencies: ["ControlAPI", "Events", "Links", "Platform"],
+            name: "Web", dependencies: ["ControlAPI", "Events", "Links", "Platform", "Why"],
             resources: [.embedInCode("Page")], swiftSettings: safe),
 
         // The programs.
@@ -62,7 +63,7 @@ let package = Package(
             dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor", "Web"],
             swiftSettings: safe),
         .executableTarget(
-            name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform"],
+            name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform", "Why"],
             swiftSettings: safe),
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
 
@@ -114,7 +115,7 @@ let package = Package(
             name: "WebTests", dependencies: ["Web", "ControlAPI", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport"],
+            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport", "Why"],
             swiftSettings: common),
         // A wall clock that tests set for the supd that it is preloaded into.
         .target(name: "SteppedClock", path: "Tests/SteppedClock"),

@@ -45,7 +45,7 @@ final class WebConnection {
     private var closesAfterAnswer = false
     private var chunks = true
     private var answersHead = false
-    private let began = monotonicNanoseconds()
+    private var readingSince = monotonicNanoseconds()
     /// When `timePassed` cuts it; nil: never.
     private var deadline: Int64?
 
@@ -59,11 +59,12 @@ final class WebConnection {
     }
 
     /// How soon it can make room for another: the lower the sooner; nil: not at all.
-    func rank(at now: Int64) -> Int64? {
+    var rank: Int64? {
         guard written == output.count else { return nil }
         switch phase {
         case .idle, .lingering: return 0
-        case .reading: return now - began > limits.patience ? began : nil
+        // Browsers send theirs in one go: the oldest of those that have not said what they want is no browser's.
+        case .reading: return readingSince
         case .working, .streaming, .closed: return nil
         }
     }
@@ -117,6 +118,7 @@ final class WebConnection {
             if parser.waiting > limits.bytesAhead { cut() }
         case .idle:
             phase = .reading
+            readingSince = monotonicNanoseconds()
             wait(limits.requestTime)
             parser.append(bytes)
             serve()
@@ -247,6 +249,7 @@ final class WebConnection {
             if written == output.count { outputIsOut() }
         } else if parser.waiting > 0 {
             phase = .reading
+            readingSince = monotonicNanoseconds()
             if written == output.count { wait(limits.requestTime) }
             serve()
         } else {

@@ -1,6 +1,7 @@
 /// What a client may cost.
 struct WebLimits: Sendable {
-    /// Connections at a time. One more takes the place of one that has no request under way.
+    /// Connections at a time. One more takes the place of an idle one, else of the one whose request has been awaited
+    /// longest.
     var connections = 128
     /// Of them from one address, unless that is of this machine, where a reverse proxy may be.
     var connectionsPerAddress = 32
@@ -8,8 +9,6 @@ struct WebLimits: Sendable {
     var streams = 16
     /// For the whole of a request, from the connection or its first byte on.
     var requestTime: Int64 = 10_000_000_000
-    /// For it once others want the place: browsers send theirs in one go.
-    var patience: Int64 = 250_000_000
     /// Between an answer and the next request.
     var idleTime: Int64 = 30_000_000_000
     /// Without taking a byte of an answer.

@@ -113,6 +113,7 @@ package final class WebRole: @unchecked Sendable {
         if request.method != "POST", RequestPolicy.isPublic(request.target) {
             return sendFile(path, request, connection)
         }
+        if path == "/v1/why", request.method == "GET" { return explain(request, connection) }
         do throws(RouteFailure) {
             var asked = request
             if asked.method == "HEAD" { asked.method = "GET" }
@@ -139,6 +140,16 @@ package final class WebRole: @unchecked Sendable {
             return connection.answer(304, type: file.type, fields: fields, [])
         }
         connection.answer(200, type: file.type, fields: fields, file.bytes)
+    }
+
+    /// `GET /v1/why?name=NAME`, which the control API does not have: supctl and this role work it out themselves.
+    private func explain(_ request: HTTPRequest, _ connection: WebConnection) {
+        let query = request.target.dropFirst("/v1/why".count)
+        let name = query.dropFirst("?name=".count).replacing("%2F", with: "/")
+        guard let pool, query.hasPrefix("?name="), (1...80).contains(name.utf8.count),
+            name.utf8.allSatisfy({ $0 == 0x2D || (0x2F...0x39).contains($0) || (0x61...0x7A).contains($0) })
+        else { return connection.fail(400, "usage", "why takes the name of a service or an instance: ?name=api/1") }
+        WhyQuestion(String(name), pool: pool, connection: connection).begin()
     }
 
     private func stream(_ source: LineFeed.Source, _ connection: WebConnection) {

@@ -98,8 +98,7 @@ final class WebServer {
 
     /// Ends the connection that can best be done without, if there is one.
     private func makeRoom() {
-        let now = monotonicNanoseconds()
-        let ranked = connections.values.compactMap { connection in connection.rank(at: now).map { ($0, connection) } }
+        let ranked = connections.values.compactMap { connection in connection.rank.map { ($0, connection) } }
         ranked.min { $0.0 < $1.0 }?.1.cut()
     }
 

@@ -103,6 +103,39 @@ struct DashboardTests {
         #expect(try daemon.ctl("events").output.contains("asked for by the dashboard"))
     }
 
+    @Test("it tells what supctl why tells, and shows the log as it is written")
+    func whyAndLogs() throws {
+        let page = try freePort()
+        let directory = try TemporaryDirectory()
+        let daemon = try Daemon(
+            """
+            { supd: { web: { listen: \(page.port) } }, services: {
+                bad: { command: ["/bin/sh", "-c", "echo Address already in use >&2; exit 3"], restart: { limit: { starts: 1, within: "1h" } } },
+                loud: { command: ["/bin/sh", "-c", "echo ready; while [ ! -e \(directory.file("go")) ]; do sleep 0.05; done; echo gone on; exec sleep 1000"] },
+            } }
+            """, in: directory, waitUntilUp: false)
+        try Self.waitForPage(page.port)
+        try eventually("the end of bad") { try daemon.status("bad").services.first?.state == "failed" ? true : nil }
+        try daemon.ctl("why", "bad")
+        for name in ["bad", "bad/1", "bad%2F1"] {
+            let answer = try Self.get(page.port, "/v1/why?name=\(name)")
+            #expect(answer.status == 200)
+            for text in ["\"state\":\"failed\"", "its port is taken", "\"log\":[\"Address already in use\"]"] {
+                #expect(answer.text.contains(text), "\(name): \(answer.text)")
+            }
+        }
+        #expect(try Self.get(page.port, "/v1/why?name=nobody").status == 404)
+        for query in ["", "?name=", "?name=..%2Fx", "?name=a&b=c", "?nam=bad"] {
+            #expect(try Self.get(page.port, "/v1/why\(query)").status == 400, "\(query)")
+        }
+        let log = try EventStream(page.port, target: "/v1/logs?name=loud&follow=true")
+        try log.wait(for: "\"message\":\"ready\"")
+        _ = try directory.write("go", "")
+        try log.wait(for: "\"message\":\"gone on\"")
+        #expect(try Self.get(page.port, "/v1/logs?name=bad&lines=1").text.contains("\"stream\":\"stderr\""))
+        #expect(try Self.get(page.port, "/v1/logs?name=nobody").status == 404)
+    }
+
     @Test("a token that others may read is none")
     func openToken() throws {
         let page = try freePort()
@@ -282,10 +315,10 @@ private final class EventStream {
     private let stream: BlockingStream
     private var text = ""
 
-    init(_ page: UInt16, after: UInt64? = nil) throws {
+    init(_ page: UInt16, target: String = "/v1/events", after: UInt64? = nil) throws {
         stream = try BlockingStream.connect(to: "127.0.0.1:\(page)", timeoutSeconds: 30)
         let last = after.map { "Last-Event-ID: \($0)\r\n" } ?? ""
-        try stream.write(Array("GET /v1/events HTTP/1.0\r\nHost: localhost\r\n\(last)\r\n".utf8))
+        try stream.write(Array("GET \(target) HTTP/1.0\r\nHost: localhost\r\n\(last)\r\n".utf8))
     }
 
     /// Reads until a text has come, from the beginning on.

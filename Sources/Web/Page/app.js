@@ -324,7 +324,38 @@ function showDetail(name) {
   setText(byID("detail-title"), name);
   drawDetail();
   byID("detail-dialog").showModal();
+  byID("why").replaceChildren();
+  explain(name);
   openLog(name);
+}
+
+async function explain(name) {
+  const place = byID("why");
+  try {
+    const report = await ask(`v1/why?name=${encodeURIComponent(name)}`);
+    if (shownDetail !== name) return;
+    place.replaceChildren(...report.supd.map((text) => make("p", {}, text)), ...report.answers.map(whyAnswer));
+  } catch (error) {
+    if (shownDetail === name) place.replaceChildren(make("p", {}, `No answer: ${error.message}`));
+  }
+}
+
+function whyAnswer(answer) {
+  const block = make("article", { class: "why" });
+  const say = (text) => block.append(make("p", {}, text));
+  const state = make("span", { class: "state", "data-kind": answer.isFine ? "good" : kindOfState(answer.state) }, answer.state);
+  block.append(make("h4", {}, `${answer.name} is `, state, answer.since ? ` since ${clock(answer.since)}` : ""));
+  if (answer.waitsFor) say(answer.waitsFor);
+  if (answer.occasion) say(answer.occasion);
+  for (const text of answer.besides) say(text);
+  if (answer.restartsInLastHour > 0) say(`${plural(answer.restartsInLastHour, "restart")} in the last hour`);
+  for (const exit of answer.exits) {
+    const cause = exit.cause ? ` — ${exit.isGuess ? "probably " : ""}${exit.cause}` : "";
+    say(`${clock(exit.at)}: ${exit.reason}${cause}`);
+    if (exit.log.length) block.append(make("pre", { tabindex: "0", "aria-label": `The last lines before ${clock(exit.at)}` }, exit.log.join("\n")));
+  }
+  if (answer.help.length) block.append(make("p", { class: "help" }, `What may help: ${answer.help.join("; ")}`));
+  return block;
 }
 
 function drawDetail() {
@@ -475,6 +506,7 @@ byID("token-form").addEventListener("submit", () => {
 byID("token-cancel").addEventListener("click", () => byID("token-dialog").close());
 byID("confirm-form").addEventListener("submit", (event) => { event.preventDefault(); byID("confirm-dialog").close("yes"); });
 byID("confirm-cancel").addEventListener("click", () => byID("confirm-dialog").close(""));
+byID("why-again").addEventListener("click", () => { if (shownDetail) explain(shownDetail); });
 byID("detail-close").addEventListener("click", () => byID("detail-dialog").close());
 byID("detail-dialog").addEventListener("close", () => { shownDetail = null; closeLog(); });
 byID("log-filter").addEventListener("input", () => {
