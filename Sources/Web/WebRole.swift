@@ -116,14 +116,15 @@ package final class WebRole: @unchecked Sendable {
         if path == "/v1/why", request.method == "GET" { return explain(request, connection) }
         do throws(RouteFailure) {
             var asked = request
-            if asked.method == "HEAD" { asked.method = "GET" }
+            let isHead = request.method == "HEAD"
+            if isHead { asked.method = "GET" }
             let route = try ControlRoute(asked)
             switch (route, route.pageUse) {
             case (_, .never): connection.fail(403, "forbidden", "that is not for the page; ask by supctl")
             case (.events(let after, follow: true), _):
                 let last = request.fields.last { $0.name == "last-event-id" }.flatMap { UInt64($0.value) }
-                stream(.events(after: last ?? after), connection)
-            case (.logs(_, _, follow: true), _): stream(.other(route.request), connection)
+                stream(.events(after: last ?? after), isHead: isHead, connection)
+            case (.logs(_, _, follow: true), _): stream(.other(route.request), isHead: isHead, connection)
             case (_, .reading), (_, .changing): relay(route, request, connection)
             }
         } catch {
@@ -152,8 +153,9 @@ package final class WebRole: @unchecked Sendable {
         WhyQuestion(String(name), pool: pool, connection: connection).begin()
     }
 
-    private func stream(_ source: LineFeed.Source, _ connection: WebConnection) {
+    private func stream(_ source: LineFeed.Source, isHead: Bool, _ connection: WebConnection) {
         feeds.removeAll(where: \.isOver)
+        if isHead { return connection.answer(200, type: "text/event-stream", []) }
         guard let pool, feeds.count < limits.streams else {
             return connection.fail(503, "busy", "\(limits.streams) pages are open already; close one")
         }

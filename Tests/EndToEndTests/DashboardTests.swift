@@ -64,6 +64,8 @@ struct DashboardTests {
             #expect(again.status == 304)
             #expect(try Self.ask(page.port, "HEAD", path).text.hasSuffix("\r\n\r\n"))
         }
+        let head = try Self.ask(page.port, "HEAD", "/v1/events").text
+        #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n") && head.hasSuffix("\r\n\r\n"))
         for path in ["/token", "/../supd.json5", "/%2e%2e/token", "//", "/index.html", "/app.js/"] {
             #expect(try Self.get(page.port, path).status == 404, "\(path)")
         }

@@ -129,6 +129,16 @@ function confirmed(text, number) {
 
 // Services.
 
+// Of many instances only those are drawn anew that somebody can see.
+const seenRows = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const row = rowOf.get(entry.target);
+    row.isSeen = entry.isIntersecting;
+    if (row.isSeen) row.draw();
+  }
+}, { rootMargin: "200px" });
+const rowOf = new WeakMap();
+
 const table = document.querySelector("#services table");
 const rows = new Map();
 const series = new Map();
@@ -183,6 +193,29 @@ class Row {
     button.addEventListener("click", action);
     this.acts.append(button);
     return button;
+  }
+  /** Shows an instance, or will when it comes into view. */
+  show(instance) {
+    this.instance = instance;
+    if (this.isSeen) this.draw();
+  }
+  draw() {
+    const instance = this.instance;
+    setText(this.detail, instance.detail ?? instance.statusText ?? "");
+    const words = [instance.state];
+    if (instance.drained) words.push("drained");
+    if (instance.state === "running" && !instance.ready) words.push("not ready");
+    if (instance.health && instance.health.state && instance.health.state !== "healthy") words.push(instance.health.state);
+    this.setState(words.join(", "), kindOf(instance));
+    setText(this.texts.cpu, percent(instance.cpuPercent));
+    setText(this.texts.memory, bytes(instance.memoryBytes));
+    setText(this.texts.connections, count(instance.flow?.connections));
+    setText(this.restarts, count(instance.restarts));
+    setText(this.up, duration(instance.uptimeSeconds));
+    const seen = seriesOf(instance.id);
+    this.plots.cpu.draw(seen.cpu, 5);
+    this.plots.memory.draw(seen.memory, 1);
+    this.plots.connections.draw(seen.connections, 4);
   }
   setState(text, kind) {
     setText(this.state, text);
@@ -270,30 +303,20 @@ function drawService(service, group) {
     let own = group.instances.get(instance.id);
     if (!own) {
       own = new Row(false, instance.id);
+      setText(own.title, instance.id);
       group.instances.set(instance.id, own);
+      rowOf.set(own.element, own);
+      own.instance = instance;
+      own.draw();
+      seenRows.observe(own.element);
     }
     ids.add(instance.id);
     if (own.element.previousElementSibling !== last) last.after(own.element);
     last = own.element;
-    setText(own.title, instance.id);
-    setText(own.detail, instance.detail ?? instance.statusText ?? "");
-    const words = [instance.state];
-    if (instance.drained) words.push("drained");
-    if (instance.state === "running" && !instance.ready) words.push("not ready");
-    if (instance.health && instance.health.state && instance.health.state !== "healthy") words.push(instance.health.state);
-    own.setState(words.join(", "), kindOf(instance));
-    setText(own.texts.cpu, percent(instance.cpuPercent));
-    setText(own.texts.memory, bytes(instance.memoryBytes));
-    setText(own.texts.connections, count(instance.flow?.connections));
-    setText(own.restarts, count(instance.restarts));
-    setText(own.up, duration(instance.uptimeSeconds));
-    const seen = seriesOf(instance.id);
-    own.plots.cpu.draw(seen.cpu, 5);
-    own.plots.memory.draw(seen.memory, 1);
-    own.plots.connections.draw(seen.connections, 4);
+    own.show(instance);
     setButtons(own);
   }
-  for (const [id, own] of group.instances) if (!ids.has(id)) { own.element.remove(); group.instances.delete(id); }
+  for (const [id, own] of group.instances) if (!ids.has(id)) { seenRows.unobserve(own.element); own.element.remove(); group.instances.delete(id); }
 }
 
 function setButtons(row) {
