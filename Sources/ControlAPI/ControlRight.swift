@@ -57,7 +57,7 @@ extension ControlRoute {
 }
 
 /// The secret by which the page may change something.
-package struct WebToken: Sendable {
+package struct WebToken: Sendable, Hashable {
     /// How many bytes it may have: fewer are guessed.
     package static let length = 16...256
 

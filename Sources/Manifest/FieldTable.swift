@@ -10,6 +10,7 @@ package enum FieldTable {
         var portRange: Location?
         var balancerUser: Location?
         var webListen: Located<ListenAddress>?
+        var webActions: Located<String>?
         var defaults: JSON5Value?
         var services: JSON5Value?
         var hooks: [Hook] = []
@@ -65,8 +66,9 @@ package enum FieldTable {
             "A page that shows what happens, for a browser. Without it there is none."
         ) {
             guard let listen = $0.listen else { return }
-            $1.supd.web = WebSettings(listen: listen.value, hosts: $0.hosts, actions: $0.actions)
+            $1.supd.web = WebSettings(listen: listen.value, hosts: $0.hosts, actions: $0.actions?.value)
             $1.webListen = listen
+            $1.webActions = $0.actions
         },
     ])
 

@@ -22,7 +22,7 @@ package struct WebSettings: Sendable, Hashable, Codable {
 struct WebDraft: Sendable {
     var listen: Located<ListenAddress>?
     var hosts: [String] = []
-    var actions: String?
+    var actions: Located<String>?
 }
 
 extension FieldTable {
@@ -39,7 +39,7 @@ extension FieldTable {
                 + "itself, so that no page of a stranger's can have its own name lead here."
         ) { $1.hosts = $0 },
         Field(
-            "actions", .path("the path of a file with a token"), inDefaults: false,
+            "actions", Format.path("the path of a file with a token").located, inDefaults: false,
             "A file with a token of 16 to 256 letters, which nobody but its owner may read: who has the token may start, stop, "
                 + "restart, scale and roll back from the page. Without it the page only shows."
         ) { $1.actions = $0 },

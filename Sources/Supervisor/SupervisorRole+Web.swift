@@ -34,7 +34,6 @@ extension SupervisorRole {
     /// Brings the page into line with a manifest; what it listens on was opened ahead.
     func bringWebIntoLine(with manifest: Manifest) {
         let known = web.heldSockets
-        let old = web.settings
         do throws(Front.Failure) {
             try openWeb(
                 of: manifest,
@@ -50,14 +49,21 @@ extension SupervisorRole {
             if !known.isEmpty || web.pid != nil { keeper?.send(.stopWeb) }
             return
         }
-        // The token's file may be another one, or have another text, under the same name.
-        if known.isEmpty {
-            beginWeb(for: manifest)
-        } else {
-            readWebToken()
-        }
+        let before = web.token
+        if known.isEmpty { beginWeb(for: manifest) } else { readWebToken() }
         if web.isReady { tellWeb(known: Set(known.keys.map { String($0.dropFirst(Held.webPrefix.count)) })) }
-        if old?.actions != nil, web.token == nil { control?.cutAdopted() }
+        if web.token != before { control?.cutAdopted() }
+    }
+
+    /// At an apply: the token's file may have another text under the same name, which is no change of the manifest.
+    func readWebTokenAgain() {
+        guard web.settings?.actions != nil else { return }
+        let before = web.token
+        readWebToken()
+        guard web.token != before else { return }
+        // Connections have the right that they were given; the role asks for others.
+        control?.cutAdopted()
+        if web.isReady { tellWeb(known: Set((web.front?.sockets ?? []).map(\.id))) }
     }
 
     private func readWebToken() {

@@ -103,6 +103,12 @@ struct DashboardTests {
         #expect(try Self.ask(page.port, "POST", "/v1/services/api/scale?replicas=3", Self.withToken).status == 200)
         try eventually("three") { try daemon.status().services.first?.ready == 3 ? true : nil }
         #expect(try daemon.ctl("events").output.contains("asked for by the dashboard"))
+        // Another token takes an apply, though the manifest is the same.
+        _ = try daemon.directory.write("token", "another-token-of-enough-letters")
+        #expect(try daemon.ctl("apply").output.contains("nothing to change"))
+        #expect(try Self.ask(page.port, "POST", "/v1/services/api/1/restart", Self.withToken).status == 401)
+        let other = ["Authorization: Bearer another-token-of-enough-letters"]
+        #expect(try Self.ask(page.port, "POST", "/v1/services/api/1/restart", other).status == 200)
     }
 
     @Test("it tells what supctl why tells, and shows the log as it is written")
