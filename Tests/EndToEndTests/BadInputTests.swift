@@ -70,7 +70,8 @@ struct BadInputTests {
                 "expected a port or address of its own (the other is on line 1)"),
             Unusable(
                 "a field that there is not", "{ supd: { cluster: {} }, services: { a: { command: 'x' } } }",
-                "@file@:1:11: supd.cluster: found the unknown key \"cluster\", expected one of portRange, balancer, web"),
+                "@file@:1:11: supd.cluster: found the unknown key \"cluster\", expected one of portRange, balancer, web"
+            ),
             Unusable(
                 "too few ports",
                 "{ supd: { portRange: '23451-23453' }, services: { a: { command: 'x', replicas: 4 } } }",
