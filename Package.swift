@@ -44,6 +44,7 @@ let package = Package(
         .target(name: "Links", dependencies: ["Platform"], swiftSettings: safe),
         .target(name: "ControlAPI", dependencies: ["Platform"], swiftSettings: safe),
         .target(name: "Logs", dependencies: ["Platform"], swiftSettings: safe),
+        .target(name: "Why", dependencies: ["ControlAPI", "Events", "Platform"], swiftSettings: safe),
 
         // The roles.
         .target(name: "Keeper", dependencies: ["Links", "Platform"], swiftSettings: safe),
@@ -52,13 +53,17 @@ let package = Package(
             dependencies: ["ControlAPI", "Events", "Links", "Logs", "Manifest", "Metrics", "Platform", "Supervision"],
             swiftSettings: safe),
         .target(name: "Balancer", dependencies: ["Links", "Platform", "CPlatform"], swiftSettings: common),
+        .target(
+            name: "Web", dependencies: ["ControlAPI", "Events", "Links", "Platform", "Why"],
+            resources: [.embedInCode("Page")], swiftSettings: safe),
 
         // The programs.
         .executableTarget(
             name: "supd",
-            dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor"], swiftSettings: safe),
+            dependencies: ["Balancer", "Keeper", "Links", "Manifest", "Platform", "Supervisor", "Web"],
+            swiftSettings: safe),
         .executableTarget(
-            name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform"],
+            name: "supctl", dependencies: ["ControlAPI", "Events", "Logs", "Manifest", "Metrics", "Platform", "Why"],
             swiftSettings: safe),
         .executableTarget(name: "DemoService", dependencies: ["Platform"], swiftSettings: safe),
 
@@ -107,7 +112,10 @@ let package = Package(
             dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport"],
+            name: "WebTests", dependencies: ["Web", "ControlAPI", "Links", "Platform", "TestSupport"],
+            swiftSettings: common),
+        .testTarget(
+            name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport", "Why"],
             swiftSettings: common),
         // A wall clock that tests set for the supd that it is preloaded into.
         .target(name: "SteppedClock", path: "Tests/SteppedClock"),

@@ -30,6 +30,9 @@ package enum ControlRoute: Sendable, Hashable {
     /// `GET /v1/events[?after=N][&follow=false]`: a line of JSON an event, those after this number, else all that are kept;
     /// and those that come, for as long as the client stays, unless it does not want them.
     case events(after: UInt64?, follow: Bool)
+    /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true]`: a line of JSON a line of the logs' ends, `N` of them (100) at first,
+    /// and with `follow` those that come. All there is, supctl reads from the files.
+    case logs(names: [String], lines: Int, follow: Bool)
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
@@ -177,6 +180,14 @@ extension ControlRoute {
                 throw RouteFailure(400, "usage", "after is \"\(text)\"; it takes the number of an event")
             }
             self = .events(after: after, follow: try parameters.takeBool("follow") ?? true)
+        case ["logs"]:
+            try require("GET")
+            let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
+            let text = try parameters.take("lines") ?? "100"
+            guard let lines = Int(text), (0...10_000).contains(lines) else {
+                throw RouteFailure(400, "usage", "lines is \"\(text)\"; it takes a number up to 10000")
+            }
+            self = .logs(names: names, lines: lines, follow: try parameters.takeBool("follow") ?? false)
         case ["rollback"]:
             try require("POST")
             let text = try parameters.take("to")
@@ -287,6 +298,14 @@ extension ControlRoute {
             HTTPRequest(
                 method: "GET",
                 target: "/v1/events" + queryText([after.map { "after=\($0)" }, follow ? nil : "follow=false"]))
+        case .logs(let names, let lines, let follow):
+            HTTPRequest(
+                method: "GET",
+                target: "/v1/logs"
+                    + queryText([
+                        names.isEmpty ? nil : "name=" + encodeNames(names), "lines=\(lines)",
+                        follow ? "follow=true" : nil,
+                    ]))
         case .rollback(let number, let dryRun, let options):
             HTTPRequest(
                 method: "POST",
@@ -304,8 +323,8 @@ extension ControlRoute {
     private static func unknown(_ path: Substring) -> RouteFailure {
         RouteFailure(
             404, "not-found",
-            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/usage, /v1/history, /v1/events and "
-                + "/v1/version, "
+            "there is no \(path) here; there are GET /metrics, /v1/status, /v1/balancer, /v1/usage, /v1/history, /v1/events, "
+                + "/v1/logs and /v1/version, "
                 + "POST /v1/services/NAME/start, stop, restart, drain, undrain, promote, rollback, signal, limit and scale, "
                 + "POST /v1/apply, /v1/rollback, /v1/upgrade and /v1/shutdown"
         )

@@ -90,7 +90,9 @@ package func httpReason(_ status: Int) -> String {
     case 100: "Continue"
     case 200: "OK"
     case 202: "Accepted"
+    case 304: "Not Modified"
     case 400: "Bad Request"
+    case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
@@ -100,7 +102,9 @@ package func httpReason(_ status: Int) -> String {
     case 413: "Content Too Large"
     case 414: "URI Too Long"
     case 417: "Expectation Failed"
+    case 421: "Misdirected Request"
     case 422: "Unprocessable Content"
+    case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"
     case 501: "Not Implemented"
@@ -129,10 +133,12 @@ package enum HTTPAnswer {
         return head(status, all, closes: closes) + (omitsBody ? [] : body)
     }
 
-    /// The head of an answer in JSON lines, whose body follows in chunks, or, for `chunked` false, until the end of
+    /// The head of an answer in JSON lines, if nothing else is said, whose body follows in chunks, or, for `chunked` false, until the end of
     /// the connection.
-    package static func streamHead(status: Int, chunked: Bool, closes: Bool) -> [UInt8] {
-        var fields = [HTTPField("Content-Type", "application/x-ndjson")]
+    package static func streamHead(
+        status: Int, fields: [HTTPField] = [], type: String = "application/x-ndjson", chunked: Bool, closes: Bool
+    ) -> [UInt8] {
+        var fields = fields + [HTTPField("Content-Type", type)]
         if chunked { fields.append(HTTPField("Transfer-Encoding", "chunked")) }
         return head(status, fields, closes: closes || !chunked)
     }

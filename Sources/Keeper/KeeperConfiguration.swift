@@ -8,9 +8,11 @@ package struct KeeperConfiguration: Sendable {
     package var supervisorArguments: [String]
     /// The balancer's argument vector.
     package var balancerArguments: [String]
+    /// The argument vector of the web role.
+    package var webArguments = ["supd: web"]
     /// The environment of the supervisor, `NAME=value`, without what systemd meant for the keeper alone.
     package var environment: [String]
-    /// What of it the balancer gets.
+    /// What of it the roles without rights get: the balancer, the web role.
     package var balancerEnvironment: [String]
     /// The text that marks this keeper's children in their environment as SUPD_SCOPE.
     package var scope: String

@@ -59,6 +59,8 @@ extension KeeperCore {
         supervisor.retire()
         balancer.retire()
         kill(.balancer, wanted: true)
+        web.retire()
+        kill(.web, wanted: true)
         for former in formerBalancers { act(.killBalancer(pid: former.pid)) }
     }
 
@@ -91,6 +93,8 @@ extension KeeperCore {
         guard !phase.replacesRoles, orphans.isEmpty, !children.values.contains(where: { !$0.hasExited }) else { return }
         if case .abandoned = phase { end(code: 1, farewell: false, at: now) }
         guard case .ending(let code, _, _) = phase else { return }
-        if supervisor.phase == .unwanted, balancer.phase == .unwanted, formerBalancers.isEmpty { act(.exit(code)) }
+        if supervisor.phase == .unwanted, balancer.phase == .unwanted, web.phase == .unwanted, formerBalancers.isEmpty {
+            act(.exit(code))
+        }
     }
 }

@@ -11,8 +11,9 @@ extension KeeperCore {
             self[role].greeted(beginsAt: role == .supervisor && !wasReady ? now : nil)
             if role == .supervisor { supervisorArrived(at: now) }
         case (_, .pong): break
-        // Whoever takes over the balancer must not become us: it can say hello and pong, nothing else.
-        case (.balancer, _): linkBroken(role, "the balancer may not ask the keeper for anything")
+        // Whoever takes over one of them must not become us: it can say hello and pong, nothing else.
+        case (.balancer, _), (.web, _):
+            linkBroken(role, "the \(role.rawValue) may not ask the keeper for anything")
         case (.supervisor, _) where !process.isGreeted: linkBroken(role, "a request came before hello")
         case (.supervisor, .spawn(let plan)): spawn(plan)
         case (.supervisor, .standby(let id, let port, let plan)):
@@ -40,6 +41,13 @@ extension KeeperCore {
         case (.supervisor, .startBalancer(let credentials)): startBalancer(credentials, at: now)
         case (.supervisor, .replaceBalancer(let pid)):
             if balancer.process?.pid == pid { linkBroken(.balancer, "the supervisor does not understand it") }
+        case (.supervisor, .startWeb(let credentials)): startWeb(credentials, at: now)
+        case (.supervisor, .replaceWeb(let pid)):
+            if web.process?.pid == pid { linkBroken(.web, "the supervisor does not understand it") }
+        case (.supervisor, .stopWeb):
+            isWebWanted = false
+            web.retire()
+            kill(.web, wanted: true)
         case (.supervisor, .ready):
             if !wasReady { act(.notify("READY=1")) }
             wasReady = true
@@ -89,6 +97,7 @@ extension KeeperCore {
         if let pid = balancer.process?.pid {
             tell(.balancerStarted(pid: pid, runs: balancer.runs), [.balancerLink])
         }
+        if let pid = web.process?.pid { tell(.webStarted(pid: pid, runs: web.runs), [.webLink]) }
         tell(.inventoryEnd)
         if case .stopping(let signal, _) = phase { tell(.shutdown(signal: signal)) }
     }
@@ -135,6 +144,15 @@ extension KeeperCore {
         balancerCredentials = credentials
         if hasChanged { kill(.balancer, wanted: true) }
         balancer.want(at: now)
+    }
+
+    private mutating func startWeb(_ credentials: RoleCredentials?, at now: Int64) {
+        guard phase.replacesRoles else { return }
+        let hasChanged = credentials != webCredentials
+        webCredentials = credentials
+        isWebWanted = true
+        if hasChanged { kill(.web, wanted: true) }
+        web.want(at: now)
     }
 }
 

@@ -8,12 +8,14 @@ extension KeeperCore {
             switch role {
             case .supervisor: supervisor
             case .balancer: balancer
+            case .web: web
             }
         }
         set {
             switch role {
             case .supervisor: supervisor = newValue
             case .balancer: balancer = newValue
+            case .web: web = newValue
             }
         }
     }
@@ -22,7 +24,15 @@ extension KeeperCore {
         // The next ones are of another image.
         if upgrade?.isLeaving == true { return }
         for role in Role.allCases where self[role].takeDue(at: now) {
-            act(.spawnRole(role, role == .balancer ? balancerCredentials : nil))
+            act(.spawnRole(role, credentials(of: role)))
+        }
+    }
+
+    private func credentials(of role: Role) -> RoleCredentials? {
+        switch role {
+        case .supervisor: nil
+        case .balancer: balancerCredentials
+        case .web: webCredentials
         }
     }
 
@@ -39,6 +49,9 @@ extension KeeperCore {
             kill(role, wanted: true)
         } else if role == .balancer {
             tell(.balancerStarted(pid: pid, runs: balancer.runs), [.balancerLink])
+        } else if role == .web {
+            // The word that it is not wanted any more has come while it was forked.
+            if isWebWanted { tell(.webStarted(pid: pid, runs: web.runs), [.webLink]) } else { kill(.web, wanted: true) }
         }
     }
 
@@ -46,16 +59,18 @@ extension KeeperCore {
         let reason = "\(failure.stage.rawValue): \(errorMessage(failure.code))"
         act(.warn("cannot start the \(role.rawValue): \(reason); it is tried again"))
         self[role].spawnFailed(at: now)
+        if role == .web, !isWebWanted { web.retire() }
         roleWasLost(role, at: now)
         if role == .supervisor { supervisorEnded(wasWanted: true) }
     }
 
     mutating func roleExited(_ role: Role, _ exit: ChildExit, at now: Int64) {
         let wasWanted = self[role].process?.endIsWanted ?? false
-        self[role].ended(at: now, again: phase.replacesRoles)
+        self[role].ended(at: now, again: phase.replacesRoles && (role != .web || isWebWanted))
         act(.closeLink(role))
         if phase.replacesRoles, !wasWanted { act(.warn("the \(role.rawValue) \(exit.words): it is started anew")) }
         if role == .balancer { tell(.balancerExited(exit: exit)) }
+        if role == .web { tell(.webExited(exit: exit)) }
         roleWasLost(role, at: now)
         if role == .supervisor { supervisorEnded(wasWanted: wasWanted) }
     }

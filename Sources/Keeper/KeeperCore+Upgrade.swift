@@ -125,6 +125,8 @@ extension KeeperCore {
     /// A supervisor has ended.
     mutating func supervisorEnded(wasWanted: Bool) {
         if case .leaving(_, let reason) = upgrade?.phase {
+            // What it knows is asked for again. Its end the next image sees as that of a process it has adopted.
+            kill(.web, wanted: true)
             act(.replaceImage(goingBackBecause: reason))
         } else if images.isOnTrial, !wasWanted, case .running = phase {
             images.crashes += 1
@@ -132,6 +134,7 @@ extension KeeperCore {
             let reason = "its supervisor ended \(images.crashes) times before it was ready"
             act(.warn("the new supd is of no use, the one before takes over again: \(reason)"))
             upgrade = Upgrade(phase: .leaving(until: .max, goingBackBecause: reason), onlyTries: false)
+            kill(.web, wanted: true)
             act(.replaceImage(goingBackBecause: reason))
         }
     }

@@ -79,6 +79,10 @@ struct KeeperCore {
     var supervisor = RoleState()
     var balancer = RoleState()
     var balancerCredentials: RoleCredentials?
+    var web = RoleState()
+    var webCredentials: RoleCredentials?
+    /// The supervisor's last word on it.
+    var isWebWanted = false
     var children: [UInt64: Child] = [:]
     var held: Set<String> = []
     /// Adopted processes with their scopes.
@@ -108,7 +112,7 @@ struct KeeperCore {
     /// When `timePassed` is due.
     var nextDeadline: Int64 {
         var next = nextTick
-        for case let instant? in [supervisor.nextDeadline, balancer.nextDeadline, upgradeDeadline] {
+        for case let instant? in [supervisor.nextDeadline, balancer.nextDeadline, web.nextDeadline, upgradeDeadline] {
             next = min(next, instant)
         }
         switch phase {
@@ -165,6 +169,7 @@ struct KeeperCore {
         if now - nextDeadline > Self.tolerance {
             supervisor.forgive(at: now)
             balancer.forgive(at: now)
+            web.forgive(at: now)
         }
         for role in Role.allCases where self[role].takeOverdue(at: now) {
             act(.warn("the \(role.rawValue) does not answer: it is killed and started anew"))

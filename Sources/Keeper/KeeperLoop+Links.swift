@@ -40,8 +40,8 @@ extension KeeperLoop {
             taken += 1
             // Handling a message can close the link, or fill its queue.
             guard let link = links[role], link.awaitsReading || isLast else { return }
-            // The balancer says hello and pong: nothing of it may cost this one thread more than a moment.
-            switch link.connection.receive(KeeperRequest.self, isBrief: role == .balancer) {
+            // They say hello and pong: nothing of them may cost this one thread more than a moment.
+            switch link.connection.receive(KeeperRequest.self, isBrief: role.isUnprivileged) {
             case .message(let request, let descriptors):
                 received = descriptors
                 tell(.received(role, request, descriptors: descriptors.count))
@@ -115,7 +115,8 @@ extension KeeperLoop {
         switch key {
         case .output(let id): children[id]?.output ?? []
         case .held(let name): [held[name]].compactMap(\.self)
-        case .balancerLink: [balancerLink].compactMap(\.self)
+        case .balancerLink: [supervisorLinks[.balancer]].compactMap(\.self)
+        case .webLink: [supervisorLinks[.web]].compactMap(\.self)
         }
     }
 }

@@ -11,7 +11,8 @@ struct RoleResources {
 }
 
 extension KeeperLoop {
-    /// The roles find their link to the keeper at descriptor 3; the balancer its link to the supervisor at 4.
+    /// The roles find their link to the keeper at descriptor 3; the balancer and the web role their link to the supervisor at
+    /// 4.
     func spawnRole(_ role: Role, _ credentials: RoleCredentials?) {
         do throws(SpawnError) {
             let pid = try forkRole(role, credentials)
@@ -26,24 +27,25 @@ extension KeeperLoop {
             switch role {
             case .supervisor: configuration.supervisorArguments
             case .balancer: configuration.balancerArguments
+            case .web: configuration.webArguments
             }
         var spawn = Spawn(
             candidates: configuration.candidates, arguments: arguments,
-            environment: role == .balancer ? configuration.balancerEnvironment : configuration.environment)
+            environment: role.isUnprivileged ? configuration.balancerEnvironment : configuration.environment)
         if let credentials {
             spawn.credentials = Spawn.Credentials(user: credentials.user, group: credentials.group)
             spawn.deniesNewPrivileges = true
         }
         // It has nothing to bring to an end, and whoever comes next wants its addresses.
-        spawn.diesWithParent = role == .balancer
+        spawn.diesWithParent = role.isUnprivileged
         spawn.avoidsNewCalls = configuration.usesOldKernelPaths
         do {
             let (ours, theirs) = try LinkConnection.pair()
             spawn.descriptors = [nil, standardOutput, standardError, theirs.descriptor]
             var supervisorEnd: Descriptor?
-            if role == .balancer {
-                let (supervisors, balancers) = try LinkConnection.pair()
-                spawn.descriptors.append(balancers.descriptor)
+            if role.isUnprivileged {
+                let (supervisors, own) = try LinkConnection.pair()
+                spawn.descriptors.append(own.descriptor)
                 supervisorEnd = supervisors.descriptor
             }
             let forked = try startSpendingReserve(spawn)
@@ -59,7 +61,7 @@ extension KeeperLoop {
                 throw error
             }
             knownProcesses.insert(forked.pid)
-            if role == .balancer { balancerLink = supervisorEnd }
+            if let supervisorEnd { supervisorLinks[role] = supervisorEnd }
             return forked.pid
         } catch let error as SpawnError {
             throw error

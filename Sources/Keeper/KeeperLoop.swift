@@ -68,8 +68,8 @@ final class KeeperLoop {
 
     var roles: [Role: RoleResources] = [:]
     var links: [Role: Link] = [:]
-    /// The supervisor's end of its link to the balancer, for this and later supervisors.
-    var balancerLink: Descriptor?
+    /// The supervisor's ends of its links to the balancer and the web role, for this and later supervisors.
+    var supervisorLinks: [Role: Descriptor] = [:]
     var children: [UInt64: ChildResources] = [:]
     var orphans: [Int32: OrphanResources] = [:]
     var held: [String: Descriptor] = [:]

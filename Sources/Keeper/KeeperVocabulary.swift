@@ -3,7 +3,10 @@ import Platform
 
 /// The roles that the keeper starts.
 enum Role: String, CaseIterable, Hashable {
-    case supervisor, balancer
+    case supervisor, balancer, web
+
+    /// Whether it reads what strangers send: it has no rights, and a link of its own to the supervisor.
+    var isUnprivileged: Bool { self != .supervisor }
 }
 
 /// A descriptor that the shell holds; the core only names it.
@@ -14,6 +17,8 @@ enum DescriptorKey: Hashable {
     case held(name: String)
     /// The supervisor's end of its link to the balancer.
     case balancerLink
+    /// The supervisor's end of its link to the web role.
+    case webLink
 }
 
 /// What happened, as the shell saw it.

@@ -35,6 +35,12 @@ package enum KeeperRequest: Codable, Sendable, Equatable {
     case startBalancer(RoleCredentials?)
     /// The balancer with this pid says what cannot be understood: end it and start another one. Ignored if it is gone.
     case replaceBalancer(pid: Int32)
+    /// Start the web role with these credentials, or restart it if they differ; kept for respawns.
+    case startWeb(RoleCredentials?)
+    /// The web role with this pid says what cannot be understood: as `replaceBalancer`.
+    case replaceWeb(pid: Int32)
+    /// End the web role, and start no other one.
+    case stopWeb
     /// The supervisor is up: READY=1 to systemd, once.
     case ready
     /// STATUS= to systemd, one line.
@@ -86,6 +92,10 @@ package enum KeeperNotice: Codable, Sendable, Equatable {
     case balancerStarted(pid: Int32, runs: Int? = nil)
     /// The balancer ended; the keeper starts another one.
     case balancerExited(exit: ChildExit)
+    /// A web role was started; as `balancerStarted`.
+    case webStarted(pid: Int32, runs: Int)
+    /// The web role ended; the keeper starts another one, if it is still wanted.
+    case webExited(exit: ChildExit)
     /// Answer `pong` within four seconds: a role that does not is replaced.
     case ping
     /// How the program of an `upgrade` did in its trial.

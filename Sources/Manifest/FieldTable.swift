@@ -9,6 +9,8 @@ package enum FieldTable {
         var supd = DaemonSettings()
         var portRange: Location?
         var balancerUser: Location?
+        var webListen: Located<ListenAddress>?
+        var webActions: Located<String>?
         var defaults: JSON5Value?
         var services: JSON5Value?
         var hooks: [Hook] = []
@@ -59,6 +61,15 @@ package enum FieldTable {
                     $1.balancerUser = $0.location
                 },
             ]), "The built-in load balancer."),
+        Field(
+            "web", webFormat, inDefaults: false, children: webSection.descriptions,
+            "A page that shows what happens, for a browser. Without it there is none."
+        ) {
+            guard let listen = $0.listen else { return }
+            $1.supd.web = WebSettings(listen: listen.value, hosts: $0.hosts, actions: $0.actions?.value)
+            $1.webListen = listen
+            $1.webActions = $0.actions
+        },
     ])
 
     /// A map that is kept as it is and read later.

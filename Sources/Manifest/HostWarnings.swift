@@ -32,6 +32,12 @@ struct HostWarnings {
                 "there is no user \(quoted(user)) on this machine: the balancer runs as the user supd or an "
                     + "unused uid; create it, or leave the key out", &reader)
         }
+        if let actions = root.webActions, lookup.entry(actions.value) == .missing {
+            add(
+                actions.location,
+                "there is no file \(quoted(actions.value)) on this machine: the page would only show; make one that nobody else may read, as by "
+                    + "(umask 077; openssl rand -hex 24 >FILE)", &reader)
+        }
         for service in services {
             warnOfAccounts(service.draft, &reader)
             warnOfFronts(service.draft, &reader)

@@ -21,13 +21,17 @@ package struct DaemonSettings: Sendable, Hashable, Codable {
     package var portRange: PortRange
     /// The balancer's own settings.
     package var balancer: BalancerSettings
+    /// The page for browsers; nil: there is none.
+    package var web: WebSettings?
 
     /// Creates settings; the defaults are the manifest's.
     package init(
-        portRange: PortRange = PortRange(first: 20000, last: 29999), balancer: BalancerSettings = BalancerSettings()
+        portRange: PortRange = PortRange(first: 20000, last: 29999), balancer: BalancerSettings = BalancerSettings(),
+        web: WebSettings? = nil
     ) {
         self.portRange = portRange
         self.balancer = balancer
+        self.web = web
     }
 }
 

@@ -74,6 +74,7 @@ struct ManifestChecks {
         var instances = 0
         var needed = 0
         var fixedInRange = 0
+        if let address = root.webListen { checkFront(address, in: range, &claims, &reader) }
         for service in services {
             let draft = service.draft
             let replicas = draft.mostReplicas

@@ -14,6 +14,7 @@ struct ManifestWarnings {
     /// Adds them all.
     func run(_ reader: inout FieldReader) {
         warnOfPortRange(&reader)
+        warnOfWeb(&reader)
         if facts.isRoot == false, let user = root.balancerUser {
             reader.warnings.add(user, "has no effect: supd does not run as root, so the balancer runs as the same user")
         }

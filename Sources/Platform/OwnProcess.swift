@@ -1,7 +1,11 @@
+import CPlatform
 import Glibc
 
 /// The id of this process: getpid(2).
 package func ownProcessID() -> Int32 { getpid() }
+
+/// Keeps others of the same user from tracing this process and reading its memory, by prctl(PR_SET_DUMPABLE).
+package func forbidDumps() { _ = supd_forbid_dumps() }
 
 /// Sends SIGKILL to a process group; kill(2). For a group that this process was told of by the one that held it, and
 /// whose holder is gone.

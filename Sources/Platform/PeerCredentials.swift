@@ -8,15 +8,18 @@ package struct PeerCredentials: Sendable, Hashable, CustomStringConvertible {
     package var userID: UInt32
     /// The effective group id.
     package var groupID: UInt32
+    /// What supd calls it if it is one of its own roles; nil: anybody else.
+    package var role: String?
 
     /// Creates credentials.
-    package init(processID: Int32, userID: UInt32, groupID: UInt32) {
+    package init(processID: Int32, userID: UInt32, groupID: UInt32, role: String? = nil) {
         self.processID = processID
         self.userID = userID
         self.groupID = groupID
+        self.role = role
     }
 
-    package var description: String { "uid \(userID) (pid \(processID))" }
+    package var description: String { role ?? "uid \(userID) (pid \(processID))" }
 
     /// Asks the kernel, by getsockopt(SO_PEERCRED), see unix(7).
     package init(of stream: UnixStream) throws(SystemError) {

@@ -83,6 +83,34 @@ package struct SocketAddress: Sendable {
         return address
     }
 
+    /// The address of the other end of a connected socket, by getpeername(2).
+    package static func remote(of socket: Descriptor) throws(SystemError) -> SocketAddress {
+        var address = SocketAddress()
+        try systemCall("getpeername") {
+            withUnsafeMutablePointer(to: &address.storage) { storage in
+                storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    getpeername(socket.raw, $0, &address.length)
+                }
+            }
+        }
+        return address
+    }
+
+    /// The bytes of the host's address, 4 or 16, without the port; none for a Unix socket.
+    package var hostBytes: [UInt8] {
+        switch family {
+        case AF_INET:
+            withUnsafeBytes(of: storage) {
+                withUnsafeBytes(of: $0.loadUnaligned(as: sockaddr_in.self).sin_addr) { Array($0) }
+            }
+        case AF_INET6:
+            withUnsafeBytes(of: storage) {
+                withUnsafeBytes(of: $0.loadUnaligned(as: sockaddr_in6.self).sin6_addr) { Array($0) }
+            }
+        default: []
+        }
+    }
+
     /// The TCP port; nil for a Unix socket.
     package var port: UInt16? {
         switch family {

@@ -61,6 +61,18 @@ package struct UnixStream: Sendable {
         return UnixStream(socket)
     }
 
+    /// Creates a connected pair, nonblocking and close-on-exec, by socketpair(2).
+    package static func pair() throws(SystemError) -> (UnixStream, UnixStream) {
+        var numbers: (Int32, Int32) = (-1, -1)
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        try withUnsafeMutableBytes(of: &numbers) { (bytes) throws(SystemError) in
+            _ = try systemCall("socketpair", "of a stream") {
+                socketpair(AF_UNIX, type, 0, bytes.bindMemory(to: Int32.self).baseAddress)
+            }
+        }
+        return (UnixStream(Descriptor(owning: numbers.0)), UnixStream(Descriptor(owning: numbers.1)))
+    }
+
     /// Takes the next connection of a listening socket by accept(2); nil if none is there, or it has gone again.
     /// The listener must be non-blocking.
     package static func accept(from listener: Descriptor) throws(SystemError) -> UnixStream? {

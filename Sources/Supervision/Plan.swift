@@ -129,6 +129,13 @@ package struct Plan: Sendable, Hashable {
             changes.append(
                 (FieldChange(field: "balancer.user", old: old.balancer.user, new: new.balancer.user), .later))
         }
+        func change(_ field: String, _ value: (WebSettings) -> String?) {
+            let (before, after) = (old.web.flatMap(value), new.web.flatMap(value))
+            if before != after { changes.append((FieldChange(field: field, old: before, new: after), .live)) }
+        }
+        change("web.listen") { "\($0.listen)" }
+        change("web.hosts") { $0.hosts.isEmpty ? nil : $0.hosts.joined(separator: ", ") }
+        change("web.actions", \.actions)
         return changes
     }
 }

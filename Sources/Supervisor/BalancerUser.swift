@@ -1,7 +1,7 @@
 import Links
 import Platform
 
-/// Who the balancer runs as when supd is root.
+/// Who the roles without rights run as when supd is root.
 enum BalancerUser {
     /// The installer's user, which nobody else shares.
     private static let name = "supd"
@@ -23,5 +23,15 @@ enum BalancerUser {
             log.write(.warning, "cannot look up a user for the balancer: \(error)")
         }
         return RoleCredentials(user: unusedIDs.upperBound, group: unusedIDs.upperBound)
+    }
+
+    /// For the web role: nobody else's id, so that neither of the two can send the other a signal. nil for who is not root.
+    static func webCredentials(besides balancer: RoleCredentials?) -> RoleCredentials? {
+        guard Accounts.ownUser == 0 else { return nil }
+        let free = unusedIDs.reversed().first { id in
+            id != balancer?.user && ((try? Accounts.account(of: id)) ?? nil) == nil
+        }
+        let id = free ?? unusedIDs.lowerBound
+        return RoleCredentials(user: id, group: id)
     }
 }

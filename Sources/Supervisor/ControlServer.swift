@@ -13,6 +13,8 @@ package final class ControlServer {
         /// Connections at a time. One more takes the place of an idle one, else of one whose request takes longer than
         /// `patience`, or is turned away with 503.
         package var connections = 64
+        /// Connections at a time that were not accepted but handed over, beside those.
+        package var adopted = 24
         /// For a request, once its connection's place is wanted by another: clients of ours send theirs in one go, so
         /// that half a request must not keep the operator out until `requestTime` is over.
         package var patience = Duration.seconds(1)
@@ -48,6 +50,8 @@ package final class ControlServer {
     private let timer: any DispatchSourceTimer
     private var isAcceptingPaused = false
     private var connections: [UInt64: ControlConnection] = [:]
+    /// Those of them that were handed over.
+    private var adopted: Set<UInt64> = []
     private var lastID: UInt64 = 0
     /// When the timer will fire, by `monotonicNanoseconds`.
     private var armedFor: Int64?
@@ -108,15 +112,32 @@ package final class ControlServer {
 
     private func welcome(_ stream: UnixStream) {
         guard let peer = try? PeerCredentials(of: stream) else { return }
-        if connections.count >= limits.connections {
+        if connections.count - adopted.count >= limits.connections {
             makeRoom()
         }
-        guard connections.count < limits.connections else {
+        guard connections.count - adopted.count < limits.connections else {
             turnAway(stream)
             return
         }
+        serve(stream, peer, .everything)
+    }
+
+    /// Serves a connection that did not come by the socket, with a right of its own; false if there are too many.
+    package func adopt(_ stream: UnixStream, peer: PeerCredentials, right: ControlRight) -> Bool {
+        guard !isClosed, adopted.count < limits.adopted else { return false }
+        adopted.insert(lastID + 1)
+        serve(stream, peer, right)
+        return true
+    }
+
+    /// Cuts all connections that were handed over.
+    package func cutAdopted() {
+        for id in adopted.sorted() { connections[id]?.cut() }
+    }
+
+    private func serve(_ stream: UnixStream, _ peer: PeerCredentials, _ right: ControlRight) {
         lastID += 1
-        let connection = ControlConnection(id: lastID, stream: stream, peer: peer, server: self)
+        let connection = ControlConnection(id: lastID, stream: stream, peer: peer, right: right, server: self)
         connections[lastID] = connection
         connection.begin()
     }
@@ -124,7 +145,8 @@ package final class ControlServer {
     /// Ends the connection that can best be done without, if there is one.
     private func makeRoom() {
         func first(_ isMeant: (ControlConnection) -> Bool) -> ControlConnection? {
-            connections.values.filter(isMeant).min { ($0.deadline ?? .max) < ($1.deadline ?? .max) }
+            connections.values.filter { !adopted.contains($0.id) && isMeant($0) }
+                .min { ($0.deadline ?? .max) < ($1.deadline ?? .max) }
         }
         if let idle = first(\.isIdle) { return idle.cut() }
         let now = monotonicNanoseconds()
@@ -164,6 +186,7 @@ package final class ControlServer {
 
     func ended(_ id: UInt64) {
         connections[id] = nil
+        adopted.remove(id)
         resumeAccepting()
     }
 

@@ -24,6 +24,7 @@ final class ControlConnection {
     let id: UInt64
     private let stream: UnixStream
     private let peer: PeerCredentials
+    private let right: ControlRight
     private weak var server: ControlServer?
     private let limits: ControlServer.Limits
     private var phase = Phase.reading
@@ -44,10 +45,11 @@ final class ControlConnection {
         didSet { if let deadline { server?.arm(for: deadline) } }
     }
 
-    init(id: UInt64, stream: UnixStream, peer: PeerCredentials, server: ControlServer) {
+    init(id: UInt64, stream: UnixStream, peer: PeerCredentials, right: ControlRight, server: ControlServer) {
         self.id = id
         self.stream = stream
         self.peer = peer
+        self.right = right
         self.server = server
         limits = server.limits
         parser = HTTPRequestParser(bodyLimit: limits.bodyBytes)
@@ -204,7 +206,9 @@ final class ControlConnection {
         answersHead = request.method == "HEAD"
         guard let server else { return cut() }
         do throws(RouteFailure) {
-            let request = ControlRequest(route: try ControlRoute(request))
+            let route = try ControlRoute(request)
+            try right.check(route, request)
+            let request = ControlRequest(route: route)
             let responder = ControlResponder(self)
             self.responder = responder
             server.handle(request, peer, responder)

@@ -28,7 +28,10 @@ extension MetricSet {
     // MARK: Roles
 
     private mutating func addRoles(_ facts: MetricFacts) {
-        for role in ["keeper", "supervisor", "balancer"] where role != "balancer" || facts.hasFronts {
+        var roles = ["keeper", "supervisor"]
+        if facts.hasFronts { roles.append("balancer") }
+        if facts.roleStarts.web != nil { roles.append("web") }
+        for role in roles {
             let use = facts.roleUse[role] ?? nil
             add(.roleUp, [role], MetricValue(use != nil))
             guard let use else { continue }
@@ -41,6 +44,7 @@ extension MetricSet {
         add(.roleStarts, ["keeper"], .integer(1))
         add(.roleStarts, ["supervisor"], MetricValue(facts.roleStarts.supervisor))
         add(.roleStarts, ["balancer"], ifKnown: facts.roleStarts.balancer.map { MetricValue($0) })
+        add(.roleStarts, ["web"], ifKnown: facts.roleStarts.web.map { MetricValue($0) })
     }
 
     // MARK: Services and instances

@@ -98,6 +98,7 @@ extension SupervisorRole {
             line.changed = false
             return responder.finish(json: line)
         }
+        readWebTokenAgain()
         guard !plan.changes.isEmpty else {
             log.write(.notice, "apply: nothing to change")
             return responder.finish(

@@ -18,6 +18,7 @@ extension SupervisorRole {
         static let journal = "log-journal"
         static let eventNumber = "event-number"
         static let listenerPrefix = "listener "
+        static let webPrefix = "web listener "
     }
 
     /// After this many crashes within 30 s the snapshot is not used: it may be what kills.
@@ -34,11 +35,16 @@ extension SupervisorRole {
             try openControl(inventory)
             makeParts(for: manifest)
             startBalancer(for: manifest)
+            beginWeb(for: manifest)
             manifestInForce = manifest
             runApplication(accepted, inventory, welcome, told: openEvents(inventory, welcome))
             if let (pid, link) = earlyBalancer {
                 earlyBalancer = nil
                 balancerStarted(pid, link)
+            }
+            if let (pid, link) = earlyWeb {
+                earlyWeb = nil
+                webStarted(pid, link)
             }
         } catch {
             for line in error.lines { log.write(.error, line) }
@@ -186,6 +192,13 @@ extension SupervisorRole {
                     problems.append("\(service.name): \(error.text)")
                 }
             }
+        }
+        do throws(Front.Failure) {
+            try waitingForLeftovers(\.code) { () throws(Front.Failure) in
+                try openWeb(of: manifest, held: inventory.held)
+            }
+        } catch {
+            problems.append("supd.web: \(error.text)")
         }
         if !problems.isEmpty { throw BeginningFailure(problems) }
     }

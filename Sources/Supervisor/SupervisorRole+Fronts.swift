@@ -23,6 +23,17 @@ extension SupervisorRole {
                 }
             }
         }
+        if let settings = manifest.supd.web {
+            do throws(Front.Failure) {
+                let front = try Front.open(
+                    ListenSettings(settings.listen), held: web.heldSockets, namePrefix: Held.webPrefix)
+                for socket in front.sockets where socket.isNew {
+                    opened[Held.webPrefix + socket.id] = socket.descriptor
+                }
+            } catch {
+                problems.append("supd.web: \(error.text)")
+            }
+        }
         guard problems.isEmpty else { throw BeginningFailure(problems) }
         openedAhead = opened
     }
@@ -50,6 +61,7 @@ extension SupervisorRole {
     func bringFrontsIntoLine(with manifest: Manifest, leaving: Set<String>) {
         let known = heldSockets
         let held = known.merging(openedAhead) { first, _ in first }
+        bringWebIntoLine(with: manifest)
         openedAhead = [:]
         var fronts: [String: [Front]] = [:]
         var passed: [String: [Front]] = [:]

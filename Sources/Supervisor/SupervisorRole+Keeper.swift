@@ -63,6 +63,13 @@ extension SupervisorRole {
         case .balancerExited(let exit):
             noteBalancer(ended: exit)
             balancerExited()
+        case .webStarted(let pid, let runs):
+            roleStarts.web = runs
+            guard inventory == nil else { return earlyWeb = (pid, descriptors.first) }
+            happened(.role(.init(role: "web", step: "started", pid: pid)))
+            keepEvents()
+            webStarted(pid, descriptors.first)
+        case .webExited(let exit): if inventory != nil { earlyWeb = nil } else { webExited(exit) }
         case .ping: keeper?.send(.pong)
         case .trialEnded(let report): trialEnded(report)
         case .leave: leave()

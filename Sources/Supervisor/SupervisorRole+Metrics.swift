@@ -41,6 +41,7 @@ extension SupervisorRole {
     private var rolePids: [String: Int32] {
         var pids = ["keeper": configuration.keeper, "supervisor": ownProcessID()]
         pids["balancer"] = balancer.pid
+        pids["web"] = web.pid
         return pids
     }
 
@@ -84,6 +85,8 @@ struct RoleStarts: Sendable, Hashable {
     var supervisor = 1
     /// The balancers; nil: none was there yet.
     var balancer: Int?
+    /// The web roles; nil: none was there yet.
+    var web: Int?
 }
 
 /// What one of supd's own processes uses. Its CPU time is its own: the keeper has waited for those of all services.

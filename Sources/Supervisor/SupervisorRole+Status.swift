@@ -89,6 +89,7 @@ extension SupervisorRole {
     private var daemonStatus: DaemonStatus {
         var roles = ["keeper": configuration.keeper, "supervisor": ownProcessID()]
         roles["balancer"] = balancer.pid
+        roles["web"] = web.pid
         return DaemonStatus(
             version: version, manifest: configuration.manifestPath, roles: roles,
             uptimeSeconds: Double(monotonicNanoseconds() &- configuration.keeperBegan) / 1e9,

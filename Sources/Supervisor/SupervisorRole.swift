@@ -29,6 +29,8 @@ actor SupervisorRole {
     var inventory: Inventory? = Inventory()
     /// A balancer that ran, or was started, before the inventory was complete.
     var earlyBalancer: (pid: Int32, link: Descriptor?)?
+    /// The same of the web role.
+    var earlyWeb: (pid: Int32, link: Descriptor?)?
     /// The text that every child carries in its environment.
     var scope = ""
 
@@ -43,6 +45,7 @@ actor SupervisorRole {
     private var armedDeadline: Instant?
 
     var balancer = BalancerClient()
+    var web = WebClient()
     /// The fronts whose sockets the instances get themselves, in the order of `listen`.
     var passedFronts: [String: [Front]] = [:]
     var planner: SpawnPlanner?
@@ -105,6 +108,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
+    /// Who reads logs over the control API.
+    var logWatches = LogWatches()
     /// Commands of the manifest that run when something happens.
     var hooks = HookRuns()
     var upkeep: UpkeepSchedule

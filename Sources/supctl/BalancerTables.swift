@@ -1,4 +1,5 @@
 import ControlAPI
+import Why
 
 /// The tables of `supctl balancer`: one of fronts, one of instances.
 enum BalancerTables {

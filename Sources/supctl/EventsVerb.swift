@@ -1,6 +1,7 @@
 import ControlAPI
 import Events
 import Platform
+import Why
 
 let eventsVerb = Verb(
     name: "events", synopsis: "[NAME…]", summary: "show what has happened, and by whom",

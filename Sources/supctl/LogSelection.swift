@@ -1,5 +1,6 @@
 import Logs
 import Platform
+import Why
 
 /// What `supctl logs` is to show of the lines there are.
 struct LogSelection {

@@ -1,6 +1,7 @@
 import ControlAPI
 import Manifest
 import Platform
+import Why
 
 /// What start, stop, restart, drain, undrain and shutdown have in common: they ask for a change, follow it unless told not to, and say
 /// how it went.

@@ -1,4 +1,5 @@
 import ControlAPI
+import Why
 
 /// The view of one service in `supctl status NAME`: all that is known, limits in force included.
 enum StatusDetail {

@@ -1,4 +1,5 @@
 import ControlAPI
+import Why
 
 /// The table of `supctl status`: a line a service; replicas and fronts are listed below theirs.
 enum StatusTable {

@@ -1,6 +1,7 @@
 import ControlAPI
 import Manifest
 import Platform
+import Why
 
 let upgradeVerb = Verb(
     name: "upgrade", synopsis: "[FILE]", summary: "let a newer supd take over, services go on",

@@ -1,5 +1,6 @@
 import ControlAPI
 import Platform
+import Why
 
 let usageVerb = Verb(
     name: "usage", synopsis: "[NAME…]", summary: "show what instances have used of late",

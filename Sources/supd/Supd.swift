@@ -4,6 +4,7 @@ import Keeper
 import Manifest
 import Platform
 import Supervisor
+import Web
 
 /// The program: reads the command line and runs the role that it is to be. Without a role in the environment it is the
 /// keeper, which starts the others.
@@ -14,6 +15,7 @@ enum Supd {
     /// What `ps` shows of the roles; they know by it what they are.
     private static let supervisorName = "supd: supervisor"
     private static let balancerName = "supd: balancer"
+    private static let webName = "supd: web"
 
     static func main() {
         var environment = ProcessInfo.processInfo.environment
@@ -26,6 +28,7 @@ enum Supd {
         switch CommandLine.arguments.first {
         case supervisorName?: superviseOrExit(configuration, environment)
         case balancerName?: runBalancer()
+        case webName?: runWeb()
         default: runProgram(environment)
         }
     }

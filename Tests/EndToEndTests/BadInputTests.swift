@@ -69,8 +69,9 @@ struct BadInputTests {
                 "@file@:1:75: services.b.listen: found 127.0.0.1:4711, which overlaps with services.a.port",
                 "expected a port or address of its own (the other is on line 1)"),
             Unusable(
-                "a field that is for later", "{ supd: { web: {} }, services: { a: { command: 'x' } } }",
-                "@file@:1:11: supd.web: found the unknown key \"web\", expected one of portRange, balancer"),
+                "a field that there is not", "{ supd: { cluster: {} }, services: { a: { command: 'x' } } }",
+                "@file@:1:11: supd.cluster: found the unknown key \"cluster\", expected one of portRange, balancer, web"
+            ),
             Unusable(
                 "too few ports",
                 "{ supd: { portRange: '23451-23453' }, services: { a: { command: 'x', replicas: 4 } } }",

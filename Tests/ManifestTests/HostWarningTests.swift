@@ -38,6 +38,14 @@ private struct Machine {
 }
 
 @Suite struct HostWarningTests {
+    @Test(arguments: [("plain", 0), ("none", 1)])
+    func aTokenOfThePageThatIsNotThereIsSaid(file: String, count: Int) {
+        let result = Machine().check(
+            "{ supd: { web: { listen: 9300, actions: '\(file)' } }, services: { a: { command: 'tool' } } }")
+        #expect(result.errors.isEmpty)
+        #expect(result.warnings.map(\.path) == Array(repeating: "supd.web.actions", count: count))
+    }
+
     @Test(arguments: [
         (
             "command: 'tool', user: 'nobdy'",

@@ -2,6 +2,7 @@ import Platform
 import Testing
 
 @testable import supctl
+@testable import Why
 
 @Suite("Text for people")
 struct TextTests {

@@ -2,6 +2,7 @@ import Platform
 import Testing
 
 @testable import supctl
+@testable import Why
 
 @Suite("Times as people write them")
 struct TimeArgumentTests {

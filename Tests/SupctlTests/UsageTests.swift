@@ -3,6 +3,7 @@ import Platform
 import Testing
 
 @testable import supctl
+@testable import Why
 
 @Suite("What instances have used")
 struct UsageTests {

@@ -4,6 +4,7 @@ import Platform
 import Testing
 
 @testable import supctl
+@testable import Why
 
 @Suite("What probably lies behind an end")
 struct LikelyCauseTests {

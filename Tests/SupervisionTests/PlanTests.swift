@@ -22,7 +22,28 @@ struct PlanTests {
         #expect(Mirror(reflecting: HealthSettings(check: .tcp)).children.count == 5)
         #expect(Mirror(reflecting: DeploySettings()).children.count == 5)
         #expect(Mirror(reflecting: LogSettings()).children.count == 5)
-        #expect(Mirror(reflecting: DaemonSettings()).children.count == 2)
+        #expect(Mirror(reflecting: DaemonSettings()).children.count == 3)
+        #expect(Mirror(reflecting: WebSettings(listen: .loopback(port: 1))).children.count == 3)
+    }
+
+    @Test func `every field of the page is compared, and is live`() {
+        let none = Manifest()
+        var page = none
+        page.supd.web = WebSettings(listen: .loopback(port: 1))
+        var other = none
+        other.supd.web = WebSettings(listen: .loopback(port: 2), hosts: ["a"], actions: "/t")
+        func fields(_ old: Manifest, _ new: Manifest) -> [String] {
+            let changes = Plan(from: old, to: new).changes
+            #expect(changes.allSatisfy { $0.cost == .live })
+            return changes.flatMap(\.fields).map { "\($0.field): \($0.old ?? "-") → \($0.new ?? "-")" }
+        }
+        #expect(fields(page, page) == [])
+        #expect(fields(none, page) == ["web.listen: - → 127.0.0.1:1"])
+        #expect(fields(page, none) == ["web.listen: 127.0.0.1:1 → -"])
+        #expect(
+            fields(page, other) == [
+                "web.listen: 127.0.0.1:1 → 127.0.0.1:2", "web.hosts: - → a", "web.actions: - → /t",
+            ])
     }
 
     @Test func `nothing changes nothing`() {

@@ -58,6 +58,46 @@ struct ControlServerTests {
         #expect(try client.answer() == Answer(200, "{\"version\":\"test\"}"))
     }
 
+    @Test("What is handed over has the right that it was given, and no other")
+    func rights() throws {
+        let server = try ServerUnderTest()
+        let client = try #require(try server.adopt(.page(token: nil)))
+        for (text, status) in [
+            (get("/v1/version"), 200), (post("/v1/shutdown"), 403), (post("/v1/services/api/stop"), 403),
+            (get("/v1/version"), 200),
+        ] {
+            try client.send(text)
+            #expect(try client.answer().status == status)
+        }
+        #expect(server.seen().map(\.route) == [.version, .version])
+        #expect(server.peers().map(\.description) == ["a role", "a role"])
+        let other = try #require(try server.adopt(.everything))
+        try other.send(post("/v1/shutdown"))
+        #expect(try other.answer().status == 200)
+    }
+
+    @Test("Connections that are handed over take nobody's place, and nobody theirs")
+    func places() throws {
+        var limits = ControlServer.Limits()
+        (limits.connections, limits.adopted) = (2, 3)
+        let server = try ServerUnderTest(limits)
+        let adopted = try (0..<3).map { _ in try #require(try server.adopt(.everything)) }
+        let fourth = try server.adopt(.everything)
+        #expect(fourth == nil)
+        for _ in 0..<3 {
+            let client = try server.connect()
+            try client.send(get("/v1/version"))
+            #expect(try client.answer().status == 200)
+        }
+        for client in adopted {
+            try client.send(get("/v1/version"))
+            #expect(try client.answer().status == 200)
+        }
+        server.cutAdopted()
+        let next = try server.adopt(.everything)
+        #expect(next != nil)
+    }
+
     @Test("An instance's name may hold its slash, and the peer is known")
     func peer() throws {
         let server = try ServerUnderTest()
@@ -495,7 +535,7 @@ private final class Handling: @unchecked Sendable {
             held.append(Held(value: responder))
             arrivals.signal()
         case .events(let count, _): flood(Held(value: responder), count ?? 0)
-        case .verb, .scale, .apply, .decide, .rollback, .history, .shutdown, .signal, .limit, .upgrade:
+        case .verb, .scale, .apply, .decide, .rollback, .history, .logs, .shutdown, .signal, .limit, .upgrade:
             responder.finish(json: ProgressLine(result: "accepted"))
         }
     }
@@ -569,6 +609,15 @@ private final class ServerUnderTest: @unchecked Sendable {
     }
 
     func connect() throws -> Client { Client(try UnixStream.connect(to: path)) }
+
+    /// A connection that is handed over; nil if it is not taken.
+    func adopt(_ right: ControlRight) throws -> Client? {
+        let (ours, theirs) = try UnixStream.pair()
+        let peer = PeerCredentials(processID: 1, userID: 2, groupID: 3, role: "a role")
+        return queue.sync { server?.adopt(ours, peer: peer, right: right) == true } ? Client(theirs) : nil
+    }
+
+    func cutAdopted() { queue.sync { server?.cutAdopted() } }
 }
 
 /// A client that says and hears bytes.

@@ -1,4 +1,5 @@
 import ControlAPI
+import Why
 
 /// Draws the full-screen view: exactly as many lines as the screen has, none longer than it is wide.
 struct TopScreen {

@@ -1,4 +1,5 @@
 import ControlAPI
+import Why
 
 /// The answer in words.
 enum WhyText {

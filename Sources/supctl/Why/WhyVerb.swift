@@ -2,6 +2,7 @@ import ControlAPI
 import Events
 import Logs
 import Platform
+import Why
 
 let whyVerb = Verb(
     name: "why", synopsis: "[NAME…]", summary: "explain why something is as it is, and what helps",

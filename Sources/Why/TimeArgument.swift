@@ -2,12 +2,12 @@ import Platform
 
 /// A point in time as people write it: `10m` ago, `10:20` today, `2026-01-31 10:20:30` in the time zone of this machine, or
 /// with a `Z` in UTC, as logs show it.
-enum TimeArgument {
+package enum TimeArgument {
     /// The forms, for messages.
-    static let forms = "a time like 10m, 1h30m, 10:20, today, \"2026-01-31 10:20\" or 2026-01-31T10:20:30Z"
+    package static let forms = "a time like 10m, 1h30m, 10:20, today, \"2026-01-31 10:20\" or 2026-01-31T10:20:30Z"
 
     /// Nanoseconds since 1970; nil if it is no time. `now` is counted in the same way.
-    static func read(_ text: String, now: Int64) -> Int64? {
+    package static func read(_ text: String, now: Int64) -> Int64? {
         switch text {
         case "now": return now
         case "today": return startOfDay(now, before: 0)

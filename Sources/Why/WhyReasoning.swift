@@ -1,9 +1,9 @@
-import ControlAPI
-import Events
+package import ControlAPI
+package import Events
 import Platform
 
 /// Works out why instances are as they are, from what `supctl status` and `supctl events` say and what they wrote.
-struct WhyReasoning {
+package struct WhyReasoning {
     /// All services.
     let report: StatusReport
     /// All events that are kept, the oldest first.
@@ -13,9 +13,21 @@ struct WhyReasoning {
     /// How many processes the kernel has ended for want of memory.
     var memoryKills: UInt64?
     /// What instances have used in the last hour, as far as supd has looked.
-    var usage: [String: InstanceUsage] = [:]
+    package var usage: [String: InstanceUsage] = [:]
     /// The last lines that an instance wrote between two times.
     let log: (_ instance: String, _ from: String?, _ to: String?) -> [String]
+
+    /// Creates one from what is known.
+    package init(
+        report: StatusReport, events: [EventRecord], anHourAgo: String, memoryKills: UInt64? = nil,
+        log: @escaping (_ instance: String, _ from: String?, _ to: String?) -> [String]
+    ) {
+        self.report = report
+        self.events = events
+        self.anHourAgo = anHourAgo
+        self.memoryKills = memoryKills
+        self.log = log
+    }
 
     /// So many ends are told of each instance.
     static let exits = 3
@@ -23,7 +35,7 @@ struct WhyReasoning {
     // MARK: supd as a whole
 
     /// What is under way in supd as a whole.
-    func supdAnswers() -> [String] {
+    package func supdAnswers() -> [String] {
         var answers: [String] = []
         for event in events.reversed() {
             guard case .daemon(let daemon) = event.kind else { continue }
@@ -72,7 +84,7 @@ struct WhyReasoning {
     // MARK: One instance
 
     /// The answer for an instance.
-    func answer(_ instance: InstanceStatus, of service: ServiceStatus) -> WhyAnswer {
+    package func answer(_ instance: InstanceStatus, of service: ServiceStatus) -> WhyAnswer {
         let own = events.filter { $0.instance == instance.id }
         let exits = exits(of: instance, own)
         let isWanted = service.goal == "up"

@@ -1,9 +1,9 @@
-import Events
+package import Events
 
 /// Events in words.
-enum EventText {
+package enum EventText {
     /// A sentence without who it is about, and whether somebody should look at it.
-    static func text(of event: EventRecord) -> (text: String, isTrouble: Bool) {
+    package static func text(of event: EventRecord) -> (text: String, isTrouble: Bool) {
         switch event.kind {
         case .state(let change):
             let from = change.from.map { "\($0) → " } ?? ""

@@ -1,13 +1,17 @@
 /// Numbers as people read them.
-enum HumanText {
+package enum HumanText {
     /// Bytes in units of 1024, as the manifest writes them: `812`, `1.5K`, `12M`.
-    static func bytes(_ count: UInt64) -> String { scaled(count, by: 1024, units: ["", "K", "M", "G", "T", "P", "E"]) }
+    package static func bytes(_ count: UInt64) -> String {
+        scaled(count, by: 1024, units: ["", "K", "M", "G", "T", "P", "E"])
+    }
 
     /// A count in units of 1000: `812`, `1.5k`, `12M`.
-    static func count(_ count: UInt64) -> String { scaled(count, by: 1000, units: ["", "k", "M", "G", "T", "P", "E"]) }
+    package static func count(_ count: UInt64) -> String {
+        scaled(count, by: 1000, units: ["", "k", "M", "G", "T", "P", "E"])
+    }
 
     /// Two units at most: `3s`, `4m05s`, `2h07m`, `9d3h`.
-    static func uptime(_ seconds: Double) -> String {
+    package static func uptime(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0, seconds < 1e12 else { return "?" }
         let total = Int64(seconds)
         switch total {
@@ -19,7 +23,7 @@ enum HumanText {
     }
 
     /// How long something took: `0.12 s`, `1.4 s`, `75 s`.
-    static func elapsed(_ nanoseconds: Int64) -> String {
+    package static func elapsed(_ nanoseconds: Int64) -> String {
         let milliseconds = max(0, nanoseconds) / 1_000_000
         switch milliseconds {
         case ..<1000: return "0.\(twoDigits(milliseconds / 10)) s"
@@ -29,7 +33,7 @@ enum HumanText {
     }
 
     /// A short time with two digits: `85µs`, `1.2ms`, `3.4s`, `12s`.
-    static func seconds(_ seconds: Double) -> String {
+    package static func seconds(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds >= 0, seconds < 1e9 else { return "?" }
         let microseconds = Int64((seconds * 1e6).rounded())
         for (unit, size) in [("s", Int64(1_000_000)), ("ms", 1000)] where microseconds >= size {
@@ -40,7 +44,7 @@ enum HumanText {
     }
 
     /// `0.4%`, `98%`.
-    static func percent(_ value: Double) -> String {
+    package static func percent(_ value: Double) -> String {
         guard value.isFinite, value >= 0, value < 1e9 else { return "?" }
         let tenths = Int64((value * 10).rounded())
         return tenths < 100 ? "\(tenths / 10).\(tenths % 10)%" : "\((tenths + 5) / 10)%"

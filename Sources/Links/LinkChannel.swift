@@ -1,10 +1,9 @@
-import Dispatch
-import Links
-import Platform
+package import Dispatch
+package import Platform
 
 /// A link on a serial queue: hands over what comes, and keeps what the other end does not take yet. Used on that queue
 /// alone.
-final class LinkChannel: @unchecked Sendable {
+package final class LinkChannel: @unchecked Sendable {
     /// Messages kept for a peer that does not read; a supervisor that hangs is replaced long before.
     private static let unsentLimit = 20_000
     /// Messages in a row that make no sense, after which the link is of no use. One alone may come from another version.
@@ -17,13 +16,14 @@ final class LinkChannel: @unchecked Sendable {
     private var unsent: [EncodedMessage] = []
     private var isClosed = false
 
-    init(_ connection: LinkConnection, on queue: DispatchQueue) {
+    /// Takes over a connection; nothing is received before `start`.
+    package init(_ connection: LinkConnection, on queue: DispatchQueue) {
         self.connection = connection
         self.queue = queue
     }
 
     /// Begins to receive. `ended` is called once, when no more can come; `isBroken`: not because the other end closed.
-    func start<Message: LinkMessage>(
+    package func start<Message: LinkMessage>(
         _ type: Message.Type, received: @escaping @Sendable (Message, [Descriptor]) -> Void,
         ended: @escaping @Sendable (_ isBroken: Bool) -> Void
     ) {
@@ -56,14 +56,14 @@ final class LinkChannel: @unchecked Sendable {
     }
 
     /// Sends a message, now or when the other end takes it; in order.
-    func send(_ message: some LinkMessage) {
+    package func send(_ message: some LinkMessage) {
         guard !isClosed, unsent.count < Self.unsentLimit, let encoded = try? LinkCodec.encode(message) else { return }
         unsent.append(encoded)
         if writing == nil { sendUnsent() }
     }
 
     /// Drops what was not sent yet.
-    func forgetUnsent() { unsent = [] }
+    package func forgetUnsent() { unsent = [] }
 
     private func sendUnsent() {
         var sent = 0

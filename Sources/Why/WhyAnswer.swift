@@ -1,47 +1,47 @@
 /// The answer to the question why something is as it is; `supctl why --json` prints it. Absent is null.
-struct WhyAnswer: Encodable, Equatable {
+package struct WhyAnswer: Encodable, Equatable {
     /// `api/2`.
-    var name: String
+    package var name: String
     /// In the words of `supctl status`.
-    var state: String
+    package var state: String
     /// Whether it does what it is for, or is not wanted.
-    var isFine: Bool
+    package var isFine: Bool
     /// Since when it is in this state, RFC 3339 in UTC; nil: that is not known any more.
-    var since: String?
+    package var since: String?
     /// What it waits for, or why it is not up.
-    var waitsFor: String?
+    package var waitsFor: String?
     /// Who or what has brought it into this state: a command, an apply, a rollout.
-    var occasion: String?
+    package var occasion: String?
     /// What those that it waits for are doing themselves, and what else stands beside it.
-    var besides: [String]
+    package var besides: [String]
     /// Its last ends, the newest first.
-    var exits: [Exit]
+    package var exits: [Exit]
     /// Starts other than the first in the last hour.
-    var restartsInLastHour: Int
+    package var restartsInLastHour: Int
     /// What may help, the likeliest first.
-    var help: [String]
+    package var help: [String]
 
     /// An end, or a start that came to nothing.
-    struct Exit: Encodable, Equatable {
+    package struct Exit: Encodable, Equatable {
         /// When, RFC 3339 in UTC.
-        var at: String
+        package var at: String
         /// In words.
-        var reason: String
+        package var reason: String
         /// How long the process had run, in seconds.
-        var ranSeconds: Double?
+        package var ranSeconds: Double?
         /// What lies behind it.
-        var cause: String?
+        package var cause: String?
         /// Whether that is only probable.
-        var isGuess = true
+        package var isGuess = true
         /// The last lines of its log before that.
-        var log: [String]
+        package var log: [String]
     }
 
     private enum CodingKeys: String, CodingKey {
         case name, state, isFine, since, waitsFor, occasion, besides, exits, restartsInLastHour, help
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(name, forKey: .name)
         try container.encode(state, forKey: .state)
@@ -61,7 +61,7 @@ extension WhyAnswer.Exit {
         case at, reason, ranSeconds, cause, isGuess, log
     }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(at, forKey: .at)
         try container.encode(reason, forKey: .reason)
@@ -73,9 +73,15 @@ extension WhyAnswer.Exit {
 }
 
 /// What `supctl why --json` prints.
-struct WhyReport: Encodable {
+package struct WhyReport: Encodable {
     /// What supd as a whole is in the midst of: an apply, a shutdown.
-    var supd: [String]
+    package var supd: [String]
     /// An answer for each instance that was asked about.
-    var answers: [WhyAnswer]
+    package var answers: [WhyAnswer]
+
+    /// Creates a report.
+    package init(supd: [String], answers: [WhyAnswer]) {
+        self.supd = supd
+        self.answers = answers
+    }
 }

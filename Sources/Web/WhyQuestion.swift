@@ -1,0 +1,90 @@
+import ControlAPI
+import Events
+import FoundationEssentials
+import Platform
+import Why
+
+/// What `supctl why` says, for the page: put together here, from the same answers of the control API, one after the other.
+final class WhyQuestion {
+    /// The ends of the logs are looked at so far back.
+    private static let lines = 2000
+    /// Lines before an end, and bytes of each, as supctl shows them.
+    private static let shownLines = 5
+
+    private let name: String
+    private let pool: UpstreamPool
+    private let connection: WebConnection
+    private var upstream: Upstream?
+    private var status = 0
+    private var body: [UInt8] = []
+    private var all: StatusReport?
+    private var asked: StatusReport?
+    private var events: [EventRecord] = []
+
+    init(_ name: String, pool: UpstreamPool, connection: WebConnection) {
+        self.name = name
+        self.pool = pool
+        self.connection = connection
+    }
+
+    /// Begins; the connection is answered when all is known. Held by what it asks.
+    func begin() {
+        connection.onGone = { [self] in upstream?.cancel() }
+        ask(.status(names: [], limits: false)) { [self] in
+            all = ControlJSON.decode(StatusReport.self, from: body)
+            ask(.status(names: [name], limits: true)) { [self] in
+                asked = ControlJSON.decode(StatusReport.self, from: body)
+                ask(.events(after: nil, follow: false)) { [self] in
+                    events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
+                    ask(.logs(names: [name], lines: Self.lines, follow: false)) { [self] in finish() }
+                }
+            }
+        }
+    }
+
+    private func ask(_ route: ControlRoute, then go: @escaping () -> Void) {
+        status = 0
+        body = []
+        upstream = pool.open(route.request, isStream: false) { [self] event in
+            switch event {
+            case .head(let code, _): status = code
+            case .body(let bytes): body += bytes
+            case .end where status == 200: go()
+            case .end: connection.answer(status == 0 ? 502 : status, body)
+            case .lost: connection.fail(503, "failed", "the supervisor does not answer; it may be starting: try again")
+            }
+        }
+        if upstream == nil { connection.fail(503, "busy", "too much is being asked at once; try again") }
+    }
+
+    private func finish() {
+        guard let all, let asked else {
+            return connection.fail(500, "failed", "the supervisor's answer is not what this version expects")
+        }
+        let lines = body.split(separator: UInt8(ascii: "\n")).compactMap {
+            try? JSONDecoder().decode(Line.self, from: Data($0))
+        }
+        let reasoning = WhyReasoning(
+            report: all, events: events,
+            anHourAgo: WallClock.text(nanoseconds: wallClockNanoseconds() - 3_600_000_000_000),
+            memoryKills: outOfMemoryKills()
+        ) { instance, from, to in
+            // Times of logs have nanoseconds, those of events milliseconds: as texts they are in order up to there.
+            let own = lines.filter { line in
+                let time = line.time.prefix(23)
+                return line.instance == instance && (from.map { time >= $0.prefix(23) } ?? true)
+                    && (to.map { time <= $0.prefix(23) } ?? true)
+            }
+            return own.suffix(Self.shownLines).map { String($0.message.prefix(500)) }
+        }
+        let answers = asked.services.flatMap { service in service.instances.map { reasoning.answer($0, of: service) } }
+        let report = WhyReport(supd: reasoning.supdAnswers(), answers: answers)
+        connection.answer(200, ControlJSON.encode(report) ?? [])
+    }
+
+    private struct Line: Decodable {
+        var time: String
+        var instance: String
+        var message: String
+    }
+}
