@@ -78,7 +78,7 @@ extension ManifestChecks {
     /// The largest set that may run beside the others must find ports.
     func checkPortsBeside(_ available: Int, needed: Int, _ reader: inout FieldReader) {
         for service in services {
-            let replicas = service.draft.replicas?.value ?? 1
+            let replicas = service.draft.mostReplicas
             guard service.draft.finishedDeploy.isBlueGreen, service.draft.standInHindrance == nil,
                 needed <= available, needed + replicas > available, let location = service.draft.deployPlaces.strategy
             else { continue }

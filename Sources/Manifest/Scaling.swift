@@ -105,25 +105,34 @@ extension Manifest {
         if instances > ManifestLoader.maximumInstances {
             return "that were \(instances) instances in all, of \(ManifestLoader.maximumInstances) at most"
         }
-        return service.port == nil ? lackOfPorts(count - service.replicas) : overlap(of: service, count)
+        return service.port == nil ? lackOfPorts(for: service, count) : overlap(of: service, count)
     }
 
-    /// Whether so many more instances find a port in the range.
-    private func lackOfPorts(_ more: Int) -> String? {
+    /// Whether so many instances of a service find a port in the range, and with them the largest set that may run beside
+    /// the others.
+    private func lackOfPorts(for scaled: Service, _ count: Int) -> String? {
         let range = supd.portRange
-        var needed = more
+        var needed = 0
+        var beside: (service: String, count: Int)?
         var fixed: Set<UInt16> = []
         for service in services {
             guard service.port != nil else {
-                needed += service.replicas
+                let replicas = service.name == scaled.name ? count : service.replicas
+                needed += replicas
+                if service.mayHaveSetBeside, replicas > beside?.count ?? 0 { beside = (service.name, replicas) }
                 continue
             }
             fixed.formUnion(service.fixedPorts(service.replicas).filter(range.contains))
         }
         let available = Int(range.last) - Int(range.first) + 1 - fixed.count
-        guard needed > available else { return nil }
-        return "supd.portRange (\"\(range.first)-\(range.last)\") has \(max(0, available)) ports for instances, and "
-            + "\(needed) would be needed"
+        let all = needed + (beside?.count ?? 0)
+        guard all > available else { return nil }
+        let text =
+            "supd.portRange (\"\(range.first)-\(range.last)\") has \(max(0, available)) ports for instances, and "
+            + "\(needed > available ? needed : all) would be needed"
+        guard needed <= available, let beside else { return text }
+        return "\(text), \(beside.count) of them for a whole new set of \(beside.service) beside the old one "
+            + "(deploy.strategy \"blue-green\")"
     }
 
     /// Whether the next fixed ports of a service are somebody else's.
@@ -154,6 +163,9 @@ extension Manifest {
 }
 
 extension Service {
+    /// Whether as many as there are may come to run beside them.
+    fileprivate var mayHaveSetBeside: Bool { deploy.isBlueGreen && kind == .service && port == nil && isBalanced }
+
     /// The fixed ports of so many instances; none if they have ports of the range.
     package func fixedPorts(_ count: Int) -> [UInt16] {
         guard let port else { return [] }

@@ -43,11 +43,14 @@ package struct ScalingPace: Sendable, Hashable {
 /// `fall` is more than a tenth below the target of one instance less: then there is to be one less. Between the two nothing
 /// happens, and so a load that does not change brings it to rest. After each step, and after any other change of the number
 /// or the rule, it begins to look anew; so it does if it could not look for a while.
+///
+/// While some instances serve nobody, the load of the others says nothing about how many are enough: the five minutes of
+/// fewer are such in which all of them served. More are asked for as ever, as what is missing only makes the load smaller.
 package struct ScalingWatch: Sendable {
     private struct Entry: Sendable {
         var rule: ScalingRule
         var instances: Int
-        var looks: [(at: Instant, load: Double)] = []
+        var looks: [(at: Instant, load: Double, isWhole: Bool)] = []
     }
 
     /// How far the load may be from the target without anything being done.
@@ -59,17 +62,17 @@ package struct ScalingWatch: Sendable {
     /// Creates one that has seen nothing.
     package init(pace: ScalingPace = ScalingPace()) { self.pace = pace }
 
-    /// A look at a service's load: connections, or CPU in percent of a core, of all instances that are ready. What is to be
-    /// done; nil: nothing.
+    /// A look at a service's load: connections, or CPU in percent of a core, of all instances that are ready; `isWhole`:
+    /// none is missing. What is to be done; nil: nothing.
     package mutating func looked(
-        at service: String, load: Double, instances: Int, rule: ScalingRule, now: Instant
+        at service: String, load: Double, instances: Int, isWhole: Bool = true, rule: ScalingRule, now: Instant
     ) -> ScalingStep? {
         var entry = entries[service] ?? Entry(rule: rule, instances: instances)
         let isContinued =
             entry.rule == rule && entry.instances == instances
             && entry.looks.last.map { $0.at + pace.look * 3 >= now } ?? true
         if !isContinued { entry = Entry(rule: rule, instances: instances) }
-        entry.looks.append((now, load.isFinite ? max(0, load) : 0))
+        entry.looks.append((now, load.isFinite ? max(0, load) : 0, isWhole))
         // One from before the longest time stays, so that it is known to be covered.
         while entry.looks.count > 1, entry.looks[1].at + pace.fall <= now { entry.looks.removeFirst() }
         entries[service] = entry
@@ -100,9 +103,9 @@ package struct ScalingWatch: Sendable {
     }
 
     private func fall(_ entry: Entry, _ now: Instant) -> ScalingStep? {
-        guard let first = entry.looks.first, first.at + pace.fall <= now, entry.instances > entry.rule.min else {
-            return nil
-        }
+        guard let first = entry.looks.first, first.at + pace.fall <= now, entry.instances > entry.rule.min,
+            entry.looks.allSatisfy(\.isWhole)
+        else { return nil }
         let highest = entry.looks.map(\.load).max() ?? 0
         let next = entry.instances - 1
         let enough = Double(entry.rule.target.amount) * Double(next) * (1 - Self.tolerance)
@@ -140,6 +143,8 @@ package struct ScalingCandidate: Sendable, Hashable {
     package var instances: Int
     /// Those that are ready and take connections.
     package var ready: [InstanceID]
+    /// Whether all of its instances are; only then it may be made smaller.
+    package var isWhole: Bool
 }
 
 extension Application {
@@ -153,7 +158,8 @@ extension Application {
     }
 
     /// The services that may scale themselves: nothing of them is being replaced, added or taken away, they do not sleep, no
-    /// user has stopped them, and something of them is ready.
+    /// user has stopped them, and something of them is ready. As long as anything is not, because it crashes, is restarted
+    /// or is drained, they may have more, and not fewer (`ScalingCandidate.isWhole`).
     package var scalingCandidates: [ScalingCandidate] {
         guard !isShuttingDown else { return [] }
         return manifest.services.indices.compactMap { place in
@@ -166,7 +172,9 @@ extension Application {
             guard places.allSatisfy({ instances[$0].goal == .up }) else { return nil }
             let ready = places.filter(takesClients).map { instances[$0].id }
             guard !ready.isEmpty else { return nil }
-            return ScalingCandidate(service: service.name, rule: rule, instances: service.replicas, ready: ready)
+            return ScalingCandidate(
+                service: service.name, rule: rule, instances: service.replicas, ready: ready,
+                isWhole: ready.count == places.count)
         }
     }
 }

@@ -24,6 +24,8 @@ struct Deployment: Sendable, Hashable, Codable {
     var restarts: Bool?
     /// The services whose number of instances it changes, and nothing else; nil: it is no such change.
     var scales: [String]?
+    /// What others have taken over of what it was to scale, in sentences; nil: nothing.
+    var superseded: [String]?
 
     /// Whether it is a user's restart of one service, and no manifest's.
     var isRestart: Bool { restarts == true }
@@ -193,7 +195,7 @@ extension Application {
             turn.effects.append(
                 deployment.scales.map { .scalingEnded($0, deployment.outcome) }
                     ?? .deploymentEnded(deployment.outcome))
-            if let command = deployment.command { turn.effects.append(.finished(command, deployment.outcome)) }
+            if let command = deployment.command { turn.effects.append(.finished(command, deployment.commandOutcome)) }
         }
         let count = deployments.count
         deployments.removeAll(where: \.isOver)
@@ -351,6 +353,14 @@ extension Deployment {
             failures.prefix(5).joined(separator: "; ") + (failures.count > 5 ? "; and \(failures.count - 5) more" : "")
         if !culprits.isEmpty { return .rolledBack(text, culprits: told(culprits)) }
         return failures.isEmpty ? .done : .failed(text)
+    }
+
+    /// What comes of it for who waits: that a part of it was superseded is no failure of the services that are left.
+    fileprivate var commandOutcome: Application.CommandOutcome {
+        guard let superseded, !superseded.isEmpty else { return outcome }
+        let services = Wording.list(scales ?? [])
+        let rest = if case .failed(let text) = outcome { text } else { "\(services): done" }
+        return .failed((superseded + [rest]).joined(separator: "; "))
     }
 }
 

@@ -67,7 +67,8 @@ extension Application {
     /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done.
     mutating func beginScalingItself(_ name: String, _ step: ScalingStep, _ turn: inout Turn) {
         guard let candidate = scalingCandidates.first(where: { $0.service == name }), candidate.instances == step.from,
-            step.to != step.from, candidate.rule.nearest(to: step.to) == step.to,
+            step.to > step.from || (step.to < step.from && candidate.isWhole),
+            candidate.rule.nearest(to: step.to) == step.to,
             let next = try? manifest(scaling: [name: step.to], itself: true)
         else { return }
         if let first = place(ofService: name).flatMap({ layout.instances[$0].first }) {
@@ -98,14 +99,32 @@ extension Application {
         turn.touched.append(contentsOf: instances.indices)
     }
 
-    /// What has scaled these services is not waited for any longer.
+    /// What has scaled these services is not waited for any longer. What it has scaled beside them goes on, and so does
+    /// the wait for that.
     private mutating func supersedeScalings(of services: Set<String>, by what: String, _ turn: inout Turn) {
-        for deployment in deployments {
-            guard let scaled = deployment.scales, !services.isDisjoint(with: scaled) else { continue }
-            guard let command = deployment.command else { continue }
-            turn.effects.append(.finished(command, .failed("superseded by \(what)")))
+        var left: [Deployment] = []
+        for var deployment in deployments {
+            guard let scaled = deployment.scales, !services.isDisjoint(with: scaled) else {
+                left.append(deployment)
+                continue
+            }
+            let rest = scaled.filter { !services.contains($0) }
+            if rest.isEmpty {
+                guard let command = deployment.command else { continue }
+                let former = deployment.superseded ?? []
+                let last = former.isEmpty ? "" : "\(Wording.list(scaled)): "
+                let sentences = former + ["\(last)superseded by \(what)"]
+                turn.effects.append(.finished(command, .failed(sentences.joined(separator: "; "))))
+                continue
+            }
+            let gone = Wording.list(scaled.filter(services.contains))
+            deployment.superseded = (deployment.superseded ?? []) + ["\(gone): superseded by \(what)"]
+            deployment.scales = rest
+            deployment.fresh.removeAll { services.contains($0.service) }
+            deployment.parting.removeAll { services.contains($0.service) }
+            left.append(deployment)
         }
-        deployments.removeAll { $0.scales.map { !services.isDisjoint(with: $0) } ?? false }
+        deployments = left
     }
 
     /// Another manifest is to be in force: what has scaled services of which it has another number is over.

@@ -44,7 +44,8 @@ extension SupervisorRole {
         for candidate in candidates {
             guard let load = load(of: candidate, counters, shares),
                 let step = autoScaling.watch.looked(
-                    at: candidate.service, load: load, instances: candidate.instances, rule: candidate.rule, now: now)
+                    at: candidate.service, load: load, instances: candidate.instances, isWhole: candidate.isWhole,
+                    rule: candidate.rule, now: now)
             else { continue }
             take(.scaledItself(service: candidate.service, step))
             keepSnapshotNow()

@@ -44,6 +44,14 @@ import Testing
         #expect(errors.count == 1 && errors.first?.contains("2 ports to spare") == true, "\(errors)")
     }
 
+    @Test func `so does the largest set of a service that scales itself`() {
+        let fields =
+            "listen: 80, replicas: { min: 1, max: 3, target: { connections: 50 } }, deploy: { strategy: 'blue-green' }"
+        #expect(load(fields, range: "20000-20005").errors.isEmpty)
+        let errors = load(fields, range: "20000-20004").errors.map { "\($0)" }
+        #expect(errors.count == 1 && errors.first?.contains("2 ports to spare") == true, "\(errors)")
+    }
+
     @Test func `what comes from defaults holds where it can`() throws {
         let blueGreen = "{ deploy: { strategy: 'blue-green' } }"
         #expect(try strategy("listen: 80", defaults: blueGreen).isBlueGreen)

@@ -96,6 +96,17 @@ struct ScalingTests {
         for (name, count, text) in cases {
             #expect(manifest.hindrance(toScaling: name, to: count) == text, "\(name)=\(count)")
         }
+        // The largest whole set beside the others must find ports, whoever is scaled.
+        var blue = service("a", 3, front: 80)
+        blue.deploy.strategy = .blueGreen
+        let beside = Manifest(
+            supd: DaemonSettings(portRange: PortRange(first: 20000, last: 20009)), services: [blue, service("b", 2)])
+        let lack = "supd.portRange (\"20000-20009\") has 10 ports for instances, and "
+        let set = "of them for a whole new set of a beside the old one (deploy.strategy \"blue-green\")"
+        #expect(beside.hindrance(toScaling: "a", to: 4) == nil && beside.hindrance(toScaling: "b", to: 4) == nil)
+        #expect(beside.hindrance(toScaling: "a", to: 5) == "\(lack)12 would be needed, 5 \(set)")
+        #expect(beside.hindrance(toScaling: "b", to: 5) == "\(lack)11 would be needed, 3 \(set)")
+        #expect(beside.hindrance(toScaling: "a", to: 9) == "\(lack)11 would be needed")
         let many = Manifest(services: (0..<4).map { service("s\($0)", 999) })
         #expect(
             many.hindrance(toScaling: "s0", to: 1000) == nil)

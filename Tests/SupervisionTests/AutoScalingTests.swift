@@ -71,6 +71,21 @@ struct AutoScalingTests {
         #expect(busy?.to == 2 && busy?.reason == "97% of a core per instance over 30 s, the target is 70%")
     }
 
+    @Test func `while some serve nobody there may be more, and not fewer until all have served for five minutes`() {
+        var watch = ScalingWatch(pace: Self.pace)
+        func look(_ second: Int, _ load: Double, isWhole: Bool) -> ScalingStep? {
+            watch.looked(
+                at: "a", load: load, instances: 3, isWhole: isWhole, rule: Self.rule,
+                now: Instant(nanoseconds: 0) + .seconds(second))
+        }
+        for second in stride(from: 0, to: 500, by: 5) { #expect(look(second, 0, isWhole: false) == nil) }
+        for second in stride(from: 500, to: 800, by: 5) { #expect(look(second, 0, isWhole: true) == nil) }
+        #expect(look(800, 0, isWhole: true)?.to == 2)
+        watch.keep([])
+        for second in stride(from: 0, to: 30, by: 5) { #expect(look(second, 180, isWhole: false) == nil) }
+        #expect(look(30, 180, isWhole: false)?.to == 4)
+    }
+
     @Test func `what was seen before a pause, or of another number or rule, decides nothing`() {
         var watch = ScalingWatch(pace: Self.pace)
         func look(_ second: Int, _ instances: Int = 1, _ rule: ScalingRule = Self.rule) -> ScalingStep? {
@@ -167,17 +182,44 @@ struct AutoScalingTests {
         #expect(story.effects.isEmpty)
     }
 
-    @Test func `by hand it is not scaled; not while it is replaced, stopped, drained or asleep`() throws {
+    @Test func `while one of them crashes, or is drained, there are not fewer; more there may be`() throws {
+        let rule = ScalingRule(min: 1, max: 4, target: .connections(50))
+        var story = Story(web(rule, replicas: 3))
+        story.play()
+        #expect(story.app.scalingCandidates.map(\.isWhole) == [true])
+        // It ends, and starts again after a pause.
+        story.exited(try #require(story.running[instance("web", 1)]), .code(1))
+        #expect(story.app.scalingCandidates.map(\.isWhole) == [false])
+        #expect(story.app.scalingCandidates.map(\.ready) == [[instance("web", 2), instance("web", 3)]])
+        story.tell(step(3, 2))
+        #expect(story.effects.isEmpty && story.app.instanceCounts["web"] == 3)
+        story.pass(.seconds(10))
+        story.play()
+        #expect(story.app.scalingCandidates.map(\.isWhole) == [true])
+        story.command(1, .drain, instance("web", 3))
+        #expect(story.app.scalingCandidates.map(\.isWhole) == [false])
+        story.tell(step(3, 2))
+        #expect(story.effects.isEmpty)
+        story.tell(step(3, 4))
+        #expect(story.app.instanceCounts["web"] == 4)
+    }
+
+    @Test func `by hand it is not scaled; not at all while it is replaced, stopped or asleep`() throws {
         let rule = ScalingRule(min: 2, max: 4, target: .connections(50))
+        var sleepy = web(rule)
+        sleepy.idleAfter = .seconds(60)
+        var asleep = Story(sleepy)
+        asleep.play()
+        #expect(asleep.app.scalingCandidates.count == 1)
+        asleep.tell(.wentIdle(service: "web"))
+        asleep.play()
+        #expect(asleep.app.isAsleep("web") && asleep.app.scalingCandidates.isEmpty)
         var story = Story(web(rule))
         story.play()
         let refusal = #expect(throws: ScaleRefusal.self) { try story.app.manifest(scaling: ["web": 3]) }
         #expect(
             refusal?.text == "web scales itself (2 to 4, 50 connections each), and is not scaled by hand: "
                 + "change min or max of its replicas, or write a count there, and apply")
-        story.command(1, .drain, instance("web", 2))
-        #expect(story.app.scalingCandidates.map(\.ready) == [[instance("web", 1)]])
-        story.command(2, .undrain, instance("web", 2))
         story.command(3, .stop, instance("web", 2))
         story.play()
         #expect(story.app.scalingCandidates.isEmpty)

@@ -106,6 +106,37 @@ struct ScalingTests {
         #expect(ended.filter { if case .scalingEnded = $0 { true } else { false } }.count == 2)
     }
 
+    @Test func `a later scale of one service leaves the others of the earlier command their wait`() throws {
+        var story = Story(service("x", ready: .tcp), service("web", ready: .tcp))
+        story.play()
+        var seen: [Application.Effect] = []
+        try scale(&story, 1, ["x": 2, "web": 3])
+        seen += story.effects
+        try scale(&story, 2, ["x": 3])
+        seen += story.effects
+        #expect(story.outcome(1) == nil && story.outcome(2) == nil)
+        #expect(story.app.isBeingChanged("web") && story.app.isBeingChanged("x"))
+        // An apply with another number takes over what is left of the second.
+        story.apply(3, service("x", replicas: 2, ready: .tcp), service("web", ready: .tcp).scaled(to: 3))
+        #expect(story.outcome(2) == .failed("superseded by a later apply"))
+        seen += story.effects
+        story.effects = seen
+        story.play()
+        #expect(story.outcome(1) == .failed("x: superseded by a later scale; web: done"))
+        #expect(story.running.keys.count { $0.service == "web" } == 3)
+        // Of what is left it is told as what it is.
+        let ended = story.effects.compactMap {
+            if case .scalingEnded(let services, .done) = $0 { services } else { nil }
+        }
+        #expect(ended == [["web"]])
+        // One after the other.
+        try scale(&story, 4, ["x": 3, "web": 4])
+        try scale(&story, 5, ["x": 4])
+        try scale(&story, 6, ["web": 5])
+        #expect(
+            story.outcome(4) == .failed("x: superseded by a later scale; web: superseded by a later scale"))
+    }
+
     @Test func `a restart whose first instance is taken away goes on with the next one`() throws {
         var story = Story(service("a", replicas: 2, port: 3000, ready: .tcp))
         story.play()
