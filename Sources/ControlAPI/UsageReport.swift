@@ -3,7 +3,7 @@
 package struct UsageReport: Codable, Sendable, Equatable {
     /// From one look to the next, in seconds.
     package var everySeconds: Int
-    /// Since when it has been looked at without a pause, RFC 3339 in UTC.
+    /// Since when all of these instances have been looked at without a pause, RFC 3339 in UTC.
     package var since: String?
     /// For how long it goes on if nobody asks again, in seconds.
     package var endsAfterSeconds: Int

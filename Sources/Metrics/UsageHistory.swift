@@ -1,8 +1,8 @@
 /// What instances have used of late: the last hour in steps of ten seconds, the last day in steps of five minutes. A value
 /// without a clock; whoever looks at the processes gives it what was found.
 ///
-/// Of an instance it keeps 360 and 288 records of 16 bytes, 10,368 bytes in all, and some 300 more for their arrays and what
-/// the next CPU time is compared with. A step of five minutes has the average of CPU, and the highest of everything else: a
+/// Of an instance it keeps 360 and 288 records of 16 bytes, 10,368 bytes in all, and some 400 more for their arrays, when it
+/// was looked at, and what the next CPU time is compared with. A step of five minutes has the average of CPU, and the highest of everything else: a
 /// peak of memory must not be lost.
 package struct UsageHistory: Sendable {
     /// What was found of an instance.
@@ -11,15 +11,18 @@ package struct UsageHistory: Sendable {
         package var instance: String
         /// Its process, which no other one has.
         package var process: UInt64
+        /// When that process began, in nanoseconds of the clock that all times are of; nil: nobody knows.
+        package var began: Int64?
         /// CPU time so far.
         package var cpuSeconds: Double
         /// Everything else; its CPU is worked out here.
         package var usage: Usage
 
         /// Creates a reading.
-        package init(instance: String, process: UInt64, cpuSeconds: Double, usage: Usage) {
+        package init(instance: String, process: UInt64, began: Int64?, cpuSeconds: Double, usage: Usage) {
             self.instance = instance
             self.process = process
+            self.began = began
             self.cpuSeconds = cpuSeconds
             self.usage = usage
         }
@@ -58,55 +61,80 @@ package struct UsageHistory: Sendable {
     }
 
     private var tracks: [String: Track] = [:]
-    /// When it was looked last, in nanoseconds of the clock that all times are of.
+    /// Of each instance that was looked at, whether there was a process or not: since when without a pause, and the last time.
+    private var looks: [String: (since: Int64, last: Int64)] = [:]
+    /// When it was looked last at any instance, in nanoseconds of the clock that all times are of.
     package private(set) var latest: Int64?
-    /// Since when it is looked at without a pause.
-    package private(set) var since: Int64?
     /// A pause that is longer is one.
     private static let longestPause: Int64 = 60_000_000_000
+    /// CPU time comes in ticks of 10 ms: of a shorter time it says nothing.
+    private static let shortestTime: Int64 = 100_000_000
+
+    /// How much shorter steps are than they say: tests are in a hurry.
+    private let haste: Int64
 
     /// Nothing is known.
-    package init() {}
+    package init(haste: Int64 = 1) { self.haste = max(1, min(haste, 1000)) }
 
-    /// Takes what a look has found at a time, never before the last one.
-    package mutating func take(_ readings: [Reading], at now: Int64) {
-        let pause = latest.map { max(0, now &- $0) }
-        if pause ?? .max > Self.longestPause { since = now }
+    private func step(of span: Span, at now: Int64) -> Int64 { now / (span.step * 1_000_000_000 / haste) }
+
+    /// Takes what a look at some instances has found at a time, never before the last one. Looks need not be at all instances:
+    /// of the others nothing is changed.
+    package mutating func take(_ readings: [Reading], of instances: Set<String>, at now: Int64) {
+        let before = latest
         latest = now
-        let seconds = now / 1_000_000_000
         let present = Set(readings.map(\.instance))
-        for name in tracks.keys where !present.contains(name) { tracks[name]?.now = Usage() }
+        for name in instances.subtracting(present) { tracks[name]?.now = Usage() }
         for reading in readings {
             var track = tracks[reading.instance] ?? Track()
             var usage = reading.usage
-            usage.cpuPercent = Self.cpu(reading, track.last, pause, now)
+            usage.cpuPercent = Self.cpu(reading, track.last, before, now)
             track.last = (reading.process, reading.cpuSeconds, now)
             track.now = usage
-            track.hour.put(UsageRecord(usage), at: seconds / Span.hour.step)
-            track.add(usage, at: seconds / Span.day.step)
+            track.hour.put(UsageRecord(usage), at: step(of: .hour, at: now))
+            track.add(usage, at: step(of: .day, at: now))
             tracks[reading.instance] = track
+        }
+        for name in instances.union(present) {
+            let look = looks[name]
+            let goesOn = look.map { now &- $0.last <= Self.longestPause } ?? false
+            looks[name] = (goesOn ? look?.since ?? now : now, now)
         }
     }
 
-    /// CPU since the last look; of a process that was not there then, since it began.
+    /// CPU since the last look at this process; of one that began after the last look at anything, since it began. What a
+    /// process has used in a time that nobody knows says nothing of now.
     private static func cpu(
-        _ reading: Reading, _ last: (process: UInt64, cpuSeconds: Double, at: Int64)?, _ pause: Int64?, _ now: Int64
+        _ reading: Reading, _ last: (process: UInt64, cpuSeconds: Double, at: Int64)?, _ before: Int64?, _ now: Int64
     ) -> Double? {
         let (used, nanoseconds): (Double, Int64)
         if let last, last.process == reading.process {
             (used, nanoseconds) = (reading.cpuSeconds - last.cpuSeconds, now &- last.at)
-        } else if let pause, pause <= longestPause {
-            (used, nanoseconds) = (reading.cpuSeconds, pause)
+        } else if let before, let began = reading.began, began >= before, now &- began <= longestPause {
+            (used, nanoseconds) = (reading.cpuSeconds, now &- began)
         } else {
             return nil
         }
-        guard nanoseconds > 0, used.isFinite else { return nil }
+        guard nanoseconds >= shortestTime, used.isFinite else { return nil }
         return max(0, used) / (Double(nanoseconds) / 1e9) * 100
     }
 
     /// Forgets all other instances.
     package mutating func keep(_ isKept: (String) -> Bool) {
         for name in tracks.keys where !isKept(name) { tracks[name] = nil }
+        for name in looks.keys where !isKept(name) { looks[name] = nil }
+    }
+
+    /// Since when all of these instances are looked at without a pause; nil: one of them is not, or there are none.
+    package func since(of instances: [String]) -> Int64? {
+        let known = instances.compactMap { looks[$0]?.since }
+        return known.count == instances.count ? known.max() : nil
+    }
+
+    /// When it was looked last at all of these instances; nil: at one of them never, or there are none.
+    package func lookedAt(_ instances: [String]) -> Int64? {
+        let known = instances.compactMap { looks[$0]?.last }
+        return known.count == instances.count ? known.min() : nil
     }
 
     /// The instances of which something is known.
@@ -118,8 +146,7 @@ package struct UsageHistory: Sendable {
     /// The steps of a span up to a time, the oldest first; nil where nothing is known.
     package func series(of instance: String, _ span: Span, at now: Int64) -> [Usage?] {
         let ring = span == .hour ? tracks[instance]?.hour : tracks[instance]?.day
-        let step = now / 1_000_000_000 / span.step
-        return ring?.values(span.count, upTo: step) ?? Array(repeating: nil, count: span.count)
+        return ring?.values(span.count, upTo: step(of: span, at: now)) ?? Array(repeating: nil, count: span.count)
     }
 }
 

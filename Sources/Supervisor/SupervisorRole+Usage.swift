@@ -24,10 +24,13 @@ extension SupervisorRole {
                 instances: application.instanceIDs.map(\.description).filter(wanted.contains),
                 series: series.map { $0 == .hour ? .hour : .day }))
         let known = usage.history.instances
-        let isFresh = usage.history.latest.map { now - $0 < UsageSampling.pause } ?? false
-        let isWhole = usage.waiting.last?.instances.allSatisfy { known.contains($0) } ?? true
+        let asked = usage.waiting.last?.instances ?? []
+        // Others may have been looked at since, for their limits.
+        let last = asked.isEmpty ? usage.history.latest : usage.history.lookedAt(asked)
+        let isFresh = last.map { now - $0 < usage.pause } ?? false
+        let isWhole = asked.allSatisfy { known.contains($0) }
         // Of those without a process nothing is ever found: a look every two seconds is enough to say so.
-        let isYoung = usage.history.latest.map { now - $0 < 2_000_000_000 } ?? false
+        let isYoung = last.map { now - $0 < 2_000_000_000 } ?? false
         guard isFresh && isWhole || isYoung else { return lookAtUsage() }
         if !usage.isLooking { answerUsage() }
         arrangeUsageLook()
@@ -38,13 +41,13 @@ extension SupervisorRole {
         usage.waiting = []
         guard !waiting.isEmpty else { return }
         let (history, now, wall) = (usage.history, monotonicNanoseconds(), wallClockNanoseconds())
-        let since = history.since.map { WallClock.text(nanoseconds: wall - (now - $0)) }
         let ends = Int((usage.wantedUntil - now) / 1_000_000_000)
         // Hundreds of instances are a megabyte of text: not on the queue that restarts things.
         Self.sampling.async { [role = self] in
             for one in waiting {
+                let since = history.since(of: one.instances).map { WallClock.text(nanoseconds: wall - (now - $0)) }
                 let report = UsageReport(
-                    everySeconds: Int(UsageSampling.pause / 1_000_000_000), since: since, endsAfterSeconds: ends,
+                    everySeconds: Int(UsageHistory.Span.hour.step), since: since, endsAfterSeconds: ends,
                     instances: one.instances.map { InstanceUsage($0, history, one.series, at: now) })
                 let text = ControlJSON.encode(report)
                 role.queue.async {
@@ -74,7 +77,7 @@ extension SupervisorRole {
         let now = monotonicNanoseconds()
         guard !usage.isArmed, !usage.isLooking, !usage.needed.isEmpty || now < usage.wantedUntil else { return }
         usage.isArmed = true
-        let due = max(0, (usage.history.latest ?? now) + UsageSampling.pause - now)
+        let due = max(0, (usage.history.latest ?? now) + usage.pause - now)
         usageTimer.schedule(deadline: .now() + .nanoseconds(Int(due)), leeway: .milliseconds(200))
     }
 
@@ -89,8 +92,14 @@ extension SupervisorRole {
         guard !usage.isLooking, let application else { return }
         usage.isLooking = true
         let isForAll = monotonicNanoseconds() < usage.wantedUntil
-        let views = application.views(at: now).filter { isForAll || usage.needed.contains($0.name) }
-        let running = running(views.flatMap(\.instances))
+        let needed = usage.needed
+        let views = application.views(at: now).filter { isForAll || needed.contains($0.name) }.flatMap(\.instances)
+        let running = running(views)
+        let began = Dictionary(
+            views.compactMap { view in
+                view.generation.flatMap { generation in view.startedAt.map { (generation, $0.nanoseconds) } }
+            }, uniquingKeysWith: { first, _ in first })
+        let looked = application.instanceIDs.filter { isForAll || needed.contains($0.service) }.map(\.description)
         queryCounters { [role = self, processes, keeper = configuration.keeper] counters in
             Self.sampling.async {
                 let found = processes.use(of: running, keeper: keeper)
@@ -101,31 +110,36 @@ extension SupervisorRole {
                 }
                 let readings = running.compactMap { instance in
                     found[instance.generation].map { use in
-                        UsageHistory.Reading(instance, use, connections: connections?[instance.id.description])
+                        UsageHistory.Reading(
+                            instance, use, began: began[instance.generation],
+                            connections: connections?[instance.id.description])
                     }
                 }
-                role.queue.async { role.assumeIsolated { $0.usageWasFound(readings) } }
+                role.queue.async { role.assumeIsolated { $0.usageWasFound(readings, of: Set(looked), isForAll) } }
             }
         }
     }
 
-    private func usageWasFound(_ readings: [UsageHistory.Reading]) {
+    private func usageWasFound(_ readings: [UsageHistory.Reading], of looked: Set<String>, _ isForAll: Bool) {
         usage.isLooking = false
-        usage.history.take(readings, at: monotonicNanoseconds())
+        usage.history.take(readings, of: looked, at: monotonicNanoseconds())
         if let application {
             // One that is there for a rollout only leaves nothing behind.
             let known = Set(application.instanceIDs.map(\.description))
             usage.history.keep(known.contains)
         }
+        // Who has asked meanwhile may want to know of others as well.
+        guard isForAll || usage.waiting.isEmpty else { return lookAtUsage() }
         answerUsage()
         arrangeUsageLook()
     }
 }
 
 extension UsageHistory.Reading {
-    fileprivate init(_ instance: InstanceProcesses.Instance, _ use: InstanceUse, connections: UInt64?) {
+    fileprivate init(_ instance: InstanceProcesses.Instance, _ use: InstanceUse, began: Int64?, connections: UInt64?) {
         self.init(
-            instance: instance.id.description, process: instance.generation.number, cpuSeconds: use.cpuSeconds,
+            instance: instance.id.description, process: instance.generation.number, began: began,
+            cpuSeconds: use.cpuSeconds,
             usage: Usage(
                 memoryBytes: use.residentBytes, connections: connections, threads: use.threads,
                 descriptors: use.descriptors))

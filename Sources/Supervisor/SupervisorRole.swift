@@ -147,6 +147,7 @@ actor SupervisorRole {
         commands.onOverdue { [weak self] in self?.assumeIsolated { $0.commandsAreOverdue() } }
         idleTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.idleLookIsDue() } }
         idleTimer.activate()
+        usage = UsageSampling(environment)
         usageTimer.setEventHandler { [weak self] in self?.assumeIsolated { $0.usageLookIsDue() } }
         usageTimer.activate()
         autoScaling = AutoScaling(environment)

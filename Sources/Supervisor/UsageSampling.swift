@@ -7,7 +7,7 @@ import Metrics
 /// supervisor it begins anew, and so does the day.
 struct UsageSampling {
     /// The past of each instance.
-    var history = UsageHistory()
+    var history: UsageHistory
     /// Until then all instances are looked at; monotonic, in nanoseconds.
     var wantedUntil: Int64 = 0
     /// Services that are looked at whoever asks.
@@ -19,6 +19,13 @@ struct UsageSampling {
     /// Who waits for the look under way.
     var waiting: [Waiting] = []
 
+    /// Nothing is known.
+    init(_ environment: [String: String] = [:]) {
+        let haste = max(1, min(environment[Self.hasteVariable].flatMap(Int64.init) ?? 1, 1000))
+        history = UsageHistory(haste: haste)
+        pause = 10_000_000_000 / haste
+    }
+
     /// Who waits for a report.
     struct Waiting {
         /// The responder, in `statusRequests`.
@@ -29,8 +36,10 @@ struct UsageSampling {
         var series: UsageHistory.Span?
     }
 
-    /// From one look to the next.
-    static let pause: Int64 = 10_000_000_000
+    /// From one look to the next, in nanoseconds.
+    let pause: Int64
+    /// Tests are in a hurry.
+    private static let hasteVariable = "SUPD_TEST_USAGE_HASTE"
     /// For how long it goes on after somebody has asked.
     static let lease: Int64 = 86_400_000_000_000
     /// The limits of which the past is kept.

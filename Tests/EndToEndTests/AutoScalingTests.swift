@@ -54,9 +54,9 @@ struct AutoScalingTests {
         #expect(try daemon.pids() == first)
         let events = try daemon.ctl("events", "x").output
         for text in [
-            "scaled from 1 to 2: 6 connections per instance over ", ", the target is 2",
-            "scaled from 2 to 3: 3 connections per instance over ", "scaled from 3 to 2: at most ",
-            "scaled from 2 to 1: at most ",
+            // How many there are on average depends on when it was looked first.
+            "scaled from 1 to 2: ", "scaled from 2 to 3: ", " connections per instance over ", ", the target is 2",
+            "scaled from 3 to 2: at most ", "scaled from 2 to 1: at most ",
         ] {
             #expect(events.contains(text), "\(text) in \(events)")
         }
@@ -80,7 +80,7 @@ struct AutoScalingTests {
         let two = try daemon.pids()
         let more = try apply("{ max: 3, target: { connections: 2 } }")
         #expect(more.code == 0 && more.output.contains("1 to 2, 1 connection each → 1 to 3, 2 connections each"))
-        #expect(more.output.contains("x    ") || more.output.contains("live"), "\(more.output)")
+        #expect(more.output.contains("live"), "\(more.output)")
         #expect(try daemon.pids() == two)
         #expect(try daemon.ctl("shutdown").code == 0)
         _ = try daemon.keeper.wait()

@@ -34,18 +34,46 @@ struct UsageTests {
         }
         #expect(first.instances.prefix(2).map(\.now.connections) == [2, 2])
         #expect(first.since != nil)
-        // Nobody asks for the next look: what it has found is there later.
+        // What a second look has found is there later.
         let second = try eventually("another look", within: 60) {
             let report = try usage(daemon, "busy")
             return report.instances.first?.hour.steps ?? 0 > 1 ? report : nil
         }
         #expect(second.instances.map(\.id) == ["busy/1"])
         #expect(second.instances.first?.now.cpuPercent ?? 0 > 1)
-        #expect(second.since == first.since || second.since != nil)
+        #expect(second.since == first.since)
         let shown = try daemon.ctl("usage", "x")
         #expect(shown.code == 0 && shown.output.contains("MEM 1H") && shown.output.contains("x/2"), "\(shown.output)")
         #expect(shown.output.contains("looked at every 10 s since "), "\(shown.output)")
         #expect(try daemon.ctl("usage", "y").code == 4)
         withExtendedLifetime(held) {}
+    }
+
+    @Test("It is looked without being asked: for a day at all, and always at a service with a limit")
+    func byItself() throws {
+        // Steps of a quarter of a second, and what takes four seconds beside them.
+        let daemon = try Daemon(
+            """
+            { services: { limited: { command: ['sleep', '1000'], limits: { nofile: 512 } },
+                          busy: { command: ['sh', '-c', 'while :; do :; done'] },
+                          later: { command: ['sh', '-c', 'sleep 4; touch "$$0"; sleep 1000', '${INSTANCE}'], replicas: 0 } } }
+            """, environment: ["PATH": "/usr/bin:/bin", "SUPD_TEST_USAGE_HASTE": "40"])
+        func wait(_ number: Int) throws {
+            #expect(try daemon.ctl("scale", "later=\(number)").code == 0)
+            try eventually("the end of four seconds", within: 60) {
+                access("\(daemon.directory.path)/\(number)", F_OK) == 0 ? true : nil
+            }
+        }
+        try wait(1)
+        let first = try usage(daemon, "limited", "busy")
+        // A question is good for one look, the others were due by themselves.
+        #expect(first.instances.first?.hour.steps ?? 0 > 2, "\(first.instances.map(\.hour.steps))")
+        // What was never looked at has used its CPU time nobody knows when.
+        #expect(first.instances.last?.hour.steps == 1 && first.instances.last?.now.cpuPercent == nil)
+        try wait(2)
+        let second = try usage(daemon, "limited", "busy")
+        #expect(second.instances.last?.hour.steps ?? 0 > 3, "\(second.instances.map(\.hour.steps))")
+        #expect(second.instances.last?.hour.highest.cpuPercent ?? 1000 < 200)
+        #expect(second.since == first.since && first.since != nil)
     }
 }

@@ -7,10 +7,10 @@ struct UsageHistoryTests {
     private let second: Int64 = 1_000_000_000
 
     private func reading(
-        _ instance: String = "a/1", process: UInt64 = 1, cpu: Double = 0, memory: UInt64 = 1 << 20
+        _ instance: String = "a/1", process: UInt64 = 1, began: Int64? = nil, cpu: Double = 0, memory: UInt64 = 1 << 20
     ) -> UsageHistory.Reading {
         .init(
-            instance: instance, process: process, cpuSeconds: cpu,
+            instance: instance, process: process, began: began, cpuSeconds: cpu,
             usage: Usage(memoryBytes: memory, connections: 3, threads: 2, descriptors: 7))
     }
 
@@ -61,20 +61,55 @@ struct UsageHistoryTests {
 
     @Test func `CPU is that since the last look, of a new process that since it began`() {
         var history = UsageHistory()
-        history.take([reading(cpu: 100)], at: 1000 * second)
+        func look(_ readings: UsageHistory.Reading..., at seconds: Int64) {
+            history.take(readings, of: ["a/1"], at: seconds * second)
+        }
+        // Nobody knows when the first one has used what it has.
+        look(reading(began: 1 * second, cpu: 100), at: 1000)
         #expect(history.now(of: "a/1").cpuPercent == nil)
-        history.take([reading(cpu: 105)], at: 1010 * second)
+        look(reading(began: 1 * second, cpu: 105), at: 1010)
         #expect(history.now(of: "a/1").cpuPercent == 50)
-        history.take([reading(process: 2, cpu: 1)], at: 1020 * second)
-        #expect(history.now(of: "a/1").cpuPercent == 10)
-        history.take([], at: 1030 * second)
+        look(reading(process: 2, began: 1015 * second, cpu: 1), at: 1020)
+        #expect(history.now(of: "a/1").cpuPercent == 20)
+        look(at: 1030)
         #expect(history.now(of: "a/1").isEmpty)
-        #expect(history.since == 1000 * second)
-        // After a pause nobody knows when a new one has begun; one that was there is known all the same.
-        history.take([reading(process: 2, cpu: 11), reading("b/1", process: 3, cpu: 9)], at: 2020 * second)
+        #expect(history.since(of: ["a/1"]) == 1000 * second)
+        // After a pause one that was there is known all the same.
+        look(reading(process: 2, began: 1015 * second, cpu: 11), at: 2020)
         #expect(history.now(of: "a/1").cpuPercent == 1)
+        #expect(history.since(of: ["a/1"]) == 2020 * second)
+        // One that has just begun has used too few ticks, and one of which nobody knows when it began says nothing.
+        look(reading(process: 3, began: 2030 * second - 50_000_000, cpu: 0.05), at: 2030)
+        #expect(history.now(of: "a/1").cpuPercent == nil)
+        look(reading(process: 4, began: nil, cpu: 1), at: 2040)
+        #expect(history.now(of: "a/1").cpuPercent == nil)
+    }
+
+    @Test func `looks at some instances say nothing of the others`() {
+        var history = UsageHistory()
+        func look(_ readings: UsageHistory.Reading..., of instances: Set<String>, at seconds: Int64) {
+            history.take(readings, of: instances, at: seconds * second)
+        }
+        // a/1 has a limit and is always looked at; b/1 runs for days before anybody asks.
+        for at: Int64 in stride(from: 0, through: 990, by: 10) { look(reading(cpu: 0), of: ["a/1"], at: at) }
+        #expect(history.since(of: ["a/1"]) == 0 && history.since(of: ["a/1", "b/1"]) == nil)
+        let both: Set = ["a/1", "b/1"]
+        look(reading(), reading("b/1", process: 7, began: 5 * second, cpu: 100_000), of: both, at: 1000)
         #expect(history.now(of: "b/1").cpuPercent == nil)
-        #expect(history.since == 2020 * second)
+        #expect(history.since(of: ["a/1"]) == 0 && history.since(of: ["a/1", "b/1"]) == 1000 * second)
+        look(reading(), reading("b/1", process: 7, began: 5 * second, cpu: 100_001), of: both, at: 1010)
+        #expect(history.now(of: "b/1").cpuPercent == 10)
+        // The day is over; b/1 is another process when somebody asks again.
+        for at: Int64 in stride(from: 1020, through: 5000, by: 10) { look(reading(), of: ["a/1"], at: at) }
+        #expect(history.now(of: "b/1").cpuPercent == 10)
+        #expect(history.lookedAt(["a/1"]) == 5000 * second && history.lookedAt(["b/1", "a/1"]) == 1010 * second)
+        look(reading(), reading("b/1", process: 8, began: 2000 * second, cpu: 1000), of: both, at: 5010)
+        #expect(history.now(of: "b/1").cpuPercent == nil)
+        #expect(history.since(of: ["b/1"]) == 5010 * second && history.since(of: ["a/1"]) == 0)
+        // A third one, of which nothing is known, has begun since.
+        look(reading(), reading("c/1", process: 9, began: 5015 * second, cpu: 4), of: both.union(["c/1"]), at: 5020)
+        #expect(history.now(of: "c/1").cpuPercent == 80)
+        #expect(history.since(of: []) == nil && history.lookedAt([]) == nil)
     }
 
     @Test func `the hour and the day, each in its own steps`() throws {
@@ -82,7 +117,7 @@ struct UsageHistoryTests {
         // Two hours; memory peaks for one look in the middle of the first one.
         for look in 0...720 {
             let memory: UInt64 = look == 100 ? 500 << 20 : UInt64(look) << 20
-            history.take([reading(cpu: Double(look), memory: memory)], at: Int64(look) * 10 * second)
+            history.take([reading(cpu: Double(look), memory: memory)], of: ["a/1"], at: Int64(look) * 10 * second)
         }
         let now = 7200 * second
         let hour = history.series(of: "a/1", .hour, at: now)
@@ -104,9 +139,9 @@ struct UsageHistoryTests {
 
     @Test func `what is gone is forgotten`() {
         var history = UsageHistory()
-        history.take([reading("a/1"), reading("b/1")], at: second)
+        history.take([reading("a/1"), reading("b/1")], of: ["a/1", "b/1"], at: second)
         history.keep { $0.hasPrefix("a/") }
-        #expect(history.instances == ["a/1"])
+        #expect(history.instances == ["a/1"] && history.since(of: ["b/1"]) == nil)
         #expect(history.series(of: "b/1", .hour, at: second).allSatisfy { $0 == nil })
         #expect(condensed([Int?](), to: 5).isEmpty && condensed([1, nil, 2], to: 5) == [1, nil, 2])
     }
