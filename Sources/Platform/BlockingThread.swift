@@ -33,7 +33,7 @@ package func pause(for time: Duration) {
 
 extension Duration {
     /// Whole nanoseconds, from 0 to those of a hundred years.
-    var clampedNanoseconds: Int64 {
+    package var clampedNanoseconds: Int64 {
         let century = Duration.seconds(3_155_760_000)
         let (seconds, attoseconds) = min(max(self, .zero), century).components
         return seconds * 1_000_000_000 + attoseconds / 1_000_000_000

@@ -143,6 +143,50 @@ import Testing
         #expect(sent > 0 && sent < count)
         #expect(losses["api/2"].map { Int($0.lines) } == count - sent)
         #expect(losses["api/2"].map { SystemJournal.reason($0.code) } == "journald takes lines too slowly")
-        #expect(notices.all.count == 1)
+        // Once when it was found out, and the rest when the flush was over.
+        let told = notices.all.map { if case .notInJournal(let lines, _) = $0 { Int(lines) } else { 0 } }
+        #expect(told.reduce(0, +) == count - sent && told.count <= 2, "\(told)")
+    }
+
+    @Test func `a flush waits for a slow journal no longer than it may; what is left is counted and told`() throws {
+        let socket = try NoticeSocket(path: path, owner: nil, isOpen: false)
+        let journal = journal()
+        let (writer, stdout, _) = try world(journal)
+        try PipeIO.setCapacity(stdout.reader, bytes: 1 << 20)
+        let count = 20_000
+        try stdout.send(String(repeating: "a line\n", count: count))
+        writer.takeTurn(budget: 1 << 30)
+        let isDone = Locked(false)
+        journal.flush(within: .zero) { isDone.update { $0 = true } }
+        // From now on all that is sent is taken: without a limit the journal would get everything.
+        var sent = 0
+        try eventually("the end of the flush") {
+            sent += received(socket).count
+            return isDone.value ? true : nil
+        }
+        sent += received(socket).count
+        #expect(sent < count)
+        #expect(losses["api/2"].map { Int($0.lines) } == count - sent)
+        let told = notices.all.reduce(into: UInt64(0)) { sum, notice in
+            if case .notInJournal(let lines, "journald takes lines too slowly") = notice { sum += lines }
+        }
+        #expect(Int(told) == count - sent)
+        // It goes on afterwards.
+        try stdout.send("later\n")
+        writer.takeTurn(budget: 1 << 20)
+        try flush(journal)
+        #expect(received(socket) == [entry("later")])
+    }
+
+    @Test(arguments: [0, 1, 3, 1000])
+    func `of a batch no more entries are made than there is room for, and the others are counted`(fitting: Int) {
+        let line = "2027-01-15T08:00:00.000000000Z stdout F x\n"
+        let output = ByteBuffer()
+        for _ in 0..<1000 { output.append(Array(line.utf8)) }
+        let size = entry("x").utf8.count
+        let (datagrams, left) = JournalEntryWriter(instance: "api/2")
+            .entries(output, from: 0, room: (fitting + 1) * size - 1)
+        #expect(datagrams == Array(repeating: Array(entry("x").utf8), count: fitting))
+        #expect(left.lines == UInt64(1000 - fitting) && left.bytes == UInt64((1000 - fitting) * size))
     }
 }
