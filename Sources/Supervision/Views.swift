@@ -130,7 +130,10 @@ extension Application {
         let words = wanted.map { word(instances[$0].state) }
         if words.allSatisfy({ $0 == "completed" }) { return "completed" }
         let running = words.count { $0 == "running" || (isTask && $0 == "completed") }
-        if running == words.count { return "running" }
+        // While some are replaced, as many as are asked for serve beside them.
+        let serving = wanted.count { takesClients($0) && isOnServingSide($0) }
+        let isEnough = !isTask && running > 0 && serving >= manifest.services[service].replicas
+        if running == words.count || isEnough { return "running" }
         if running > 0 && !isTask { return "degraded" }
         // The liveliest of the others says what to expect.
         let liveliest = ["running", "starting", "stopping", "backoff", "waiting", "failed", "completed"]

@@ -143,9 +143,9 @@ import Testing
         #expect(sent > 0 && sent < count)
         #expect(losses["api/2"].map { Int($0.lines) } == count - sent)
         #expect(losses["api/2"].map { SystemJournal.reason($0.code) } == "journald takes lines too slowly")
-        // Once when it was found out, and the rest when the flush was over.
+        // Once when it was found out, and once more if the flush took too long; what comes of it later in a minute.
         let told = notices.all.map { if case .notInJournal(let lines, _) = $0 { Int(lines) } else { 0 } }
-        #expect(told.reduce(0, +) == count - sent && told.count <= 2, "\(told)")
+        #expect((1...2).contains(told.count) && told.reduce(0, +) <= count - sent, "\(told)")
     }
 
     @Test func `a flush waits for a slow journal no longer than it may; what is left is counted and told`() throws {

@@ -72,6 +72,18 @@ import Testing
         #expect(serving(story.app) == [1, 2, 3])
     }
 
+    @Test func `the service is running as long as one of the sets serves in full`() {
+        func state(_ story: Story) -> String? { story.app.views(at: story.now).first?.state }
+        var story = almostReady()
+        #expect(state(story) == "running")
+        // What is ready and serves nobody yet makes up for nothing.
+        var lame = story
+        lame.exited(1, .code(1))
+        #expect(state(lame) == "degraded")
+        story.ready(6)
+        #expect(serving(story.app) == [4, 5, 6] && state(story) == "running")
+    }
+
     @Test func `at no time do both serve, or none`() {
         var story = upStory()
         story.apply(1, version(2))
