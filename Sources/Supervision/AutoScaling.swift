@@ -1,21 +1,5 @@
+package import Events
 package import Manifest
-
-/// A change of a service's number of instances by itself.
-package struct ScalingStep: Sendable, Hashable {
-    /// How many there are.
-    package var from: Int
-    /// How many there are to be.
-    package var to: Int
-    /// Why, for people: `81 connections per instance over 30 s, the target is 50`.
-    package var reason: String
-
-    /// Creates a step.
-    package init(from: Int, to: Int, reason: String) {
-        self.from = from
-        self.to = to
-        self.reason = reason
-    }
-}
 
 /// How quickly services scale themselves.
 package struct ScalingPace: Sendable, Hashable {
@@ -66,7 +50,7 @@ package struct ScalingWatch: Sendable {
     /// none is missing. What is to be done; nil: nothing.
     package mutating func looked(
         at service: String, load: Double, instances: Int, isWhole: Bool = true, rule: ScalingRule, now: Instant
-    ) -> ScalingStep? {
+    ) -> EventKind.ScaleStep? {
         var entry = entries[service] ?? Entry(rule: rule, instances: instances)
         let isContinued =
             entry.rule == rule && entry.instances == instances
@@ -84,7 +68,7 @@ package struct ScalingWatch: Sendable {
         entries = entries.filter { services.contains($0.key) }
     }
 
-    private func rise(_ entry: Entry, _ now: Instant) -> ScalingStep? {
+    private func rise(_ entry: Entry, _ now: Instant) -> EventKind.ScaleStep? {
         guard let first = entry.looks.first, first.at + pace.rise <= now, entry.instances < entry.rule.max else {
             return nil
         }
@@ -97,12 +81,12 @@ package struct ScalingWatch: Sendable {
         let next = entry.rule.nearest(to: min(needed, count * 2))
         guard next > entry.instances else { return nil }
         let each = Self.text(average / Double(count), entry.rule.target)
-        return ScalingStep(
+        return EventKind.ScaleStep(
             from: entry.instances, to: next,
             reason: "\(each) per instance over \(Wording.time(pace.rise)), \(Self.text(of: entry.rule.target))")
     }
 
-    private func fall(_ entry: Entry, _ now: Instant) -> ScalingStep? {
+    private func fall(_ entry: Entry, _ now: Instant) -> EventKind.ScaleStep? {
         guard let first = entry.looks.first, first.at + pace.fall <= now, entry.instances > entry.rule.min,
             entry.looks.allSatisfy(\.isWhole)
         else { return nil }
@@ -111,7 +95,7 @@ package struct ScalingWatch: Sendable {
         let enough = Double(entry.rule.target.amount) * Double(next) * (1 - Self.tolerance)
         guard highest <= enough else { return nil }
         let each = Self.text(highest / Double(max(1, entry.instances)), entry.rule.target)
-        return ScalingStep(
+        return EventKind.ScaleStep(
             from: entry.instances, to: next,
             reason: "at most \(each) per instance over \(Wording.time(pace.fall)), \(Self.text(of: entry.rule.target))")
     }

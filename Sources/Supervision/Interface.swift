@@ -43,7 +43,7 @@ extension Application {
         /// What the balancer has counted so far, for services of `servicesOnTrial`.
         case connectsCounted([ConnectCount])
         /// A service has scaled itself, as `ScalingWatch` says.
-        case scaledItself(service: String, ScalingStep)
+        case scaledItself(service: String, EventKind.ScaleStep)
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.

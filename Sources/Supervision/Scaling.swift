@@ -65,7 +65,7 @@ extension Application {
     }
 
     /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done.
-    mutating func beginScalingItself(_ name: String, _ step: ScalingStep, _ turn: inout Turn) {
+    mutating func beginScalingItself(_ name: String, _ step: EventKind.ScaleStep, _ turn: inout Turn) {
         guard let candidate = scalingCandidates.first(where: { $0.service == name }), candidate.instances == step.from,
             step.to > step.from || (step.to < step.from && candidate.isWhole),
             candidate.rule.nearest(to: step.to) == step.to,
@@ -74,7 +74,7 @@ extension Application {
         if let first = place(ofService: name).flatMap({ layout.instances[$0].first }) {
             turn.report(instances[first].id, .info, "\(name) scaled from \(step.from) to \(step.to): \(step.reason)")
         }
-        let kind = EventKind.scale(.init(from: step.from, to: step.to, reason: step.reason))
+        let kind = EventKind.scale(step)
         turn.effects.append(.happened(kind, service: name, instance: nil))
         carryOut(next, of: [name], nil, &turn)
     }

@@ -11,10 +11,10 @@ struct AutoScalingTests {
     /// Looks every five seconds for as long as loads are given; the steps, with the second of each.
     private func steps(
         _ loads: [(seconds: Int, load: Double)], from instances: Int, _ rule: ScalingRule
-    ) -> [(at: Int, step: ScalingStep)] {
+    ) -> [(at: Int, step: EventKind.ScaleStep)] {
         var watch = ScalingWatch(pace: Self.pace)
         var (count, second) = (instances, 0)
-        var found: [(Int, ScalingStep)] = []
+        var found: [(Int, EventKind.ScaleStep)] = []
         for (seconds, load) in loads {
             for _ in 0..<(seconds / 5) {
                 if let step = watch.looked(
@@ -73,7 +73,7 @@ struct AutoScalingTests {
 
     @Test func `while some serve nobody there may be more, and not fewer until all have served for five minutes`() {
         var watch = ScalingWatch(pace: Self.pace)
-        func look(_ second: Int, _ load: Double, isWhole: Bool) -> ScalingStep? {
+        func look(_ second: Int, _ load: Double, isWhole: Bool) -> EventKind.ScaleStep? {
             watch.looked(
                 at: "a", load: load, instances: 3, isWhole: isWhole, rule: Self.rule,
                 now: Instant(nanoseconds: 0) + .seconds(second))
@@ -88,7 +88,7 @@ struct AutoScalingTests {
 
     @Test func `what was seen before a pause, or of another number or rule, decides nothing`() {
         var watch = ScalingWatch(pace: Self.pace)
-        func look(_ second: Int, _ instances: Int = 1, _ rule: ScalingRule = Self.rule) -> ScalingStep? {
+        func look(_ second: Int, _ instances: Int = 1, _ rule: ScalingRule = Self.rule) -> EventKind.ScaleStep? {
             watch.looked(
                 at: "a", load: 500, instances: instances, rule: rule, now: Instant(nanoseconds: 0) + .seconds(second))
         }
@@ -150,7 +150,7 @@ struct AutoScalingTests {
     }
 
     private func step(_ from: Int, _ to: Int) -> Application.Event {
-        .scaledItself(service: "web", ScalingStep(from: from, to: to, reason: "load"))
+        .scaledItself(service: "web", EventKind.ScaleStep(from: from, to: to, reason: "load"))
     }
 
     @Test func `a step adds or takes away, says so, and stands in nobody's way`() throws {
@@ -178,7 +178,7 @@ struct AutoScalingTests {
             story.tell(event)
             #expect(story.effects.isEmpty)
         }
-        story.tell(.scaledItself(service: "other", ScalingStep(from: 1, to: 2, reason: "load")))
+        story.tell(.scaledItself(service: "other", EventKind.ScaleStep(from: 1, to: 2, reason: "load")))
         #expect(story.effects.isEmpty)
     }
 

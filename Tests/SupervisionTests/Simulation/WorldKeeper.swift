@@ -1,3 +1,4 @@
+import Events
 import Manifest
 
 @testable import Supervision
@@ -341,7 +342,7 @@ extension World {
         let candidate = app.scalingCandidates.first { $0.service == name }
         let count = app.manifest.services.first { $0.name == name }?.replicas ?? 0
         let from = random.oneIn(8) ? count + 1 : count
-        let step = ScalingStep(from: from, to: count + Int(random.pick(-2...2)), reason: "load")
+        let step = EventKind.ScaleStep(from: from, to: count + Int(random.pick(-2...2)), reason: "load")
         isApplying = true
         let before = app.manifest
         try turn(.scaledItself(service: name, step))
