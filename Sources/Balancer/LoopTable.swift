@@ -22,7 +22,7 @@ extension LoopCore {
         if mailbox.takeCall() { wasCalled = true }
         if mailbox.takeArrivals() {
             stopResting()
-            for number in listeners.numbers { acceptConnections(listener: number) }
+            for number in 0..<listeners.end where listeners.isUsed(number) { acceptConnections(listener: number) }
         }
     }
 
