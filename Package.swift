@@ -122,8 +122,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Events", "Metrics", "Platform",
-                "TestSupport",
+                "supd", "supctl", "CMatrixSupport", "DemoService", "ControlAPI", "Events", "Links", "Metrics",
+                "Platform", "TestSupport",
             ],
             swiftSettings: common),
     ]

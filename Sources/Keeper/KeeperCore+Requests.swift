@@ -7,6 +7,8 @@ extension KeeperCore {
         guard let process = self[role].process, !process.isCondemned else { return }
         self[role].heard()
         switch (role, request) {
+        case (_, .hello(let version)) where version != linkVersion:
+            linkBroken(role, "the \(role.rawValue) speaks version \(version), this keeper \(linkVersion)")
         case (_, .hello):
             self[role].greeted(beginsAt: role == .supervisor && !wasReady ? now : nil)
             if role == .supervisor { supervisorArrived(at: now) }

@@ -38,6 +38,29 @@ package struct Plan: Sendable, Hashable {
         package var old: String?
         /// The new value; nil likewise.
         package var new: String?
+
+        init(field: String, old: String? = nil, new: String? = nil) {
+            self.field = field
+            self.old = old
+            self.new = new
+        }
+
+        /// Two values that differ, each shown in a bounded piece: of long ones where they begin to differ. Nothing for what is
+        /// empty.
+        init(field: String, from old: String?, to new: String?) {
+            let common = zip(old ?? "", new ?? "").prefix { $0 == $1 }.count
+            self.init(field: field, old: Self.piece(of: old, common), new: Self.piece(of: new, common))
+        }
+
+        /// The longest text that is shown whole.
+        private static let longest = 120
+
+        private static func piece(of text: String?, _ common: Int) -> String? {
+            guard let text, !text.isEmpty else { return nil }
+            guard text.count > longest else { return text }
+            let left = common > longest / 2 ? text.dropFirst(common - longest / 4) : text[...]
+            return "\(left.startIndex > text.startIndex ? "…" : "")\(left.prefix(longest))\(left.count > longest ? "…" : "")"
+        }
     }
 
     /// What happens to one service.
@@ -66,11 +89,8 @@ package struct Plan: Sendable, Hashable {
         for (field, cost) in daemon {
             changes.append(Change(service: "supd", cost: cost, fields: [field], instances: 0))
         }
-        if old.hooks != new.hooks {
-            let field = FieldChange(
-                field: "hooks", old: old.hooks.map { "\($0.count)" }, new: new.hooks.map { "\($0.count)" })
-            changes.append(Change(service: "supd", cost: .live, fields: [field], instances: 0))
-        }
+        let hooks = Plan.hooks(old.hooks ?? [], new.hooks ?? [])
+        if !hooks.isEmpty { changes.append(Change(service: "supd", cost: .live, fields: hooks, instances: 0)) }
         let present = old.services.filter { !leaving.contains($0.name) }
         let before = Dictionary(present.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         for service in new.services {
@@ -100,6 +120,22 @@ package struct Plan: Sendable, Hashable {
         // Without instances nothing is replaced.
         if old.replicas == 0 || new.replicas == 0, cost.replacesProcesses { cost = .scale }
         return Change(service: new.name, cost: cost, fields: fields, instances: new.replicas)
+    }
+
+    /// Hooks by their place in the list.
+    private static func hooks(_ old: [Hook], _ new: [Hook]) -> [FieldChange] {
+        (0..<max(old.count, new.count)).compactMap { index in
+            let (before, after) = (old.dropFirst(index).first, new.dropFirst(index).first)
+            guard before != after else { return nil }
+            let (shownBefore, shownAfter) = (before.map(text), after.map(text))
+            // What came from the environment differs, and is not shown.
+            guard shownBefore != shownAfter else { return FieldChange(field: "hooks[\(index)]") }
+            return FieldChange(field: "hooks[\(index)]", from: shownBefore, to: shownAfter)
+        }
+    }
+
+    private static func text(_ hook: Hook) -> String {
+        "\(hook.occasions.map(\.rawValue).joined(separator: ", ")): \(ServiceComparison.text(hook.command))"
     }
 
     private static func replacement(of old: Service, by new: Service) -> Cost {

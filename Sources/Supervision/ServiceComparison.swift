@@ -125,14 +125,8 @@ enum ServiceComparison {
     private static func pairs(_ values: [(String, String?, String?)]) -> [Plan.FieldChange] {
         values.compactMap { name, old, new in
             guard old != new else { return nil }
-            return Plan.FieldChange(field: name, old: shown(old), new: shown(new))
+            return Plan.FieldChange(field: name, from: old, to: new)
         }
-    }
-
-    /// Bounded, and nothing for what is empty.
-    private static func shown(_ text: String?) -> String? {
-        guard let text, !text.isEmpty else { return nil }
-        return text.count > 120 ? "\(text.prefix(120))…" : text
     }
 
     // MARK: Texts
@@ -163,8 +157,7 @@ enum ServiceComparison {
         guard old != new else { return [] }
         // An argument that was made of `${env:…}` may be a secret.
         guard !(old + new).contains(where: \.holdsEnvironment) else { return [Plan.FieldChange(field: "command")] }
-        func line(_ command: [Template]) -> String { command.map { quoted(text($0)) }.joined(separator: " ") }
-        return [Plan.FieldChange(field: "command", old: shown(line(old)), new: shown(line(new)))]
+        return [Plan.FieldChange(field: "command", from: text(old), to: text(new))]
     }
 
     private static func quoted(_ word: String) -> String {
@@ -199,7 +192,7 @@ enum ServiceComparison {
         }
     }
 
-    private static func text(_ command: [Template]) -> String {
+    static func text(_ command: [Template]) -> String {
         command.contains(where: \.holdsEnvironment)
             ? "(not shown)" : command.map { quoted(text($0)) }.joined(separator: " ")
     }

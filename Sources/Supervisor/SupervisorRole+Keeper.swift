@@ -27,8 +27,12 @@ extension SupervisorRole {
         switch notice {
         case .welcome(let version, let runs, let crashes, let scope, let highestID):
             guard version == linkVersion else {
-                log.write(.error, "the keeper speaks version \(version), this supervisor \(linkVersion)")
-                return
+                // Its words may mean something else. The keeper goes back to the program before, or tries again and says so.
+                log.write(
+                    .error,
+                    "the keeper speaks version \(version), this supervisor \(linkVersion): they cannot work together; "
+                        + "install the program that runs, or restart supd (systemctl restart supd)")
+                return exitProcess(1)
             }
             self.scope = scope
             roleStarts.supervisor = runs

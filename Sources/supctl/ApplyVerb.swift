@@ -8,8 +8,10 @@ let applyVerb = Verb(
         what differs from the one in force into a plan, which is shown before it is
         carried out. What each change costs:
 
-          live     nothing that runs is touched (fronts, balance, limits, log,
-                   restart, stop, dependsOn, deploy)
+          live     nothing that runs is touched (fronts, balance, limits, health,
+                   log, restart, stop, dependsOn, deploy). Not so: a limit of cpu or
+                   rttime or one that is taken away, balance.proxyProtocol, and
+                   sockets that are passed; for these, processes are replaced
           scale    instances are added or stopped; the others are not touched
           rolling  new processes start beside the old ones, which then let their
                    connections end: no client notices

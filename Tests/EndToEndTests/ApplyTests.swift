@@ -153,6 +153,41 @@ struct ApplyTests {
         }
     }
 
+    @Test("A limit is raised in what runs")
+    func raised() throws {
+        let port = try freePort()
+        let daemon = try Daemon(manifest(port.port, "limits: { nofile: '100:200' }"))
+        let before = try daemon.pids()
+        try write(daemon, manifest(port.port, "limits: { nofile: '150:200' }"))
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0 && result.output.contains("limits.nofile: 100:200 → 150:200"), "\(result.output)")
+        #expect(try daemon.pids() == before)
+        let pid = try #require(before["x/1"])
+        try eventually("the limit") {
+            let limits = try String(contentsOfFile: "/proc/\(pid)/limits", encoding: .utf8)
+            return limits.contains(/Max open files +150 +200/) ? true : nil
+        }
+    }
+
+    @Test("Who may connect to a front changes while it is open")
+    func listenOptions() throws {
+        let port = try freePort()
+        func manifest(_ listen: String) -> String {
+            "{ services: { x: { command: ['@demo@', '--quiet'], ready: { http: '/' }, listen: { \(listen) } } } }"
+        }
+        let daemon = try Daemon(manifest("address: '127.0.0.1:\(port.port)'"))
+        let before = try daemon.pids()
+        #expect(try HTTP.get(port: port.port, "/").status == 200)
+        try write(daemon, manifest("address: '127.0.0.1:\(port.port)', allow: ['192.0.2.0/24']"))
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0 && result.output.contains("x  live"), "\(result.output)")
+        #expect(throws: (any Error).self) { try HTTP.get(port: port.port, "/") }
+        try write(daemon, manifest("address: '127.0.0.1:\(port.port)', allow: ['127.0.0.0/8']"))
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(try HTTP.get(port: port.port, "/").status == 200)
+        #expect(try daemon.pids() == before)
+    }
+
     @Test("A front that cannot be opened changes nothing")
     func front() throws {
         let (port, taken) = (try freePort(), try freePort())

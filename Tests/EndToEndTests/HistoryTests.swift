@@ -30,6 +30,7 @@ struct HistoryTests {
 
     @Test("What was applied is shown, with its result, and gone back to without the file")
     func rollback() throws {
+        let began = Date()
         let daemon = try Daemon(manifest(1))
         try write(daemon, manifest(2))
         #expect(try daemon.ctl("apply").code == 0)
@@ -42,6 +43,10 @@ struct HistoryTests {
         #expect(all.map(\.outcome) == [.failed, .done, .started])
         #expect(all.map(\.userID) == [geteuid(), geteuid(), nil])
         #expect(all.first?.reason?.contains("x/1 has failed 3 times") == true)
+        let times = all.compactMap { try? Date($0.at, strategy: .iso8601.time(includingFractionalSeconds: true)) }
+        #expect(times.count == 3 && times == times.sorted(by: >))
+        // Times are written to the millisecond.
+        #expect(times.allSatisfy { $0 >= began - 0.001 && $0 <= Date() })
         let shown = try daemon.ctl("history").output
         #expect(shown.contains("started") && !shown.contains("secret"), "\(shown)")
         #expect(try version(daemon) == 2)

@@ -101,12 +101,26 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.handle(.roleExited(.supervisor, .code(1))).contains(.spawnRole(.supervisor, nil)))
     }
 
+    @Test("a role that speaks another version is replaced, in words")
+    func otherVersion() {
+        var world = World.greeted()
+        let role = Role.supervisor
+        let actions = world.ask(.hello(version: linkVersion + 1))
+        #expect(
+            actions.contains(
+                .warn(
+                    "the link to the \(role.rawValue) is of no use: the \(role.rawValue) speaks version \(linkVersion + 1), "
+                        + "this keeper \(linkVersion)")))
+        #expect(actions.contains(.closeLink(role)))
+        #expect(!actions.contains { if case .send(role, .welcome, _) = $0 { true } else { false } })
+    }
+
     @Test("counts the quick crashes of the last half minute")
     func crashes() {
         var world = World.greeted()
         func crashes(_ world: inout World) -> Int? {
             world.handle(.roleSpawned(.supervisor, pid: 100))
-            for case .send(_, .welcome(_, _, let crashes, _, _), _) in world.ask(.hello(version: 1)) { return crashes }
+            for case .send(_, .welcome(_, _, let crashes, _, _), _) in world.ask(.hello(version: linkVersion)) { return crashes }
             return nil
         }
         world.handle(.roleExited(.supervisor, .code(1)))

@@ -154,6 +154,77 @@ struct ApplyTests {
         #expect(story.app.instances.allSatisfy { $0.edition == .current })
     }
 
+    @Test(arguments: [(1, 0, 1, 4), (2, 0, 2, 4), (0, 1, 0, 3), (0, 3, 0, 1), (1, 1, 1, 3), (0, 0, 0, 3)])
+    func `surge and maxUnavailable bound how many are beside the others and how few serve`(
+        surge: Int, unavailable: Int, mostAside: Int, fewestServing: Int
+    ) {
+        var four = api
+        four.replicas = 4
+        four.deploy.surge = surge
+        four.deploy.maxUnavailable = unavailable
+        var story = upStory(four)
+        story.apply(1, version(2, of: four))
+        var (most, fewest) = (0, 4)
+        story.play(afterEachRound: { app in
+            most = max(most, app.instances.count { $0.id.number > 4 && $0.process != nil })
+            fewest = min(fewest, app.routes.first?.endpoints.count { $0.state == .active } ?? 0)
+        })
+        #expect(most == mostAside)
+        #expect(fewest == fewestServing)
+        #expect(story.outcome(1) == .done)
+        #expect(story.running.count == 4)
+    }
+
+    @Test(arguments: [1, 2, 5])
+    func `deploy failures is how often a new one may fail`(failures: Int) {
+        var few = api
+        few.deploy.failures = failures
+        var story = upStory(few)
+        story.apply(1, version(2, of: few))
+        var tried = 0
+        story.play(broken: { id in
+            if id.number == 4 { tried += 1 }
+            return id.number == 4
+        })
+        #expect(tried == failures)
+        guard case .rolledBack(let text, _)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.contains("api/4 has failed"), "\(text)")
+        #expect(text.contains(failures == 1 ? "exited with code 7" : "\(failures) times"), "\(text)")
+    }
+
+    @Test func `health of what runs begins, changes and ends with the manifest, its processes stay`() throws {
+        var story = upStory(worker)
+        let before = story.running
+        let generation = Generation(try #require(before[instance("worker")]))
+        var probed = worker
+        probed.health = HealthSettings(check: .tcp)
+        story.apply(1, probed)
+        #expect(story.outcome(1) == .done)
+        func begun(_ story: Story) -> [HealthSettings.Check] {
+            story.effects.compactMap { effect in
+                guard case .beginHealthProbing(generation, let id, _) = effect else { return nil }
+                return story.app.settings(of: id)?.health?.check
+            }
+        }
+        #expect(begun(story) == [.tcp])
+        #expect(!story.effects.contains(.endHealthProbing(generation)))
+        let http = HealthSettings.Check.http(HTTPCheck(path: Template(literal: "/h")))
+        probed.health?.check = http
+        story.apply(2, probed)
+        #expect(story.effects.contains(.endHealthProbing(generation)))
+        #expect(begun(story) == [http])
+        // The same once more is nothing.
+        story.apply(3, probed)
+        #expect(!story.effects.contains(.endHealthProbing(generation)) && begun(story) == [])
+        story.apply(4, worker)
+        #expect(story.effects.contains(.endHealthProbing(generation)))
+        #expect(begun(story) == [])
+        #expect(story.running == before)
+    }
+
     @Test func `an old instance that dies meanwhile comes back as what it was`() throws {
         var story = upStory(api)
         story.apply(1, version(2, of: api))

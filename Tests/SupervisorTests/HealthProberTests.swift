@@ -138,6 +138,15 @@ import Testing
         withExtendedLifetime(socket) {}
     }
 
+    @Test("a connection that the instance's own listener takes is enough for tcp")
+    func connects() throws {
+        let (port, listener) = try testListener()
+        let harness = ProberHarness(keeper: getppid())
+        harness.begin(getpid(), port: port, .tcp, every: .milliseconds(20), timeout: .seconds(30))
+        for _ in 0..<3 { #expect(try harness.next().passed) }
+        withExtendedLifetime(listener) {}
+    }
+
     @Test("a stranger on the port is a failure")
     func stranger() throws {
         let (port, listener) = try testListener()

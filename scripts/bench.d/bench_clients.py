@@ -19,22 +19,26 @@ class KeptConnections:
         self.requests = 0
         self.reconnects = 0
         self.failed = []
+        # When connections ended that the client did not end, by time.monotonic(), and how old they were then.
+        self.ends = []
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(KEPT)]
         for thread in self.threads:
             thread.start()
 
     def run(self):
-        connection = None
+        connection, opened = None, 0.0
         while not self.over.is_set():
             if connection is not None and self.is_gone(connection):
                 connection.close()
                 connection = None
                 with self.lock:
                     self.reconnects += 1
+                    self.ends.append((time.monotonic(), time.monotonic() - opened))
             try:
                 if connection is None:
                     connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+                    opened = time.monotonic()
                 connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                 answer = connection.recv(65536)
                 failure = None if answer.startswith(b"HTTP/1.1 200") else repr(answer[:60])
@@ -44,6 +48,8 @@ class KeptConnections:
                 self.requests += 1
                 if failure:
                     self.failed.append(failure)
+                    if connection is not None:
+                        self.ends.append((time.monotonic(), time.monotonic() - opened))
             if failure and connection is not None:
                 connection.close()
                 connection = None
