@@ -59,7 +59,8 @@ package struct Plan: Sendable, Hashable {
             guard let text, !text.isEmpty else { return nil }
             guard text.count > longest else { return text }
             let left = common > longest / 2 ? text.dropFirst(common - longest / 4) : text[...]
-            return "\(left.startIndex > text.startIndex ? "…" : "")\(left.prefix(longest))\(left.count > longest ? "…" : "")"
+            let isCut = (left.startIndex > text.startIndex, left.count > longest)
+            return (isCut.0 ? "…" : "") + left.prefix(longest) + (isCut.1 ? "…" : "")
         }
     }
 

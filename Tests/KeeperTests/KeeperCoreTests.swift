@@ -120,7 +120,9 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         var world = World.greeted()
         func crashes(_ world: inout World) -> Int? {
             world.handle(.roleSpawned(.supervisor, pid: 100))
-            for case .send(_, .welcome(_, _, let crashes, _, _), _) in world.ask(.hello(version: linkVersion)) { return crashes }
+            for case .send(_, .welcome(_, _, let crashes, _, _), _) in world.ask(.hello(version: linkVersion)) {
+                return crashes
+            }
             return nil
         }
         world.handle(.roleExited(.supervisor, .code(1)))

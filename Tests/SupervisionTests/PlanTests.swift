@@ -56,15 +56,16 @@ struct PlanTests {
             return plan(old, new).changes.first?.fields.first
         }
         let late = changed("\(long)1\(long)", "\(long)2")
-        #expect(late?.old == "…\(String(repeating: "x", count: 30))1\(String(repeating: "x", count: 89))…")
-        #expect(late?.new == "…\(String(repeating: "x", count: 30))2")
+        func x(_ count: Int) -> String { String(repeating: "x", count: count) }
+        #expect(late?.old == "…\(x(30))1\(x(89))…")
+        #expect(late?.new == "…\(x(30))2")
         let early = changed("1\(long)", "2")
-        #expect(early?.old == "1\(String(repeating: "x", count: 119))…")
+        #expect(early?.old == "1\(x(119))…")
         #expect(early?.new == "2")
         // A piece that is all of the other one.
         let longer = changed(long, "\(long)y")
-        #expect(longer?.old == "…\(String(repeating: "x", count: 30))")
-        #expect(longer?.new == "…\(String(repeating: "x", count: 30))y")
+        #expect(longer?.old == "…\(x(30))")
+        #expect(longer?.new == "…\(x(30))y")
     }
 
     @Test func `of hooks it is shown which, and from what to what`() {
@@ -78,13 +79,15 @@ struct PlanTests {
             #expect(changes.allSatisfy { $0.cost == .live && $0.service == "supd" })
             return changes.flatMap(\.fields).map { "\($0.field): \($0.old ?? "-") → \($0.new ?? "-")" }
         }
-        let mail = Hook(occasions: [.failed, .recovered], command: [Template(literal: "mail"), Template(literal: "me")])
+        let mail = Hook(
+            occasions: [.failed, .recovered], command: [Template(literal: "mail"), Template(literal: "me")])
         let push = Hook(occasions: [.failed], command: [Template(literal: "push")])
         #expect(fields([mail], [mail]) == [])
         #expect(fields(nil, []) == [])
         #expect(fields([mail], [push]) == ["hooks[0]: failed, recovered: mail me → failed: push"])
         #expect(fields([mail], [mail, push]) == ["hooks[1]: - → failed: push"])
-        #expect(fields([mail, push], nil) == ["hooks[0]: failed, recovered: mail me → -", "hooks[1]: failed: push → -"])
+        #expect(
+            fields([mail, push], nil) == ["hooks[0]: failed, recovered: mail me → -", "hooks[1]: failed: push → -"])
     }
 
     @Test func `nothing changes nothing`() {
