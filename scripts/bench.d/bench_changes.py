@@ -7,6 +7,7 @@ replaced, and not before `drainTimeout` is over: its client then connects again,
 
 import json
 import os
+import sys
 import time
 
 import bench_changes_peers
@@ -42,7 +43,8 @@ class Subject:
         self.supd.wait_ready()
 
     def settle(self):
-        """supctl has waited for all there is to wait for."""
+        """supctl has waited for all there is to wait for; clients look every 20 ms whether their connection has ended."""
+        time.sleep(0.2)
 
     def stop(self):
         self.supd.stop()
@@ -139,9 +141,7 @@ def measure_supd(workspace, replicas, times):
 
 
 def measure_peer(workspace, peer, times):
-    missing = peer.missing()
-    if missing:
-        print(f"{peer.label} is left out: {missing}")
+    if peer.missing(workspace):
         return []
     rows = []
     for replicas, way, change in [(3, *way) for way in peer.WAYS] + [(1, *peer.WAYS[0])]:
@@ -167,12 +167,20 @@ def run(workspace):
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
         raise bench_tools.BenchError(f"BENCH_CHANGES_PARTS: found {unknown[:1] or 'none'}; there are: {', '.join(PARTS)}")
-    rows = [row for part in parts for row in PARTS[part](workspace, times)]
+    for peer in [bench_changes_peers.Supervisord, bench_changes_peers.Systemd]:
+        if peer.label in parts and (missing := peer.missing(workspace)):
+            print(f"{peer.label} is left out: {missing}")
     print(f"{bench_failures.RATE} requests of {bench_failures.PATH} a second, a new connection each; "
-          f"{bench_clients.KEPT} clients beside them keep theirs")
-    bench_tools.table(
-        ["change", "times", "requests", "failed", "longest wait", "on kept connections", "failed there", "connected again",
-         "took"], rows)
+          f"{bench_clients.KEPT} clients beside them keep theirs", flush=True)
+    for part in parts:
+        # Each takes minutes: what is known is shown.
+        rows = PARTS[part](workspace, times)
+        if rows:
+            print(f"\n{part}:")
+            bench_tools.table(
+                ["change", "times", "requests", "failed", "longest wait", "on kept connections", "failed there",
+                 "connected again", "took"], rows)
+            sys.stdout.flush()
     if bench_failures.VIOLATIONS:
         raise bench_tools.BenchError("\n  ".join(["what was promised was not kept:", *bench_failures.VIOLATIONS]))
     if any(part.startswith("supd") for part in parts):
