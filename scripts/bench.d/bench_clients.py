@@ -19,8 +19,8 @@ class KeptConnections:
         self.requests = 0
         self.reconnects = 0
         self.failed = []
-        # When connections ended that the client did not end, by time.monotonic(), and how old they were then.
-        self.ends = []
+        # How old connections were, in seconds, that the client did not end.
+        self.ages = []
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(KEPT)]
         for thread in self.threads:
@@ -34,7 +34,7 @@ class KeptConnections:
                 connection = None
                 with self.lock:
                     self.reconnects += 1
-                    self.ends.append((time.monotonic(), time.monotonic() - opened))
+                    self.ages.append(time.monotonic() - opened)
             try:
                 if connection is None:
                     connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -49,7 +49,7 @@ class KeptConnections:
                 if failure:
                     self.failed.append(failure)
                     if connection is not None:
-                        self.ends.append((time.monotonic(), time.monotonic() - opened))
+                        self.ages.append(time.monotonic() - opened)
             if failure and connection is not None:
                 connection.close()
                 connection = None
