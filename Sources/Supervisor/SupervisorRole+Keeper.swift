@@ -32,7 +32,7 @@ extension SupervisorRole {
                     .error,
                     "the keeper speaks version \(version), this supervisor \(linkVersion): they cannot work together; "
                         + "install the program that runs, or restart supd (systemctl restart supd)")
-                return exitProcess(1)
+                exitProcess(1)
             }
             self.scope = scope
             roleStarts.supervisor = runs

@@ -261,7 +261,8 @@ struct ApplyTests {
         try write(daemon, "{ services: { other: { command: ['sleep', '1000'] } } }")
         #expect(try daemon.ctl("apply").code == 0)
         try write(daemon, text)
-        #expect(try daemon.ctl("apply").code == 0)
+        let result = try daemon.ctl("apply")
+        #expect(result.code == 0, "\(result.output); \(daemon.keeper.output)")
         #expect(try HTTP.get(port: port.port, "/").status == 200)
         try eventually("the second line") { lines() == 2 ? true : nil }
     }

@@ -43,7 +43,8 @@ struct HistoryTests {
         #expect(all.map(\.outcome) == [.failed, .done, .started])
         #expect(all.map(\.userID) == [geteuid(), geteuid(), nil])
         #expect(all.first?.reason?.contains("x/1 has failed 3 times") == true)
-        let times = all.compactMap { try? Date($0.at, strategy: .iso8601.time(includingFractionalSeconds: true)) }
+        let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+        let times = all.compactMap { try? Date($0.at, strategy: style) }
         #expect(times.count == 3 && times == times.sorted(by: >))
         // Times are written to the millisecond.
         #expect(times.allSatisfy { $0 >= began - 0.001 && $0 <= Date() })

@@ -7,8 +7,8 @@ import Testing
 /// A supervisor beside a keeper of another version, with this test in the keeper's place.
 @Suite("Versions of the links", .timeLimit(.minutes(15)))
 struct LinkVersionTests {
-    /// What it answers to a welcome: how it ended, and what it had said.
-    private func answer(toVersion version: Int) throws -> (exit: ProcessExit, output: String) {
+    /// A supervisor that was welcomed in a version.
+    private func supervisor(welcomedIn version: Int) throws -> (process: ChildProcess, keeper: LinkConnection) {
         let directory = try TemporaryDirectory()
         let configuration: [String: Any] = [
             "manifestPath": directory.file("supd.json5"), "runtimeDirectory": directory.path,
@@ -27,19 +27,21 @@ struct LinkVersionTests {
         let welcome = KeeperNotice.welcome(version: version, runs: 1, crashes: 0, scope: "/none", highestID: 0)
         #expect(try keeper.send(welcome) == .sent)
         #expect(try keeper.send(KeeperNotice.inventoryEnd) == .sent)
-        let exit = try supervisor.waitForEnd()
-        return (exit, supervisor.output)
+        return (supervisor, keeper)
     }
 
     @Test("A supervisor that does not know the keeper's version says so and ends")
     func otherVersion() throws {
         for version in [linkVersion - 1, linkVersion + 1] {
-            let (exit, output) = try answer(toVersion: version)
-            #expect(exit == .code(1))
+            let (process, keeper) = try supervisor(welcomedIn: version)
+            #expect(try process.waitForEnd() == .code(1))
             let reason = "the keeper speaks version \(version), this supervisor \(linkVersion)"
-            #expect(output.contains(reason), "\(output)")
+            #expect(process.output.contains(reason), "\(process.output)")
+            withExtendedLifetime(keeper) {}
         }
         // With its own version it goes on to the manifest, which is not there.
-        #expect(try answer(toVersion: linkVersion).output.contains("supd.json5"))
+        let (process, keeper) = try supervisor(welcomedIn: linkVersion)
+        try eventually("a word about the manifest") { process.output.contains("supd.json5") ? true : nil }
+        withExtendedLifetime(keeper) {}
     }
 }

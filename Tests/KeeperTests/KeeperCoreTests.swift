@@ -415,7 +415,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.handle(.orphanFound(pid: 50, scope: nil)) == [])
         #expect(world.handle(.childForked(3, pid: 13)) == [])
         #expect(
-            world.ask(.hello(version: 1)) == [
+            world.ask(.hello(version: linkVersion)) == [
                 told(.welcome(version: linkVersion, runs: 2, crashes: 1, scope: "scope", highestID: 3)),
                 told(.adopted(pid: 50, scope: nil)),
                 told(.child(id: 1, label: "label 1", pid: 11, state: .exited), [.output(child: 1)]),
@@ -505,7 +505,7 @@ private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> Keepe
         #expect(world.handle(.roleExited(.supervisor, .code(1))).contains(.spawnRole(.supervisor, nil)))
         world.handle(.roleSpawned(.supervisor, pid: 101))
         #expect(
-            world.ask(.hello(version: 1)).suffix(2) == [told(.inventoryEnd), told(.shutdown(signal: 15))])
+            world.ask(.hello(version: linkVersion)).suffix(2) == [told(.inventoryEnd), told(.shutdown(signal: 15))])
     }
 
     @Test("stops the services itself when the supervisor ends three times while stopping")
