@@ -26,11 +26,14 @@ struct Tally {
         var atLeastOneIn: Int {
             switch self {
             case .apply: 2
-            case .heir, .healthRestart, .supervisorLost, .balancerLost, .upgrade: 8
+            case .supervisorLost: 4
+            case .heir, .healthRestart, .balancerLost, .upgrade: 16
             case .replacement, .scaledByHand, .scaledItself, .lostInRollout: 20
-            case .trialBegun: 50
-            case .switchOver, .recall, .lostInScale: 100
-            case .turnedBack, .trialPassed, .trialPromoted, .trialSentBack, .lostInTrial, .lostInSeveral: 400
+            case .trialBegun, .lostInScale: 50
+            case .switchOver, .recall, .trialPassed: 100
+            case .turnedBack, .trialSentBack: 200
+            case .lostInTrial, .lostInSeveral: 400
+            case .trialPromoted: 800
             }
         }
     }

@@ -68,7 +68,9 @@ extension World {
         let mayFollow =
             watch.isPromoted || watch.upSince.map { now - $0 >= canary.hold.wholeNanoseconds } == true
         for instance in members where !mayFollow && instance.id.number <= settings.replicas {
-            guard let old = earlier.first(where: { $0.id == instance.id }), isTaken(instance, from: old) else { continue }
+            guard let old = earlier.first(where: { $0.id == instance.id }), isTaken(instance, from: old) else {
+                continue
+            }
             throw Violation(text: "\(instance.id) is replaced before the trial of \(rollout.service) is over")
         }
         guard let seen = rollout.canary else { return watch }
