@@ -9,7 +9,8 @@ import Manifest
 /// its name, its log and its number, and never runs twice at a time.
 ///
 /// If a new instance is not ready in time, or dies too often, the two settings are exchanged: that is all that going back
-/// takes, for what was new is now what has to be replaced.
+/// takes, for what was new is now what has to be replaced. Those beside the others, which have the settings that failed,
+/// are exchanged first, but not before all that they stand in for are back: fewer would serve than on the way forward.
 ///
 /// A user's restart goes the same way, where it may surge: see Restarts.swift. Its two settings are the same, the instances
 /// of the former edition are those that were named, and there is nothing to go back to: what was not replaced goes on.
