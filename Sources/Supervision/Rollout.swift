@@ -9,7 +9,8 @@ import Manifest
 /// its name, its log and its number, and never runs twice at a time.
 ///
 /// If a new instance is not ready in time, or dies too often, the two settings are exchanged: that is all that going back
-/// takes, for what was new is now what has to be replaced.
+/// takes, for what was new is now what has to be replaced. Those beside the others, which have the settings that failed,
+/// are exchanged first, but not before all that they stand in for are back: fewer would serve than on the way forward.
 ///
 /// A user's restart goes the same way, where it may surge: see Restarts.swift. Its two settings are the same, the instances
 /// of the former edition are those that were named, and there is nothing to go back to: what was not replaced goes on.
@@ -107,6 +108,8 @@ extension Application {
         if rollout.blueGreen != nil {
             guard maySwitch(&rollout, beyond, isNeeded: !open.isEmpty || isBegun, &turn) else { return (false, nil) }
         } else if !open.isEmpty {
+            // Who goes back stands in, as what has failed, until those on their way are back: then there is room.
+            guard !isStoodInForByFormer(rollout, extras) else { return (false, nil) }
             for extra in extras where !bringUp(extra, goesBack: rollout.failure != nil, &turn) { return (false, nil) }
             if isHeldByCanary(&rollout, extras, &turn) { return (false, nil) }
             let others = beyond.prefix(rollout.surge).dropFirst(extras.count)
@@ -146,6 +149,13 @@ extension Application {
         }
         settle(&turn)
         return (beyond.allSatisfy { instances[$0].state == .down }, nil)
+    }
+
+    /// Whether instances beside the others that are to be exchanged, as the rollout goes back, stand in for some that are being
+    /// replaced.
+    private func isStoodInForByFormer(_ rollout: Rollout, _ extras: Range<Int>) -> Bool {
+        guard rollout.failure != nil, !rollout.underWay.isEmpty else { return false }
+        return extras.contains { instances[$0].edition != .current && takesClients($0) }
     }
 
     /// Takes those off the list that serve again, or that are not waited for any longer.

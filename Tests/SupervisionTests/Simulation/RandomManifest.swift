@@ -41,7 +41,7 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
                         check: .tcp, interval: .milliseconds(random.pick([300, 1000, 3000])),
                         failures: Int(random.pick(1...3)),
                         successes: Int(random.pick(1...2))) : nil,
-                deploy: random.oneIn(3) ? DeploySettings(strategy: .blueGreen) : DeploySettings()))
+                deploy: randomDeploy(&random)))
     }
     for index in services.indices where services[index].kind == .service && random.oneIn(4) {
         let least = max(1, services[index].replicas)
@@ -55,4 +55,19 @@ func randomManifest(_ random: inout SeededRandom) -> Manifest {
     // Few ports, so that they run out when strangers sit on some.
     let ports = PortRange(first: 20000, last: 20000 + UInt16(random.pick(8...24)))
     return Manifest(supd: DaemonSettings(portRange: ports), services: services)
+}
+
+/// How another version takes over.
+func randomDeploy(_ random: inout SeededRandom) -> DeploySettings {
+    // A valid manifest has no canary beside it.
+    if random.oneIn(4) { return DeploySettings(failures: 2, strategy: .blueGreen) }
+    let surge = Int(random.pick(0...2))
+    var canary: CanarySettings?
+    // Nor one where nothing may run beside the others.
+    if surge > 0, random.oneIn(2) {
+        canary = CanarySettings(
+            replicas: Int(random.pick(1...2)), hold: .milliseconds(random.pick([100, 2000, 9000])))
+    }
+    return DeploySettings(
+        surge: surge, maxUnavailable: Int(random.pick([0, 0, 1, 2])), failures: Int(random.pick(1...3)), canary: canary)
 }

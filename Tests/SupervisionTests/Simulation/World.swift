@@ -37,6 +37,13 @@ struct World {
         var isGone: Bool { !leaderAlive && others == 0 }
     }
 
+    /// What the keeper holds for the next supervisor, and what the rollouts in it had taken away.
+    struct Kept {
+        var app: Application
+        var time: Int64
+        var replacements: [String: Replacement] = [:]
+    }
+
     enum Happening {
         /// The shell's message reaches the core, if the supervisor that it was for still lives.
         case event(Application.Event, epoch: Int)
@@ -50,7 +57,11 @@ struct World {
         /// The process feeds its watchdog.
         case feed(Generation)
         case healthProbe(Generation, epoch: Int)
-        case connectionsEnd(Generation)
+        case connectionsEnd(Generation, balancer: Int)
+        /// The next balancer asks for its table.
+        case balancerStarts(Int)
+        /// The shell looks at the load of services that scale themselves.
+        case scalingLook
         /// The shell looks at the balancer's counters, as it does while somebody waits for a drain.
         case countConnections(epoch: Int)
         case chaos
@@ -93,8 +104,6 @@ struct World {
     var isNumberReused = false
     /// The heirs that were started; some of them in vain.
     var heirs: Set<Generation> = []
-    /// How many manifests were taken on.
-    var applies = 0
     var nextPid: Int32 = 100
     var strangers: Set<UInt16> = []
     var probing: Set<Generation> = []
@@ -105,15 +114,24 @@ struct World {
     var strikes: [Generation: Strikes] = [:]
     /// Instances that are being restarted for their health.
     var healing: Set<InstanceID> = []
-    /// How many were.
-    var healthRestarts = 0
     /// Generations that were told to end.
     var signalled: Set<Generation> = []
     /// Generations whose readiness, or exit, the present core was told of.
     var toldReady: Set<Generation> = []
     var toldExit: Set<Generation> = []
     var published: [Application.Route] = []
-    var snapshot: (app: Application, time: Int64)
+    /// Counts the balancers.
+    var balancerEpoch = 0
+    var isBalancerThere = true
+    /// What the present balancer has counted.
+    var counters: [InstanceID: Connects] = [:]
+    /// The load of services that scale themselves, what the present supervisor has seen of it, and since when it looks.
+    var loads: [String: Double] = [:]
+    var scalingWatch = ScalingWatch(pace: World.scalingPace)
+    var looksSince: Int64 = 0
+    /// When services have last got another number of instances.
+    var countChanges: [String: Int64] = [:]
+    var snapshot: Kept
     var nextCommand: UInt64 = 1
     var openCommands: [CommandID: Verb] = [:]
     /// Those of which the balancer has said that no connection is left. It says so once.
@@ -129,11 +147,16 @@ struct World {
 
     /// This turn is one of `applied`.
     var isApplying = false
+    /// This turn is one of `scaledItself`, as the load says.
+    var isLoadsStep = false
     /// The rollouts under way, and what they have shown.
     var trials: [String: Trial] = [:]
-    /// How often a new set of instances has taken over at once, and how often a stop has sent a rollout back.
-    var switches = 0
-    var recalls = 0
+    /// Those that replace a few at a time, and what they have taken away.
+    var replacements: [String: Replacement] = [:]
+    /// Those whose first instances are on trial, or were, and the promotions that are not answered yet.
+    var canaries: [String: CanaryWatch] = [:]
+    var promotions: [CommandID: String] = [:]
+    var tally = Tally()
     /// What has become of the events.
     var chronicle = Chronicle()
 
@@ -149,7 +172,7 @@ struct World {
         random = SeededRandom(seed: seed)
         let manifest = randomManifest(&random)
         app = Application(manifest: manifest)
-        snapshot = (app, now)
+        snapshot = Kept(app: app, time: now)
         trace = traced ? [] : nil
         if traced {
             for service in manifest.services {
@@ -182,6 +205,7 @@ struct World {
         schedule(.calm, in: chaosTime)
         if random.oneIn(4) { schedule(.shutdown, in: random.pick(0...chaosTime)) }
         schedule(.chaos, in: random.pick(0...1_000_000_000))
+        if app.hasScalingRules || random.oneIn(4) { schedule(.scalingLook, in: 0) }
         try turn(.started)
         var steps = 0
         while let entry = agenda.popMin() {
@@ -235,18 +259,27 @@ struct World {
         case .healthProbe(let generation, let epoch):
             guard epoch == self.epoch, healthProbing.contains(generation) else { return }
             probeHealth(generation)
-        case .connectionsEnd(let generation):
+        case .connectionsEnd(let generation, let balancer):
+            guard balancer == balancerEpoch else { return }
             emptied.insert(generation)
             send(.drained(generation))
+        case .balancerStarts(let balancer):
+            if balancer == balancerEpoch { balancerStarts() }
+        case .scalingLook:
+            guard !isCalm else { return }
+            try lookAtLoads()
+            schedule(.scalingLook, in: Self.scalingPace.look.wholeNanoseconds)
         case .countConnections(let epoch):
             guard epoch == self.epoch, !app.drainsUnderWay.isEmpty else { return }
-            for (generation, _) in app.drainsUnderWay.flatMap(\.waiting) where emptied.contains(generation) {
+            for (generation, _) in app.drainsUnderWay.flatMap(\.waiting)
+            where isBalancerThere && emptied.contains(generation) {
                 send(.drained(generation))
             }
             schedule(.countConnections(epoch: epoch), in: 1_000_000_000)
         case .chaos:
             guard !isCalm else { return }
             try chaos()
+            if random.oneIn(2) { try countConnects() }
             schedule(.chaos, in: random.pick(0...1_000_000_000))
         case .calm:
             note("calm")
@@ -273,6 +306,8 @@ struct World {
         remember(event)
         let before = app
         let effects = app.handle(event, at: Instant(nanoseconds: now), jitter: random.jitter())
+        countScaling(event, effects, before)
+        try checkDrained(event)
         try checkHealth(after: event, before)
         if case .commanded(_, .stop, _, _) = event { try checkStopped(before) }
         try perform(effects, before: before)
@@ -291,6 +326,10 @@ struct World {
         }
         try checkEffects(effects, before: before)
         try followTrials(before)
+        if let before {
+            try followReplacements(from: before.instances)
+            try followCanaries(effects, from: before.instances)
+        }
         // Nothing is released before the events of the turn are written down: what is lost without them is not.
         let losesEvents = lostAfter != nil && random.oneIn(2)
         if !losesEvents {
@@ -306,7 +345,7 @@ struct World {
         retriedPort = nil
         try checkState()
         if random.oneIn(3) { arrangeHeirs() }
-        if now - snapshot.time >= 100_000_000 || random.oneIn(4) { snapshot = (app, now) }
+        if now - snapshot.time >= 100_000_000 || random.oneIn(4) { keepSnapshot() }
         scheduleDeadline()
         if lostAfter != nil { try loseSupervisor() }
     }
@@ -315,105 +354,6 @@ struct World {
         guard let due = app.nextDeadline?.nanoseconds, due != scheduledDeadline, due != .max else { return }
         scheduledDeadline = max(due, now)
         schedule(.deadline(epoch: epoch), in: max(0, due - now))
-    }
-
-    /// The supervisor dies; what was on its way to it is lost. The next one has the last snapshot that was stored,
-    /// which may be a little old, or none at all.
-    mutating func loseSupervisor() throws(Violation) {
-        note("supervisor lost")
-        // Until the next one says hello, the keeper follows the orders of the last one, who hears nothing of it any more.
-        if random.oneIn(2), let heirless = orders.keys.min(), children[heirless]?.pid != nil {
-            leaderDies(heirless, .signal(9, coreDumped: false))
-        }
-        orders = [:]
-        epoch += 1
-        pendingSpawns = [:]
-        refused = []
-        probing = []
-        healthProbing = []
-        toldExit = []
-        openCommands = [:]
-        // It must be said again; of somebody else's child, too, that has come by now.
-        isAllDown = false
-        scheduledDeadline = nil
-        badEndOf = [:]
-        startsOf = [:]
-        if random.oneIn(6), !isShuttingDown {
-            // What the keeper holds beside the snapshot is there all the same.
-            let kept = snapshot.app
-            app = Application(manifest: kept.manifest, revision: kept.revision, leaving: kept.leaving)
-        } else {
-            app = random.oneIn(8) ? try decoded(snapshot.app) : snapshot.app
-        }
-        // A snapshot is kept as soon as somebody drains: this is what it knew.
-        parked = Set(app.instances.filter { $0.parking != nil }.map(\.id))
-        rememberHealth()
-        if random.oneIn(8) { addStranger() }
-        app.recall(chronicle.ledger)
-        let survivors = children.values.sorted { $0.generation < $1.generation }
-        toldReady = Set(app.instances.compactMap { $0.endpoint?.process.generation })
-        let old = app
-        let effects = app.resume(
-            children: survivors.map {
-                Application.SurvivingChild(
-                    generation: $0.generation, instance: $0.instance, port: $0.port, pid: $0.pid,
-                    saidReady: $0.saidReady)
-            }, highestGeneration: highestGeneration, at: Instant(nanoseconds: now))
-        for child in survivors where child.pid != nil && (!isProbed(child.instance) || child.saidReady) {
-            toldReady.insert(child.generation)
-        }
-        for child in survivors where child.exit != nil { reportExit(child.generation) }
-        forgetVersions()
-        try checkResumed(effects, old: old)
-        try checkHealth(after: nil, old)
-        // A command that stopped the daemon is the keeper's: it asks again.
-        let shutDownAgain = isShuttingDown
-        try perform(effects, before: nil)
-        if shutDownAgain, !isAllDown { try turn(.shutdownRequested) }
-    }
-
-    /// A child that no supervisor can explain: a second one of an instance, or one of a service that is no more.
-    private mutating func addStranger() {
-        let instance =
-            random.oneIn(3)
-            ? InstanceID(service: "gone", number: 1)
-            : random.pick(app.layout.names + [InstanceID(service: "gone", number: 2)])
-        highestGeneration.number += 1
-        children[highestGeneration] = Child(
-            generation: highestGeneration, instance: instance, port: UInt16(random.pick(40000...49999)), pid: 99,
-            isTask: false, isStranger: true, others: Int(random.pick(0...1)), readyAt: now)
-        schedule(.leaderDies(highestGeneration, .code(0)), in: random.pick(0...60_000_000_000))
-    }
-
-    private func decoded(_ old: Application) throws(Violation) -> Application {
-        do {
-            let new = try JSONDecoder().decode(Application.self, from: JSONEncoder().encode(old))
-            // Where ports are short, one that found none may get one that has become free, or that nobody uses, meanwhile.
-            let isShort = old.instances.contains { $0.port == 0 }
-            let ports = zip(old.instances, new.instances).map { old, new in
-                var same = new
-                if isShort, old.process == nil { same.port = old.port }
-                return same
-            }
-            guard ports == old.instances, new.facts == old.facts, new.blockers == old.blockers,
-                new.operations == old.operations, new.deployments == old.deployments, new.leaving == old.leaving,
-                new.revision == old.revision, new.leftovers == old.leftovers, new.owners == old.owners
-            else {
-                let parts = [
-                    "instances": new.instances == old.instances, "facts": new.facts == old.facts,
-                    "blockers": new.blockers == old.blockers, "operations": new.operations == old.operations,
-                    "deployments": new.deployments == old.deployments, "owners": new.owners == old.owners,
-                ]
-                let differing = parts.filter { !$0.value }.keys.sorted()
-                let which = zip(old.instances, new.instances).filter { $0 != $1 }.map {
-                    "\($0.id) port \($0.port) \($0.process?.port ?? 0) and \($1.port)"
-                }
-                throw Violation(text: "a snapshot that is read back differs: \(differing) \(which)")
-            }
-            return new
-        } catch {
-            throw error as? Violation ?? Violation(text: "the snapshot cannot be read back: \(error)")
-        }
     }
 
     func isProbed(_ instance: InstanceID) -> Bool { service(of: instance)?.isProbed ?? false }

@@ -79,7 +79,7 @@ extension World {
             else { continue }
             try checkRestart(instance, process, ending)
             healing.insert(instance.id)
-            healthRestarts += 1
+            tally.count(.healthRestart)
         }
         for name in Set(healing.map(\.service)) where healing.count(where: { $0.service == name }) > 1 {
             throw Violation(text: "two instances of \(name) are restarted for their health at a time")

@@ -52,7 +52,7 @@ extension World {
             publish()
         case .manifestChanged:
             // The shell keeps both before it does anything else.
-            snapshot = (app, now)
+            keepSnapshot()
         case .deploymentEnded, .scalingEnded, .happened: break
         case .report(let report):
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
@@ -247,207 +247,15 @@ extension World {
         let before = Dictionary(uniqueKeysWithValues: published.flatMap(\.endpoints).map { ($0.generation, $0.state) })
         for endpoint in routes.flatMap(\.endpoints) where endpoint.state != .active {
             guard before[endpoint.generation] != endpoint.state else { continue }
-            // The balancer may be lost; its successor tells of the draining at once. Or connections hang, but those of
-            // a drained one must end, or who waits for it would wait for ever.
+            // Connections may hang, but those of a drained one must end, or who waits for it would wait for ever.
             if endpoint.state == .draining, random.oneIn(5) { continue }
-            schedule(.connectionsEnd(endpoint.generation), in: random.pick([0, 1_000_000_000, 20_000_000_000]))
+            // A balancer that is not there yet is told later.
+            guard isBalancerThere else { continue }
+            schedule(
+                .connectionsEnd(endpoint.generation, balancer: balancerEpoch),
+                in: random.pick([0, 1_000_000_000, 20_000_000_000]))
         }
         published = routes
-    }
-
-    /// Something goes wrong, or somebody wants something.
-    mutating func chaos() throws(Violation) {
-        let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...18) {
-        case 0, 1, 2:
-            if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
-        case 3: strangers.insert(UInt16(random.pick(20000...20024)))
-        case 4: strangers = random.oneIn(2) ? [] : [UInt16(random.pick(3000...3050))]
-        case 5: try loseSupervisor()
-        case 6, 7, 8, 9: try command()
-        case 11:
-            guard !alive.isEmpty else { return }
-            let words = ["RELOADING=1", "STATUS=x", "EXTEND_TIMEOUT_USEC=3000000", "WATCHDOG=trigger", "STOPPING=1"]
-            send(.notified(random.pick(alive), notice(random.pick(words))))
-        case 10:
-            // A message about something that is long over, or never was.
-            let generation = Generation(UInt64(random.pick(0...Int64(highestGeneration.number + 5))))
-            guard children[generation] == nil, pendingSpawns[generation] == nil else { return }
-            try turn(
-                random.pick([
-                    .spawned(generation, pid: 7), .exited(generation, .code(0), groupEmpty: true),
-                    .probed(generation, passed: true, detail: ""), .drained(generation),
-                    .groupChecked(generation, empty: true), .portTaken(generation, holder: "x"),
-                    .healthProbed(generation, Application.ProbeOutcome(passed: false, reason: "x")),
-                    .spawnFailed(generation, StartFailure(text: "x")),
-                ]))
-        case 12:
-            // What all instances of a service need is gone for a while.
-            let names = app.manifest.services.map(\.name)
-            if random.oneIn(2) || names.isEmpty { sickServices = [] } else { sickServices.insert(random.pick(names)) }
-        case 13, 14: try apply()
-        case 15: try decide()
-        case 16: try countConnects()
-        case 17: try scaleItself()
-        default:
-            _ = app.views(at: Instant(nanoseconds: now))
-            comeAndGo()
-        }
-    }
-
-    /// Clients leave services alone, and come back.
-    private mutating func comeAndGo() {
-        let sleepers = app.routes.filter(\.isAsleep).map(\.service)
-        if !sleepers.isEmpty, random.oneIn(2) {
-            send(.connectionWaited(service: random.pick(sleepers)))
-        } else if !app.sleepCandidates.isEmpty {
-            send(.wentIdle(service: random.pick(app.sleepCandidates.map(\.service))))
-        }
-    }
-
-    /// Somebody applies another manifest.
-    private mutating func apply() throws(Violation) {
-        var manifest = app.manifest
-        manifest.services.removeAll { app.leaving.contains($0.name) }
-        if random.oneIn(4) { return try scale() }
-        manifest = manifest.asWritten
-        for _ in 0..<random.pick(1...3) { change(&manifest) }
-        manifest = manifest.keeping(app.scaleOverrides, present: app.instanceCounts).manifest
-        let id = CommandID(nextCommand)
-        nextCommand += 1
-        openCommands[id] = .restart
-        applies += app.applyHindrance == nil ? 1 : 0
-        isApplying = true
-        try turn(.applied(id, manifest))
-        isApplying = false
-    }
-
-    /// Somebody scales a service, whatever is under way; two at once, now and then.
-    private mutating func scale() throws(Violation) {
-        let names = app.manifest.services.map(\.name)
-        guard !names.isEmpty else { return }
-        var counts = [random.pick(names): Int(random.pick(0...4))]
-        if random.oneIn(4) { counts[random.pick(names)] = Int(random.pick(0...4)) }
-        let id = CommandID(nextCommand)
-        nextCommand += 1
-        openCommands[id] = .restart
-        isApplying = true
-        try turn(.scaled(id, counts))
-        isApplying = false
-    }
-
-    /// A service scales itself, or would like to: what makes no sense is not to be done.
-    private mutating func scaleItself() throws(Violation) {
-        guard let name = app.manifest.services.filter({ $0.scaling != nil }).map(\.name).first else { return }
-        let candidate = app.scalingCandidates.first { $0.service == name }
-        let count = app.manifest.services.first { $0.name == name }?.replicas ?? 0
-        let from = random.oneIn(8) ? count + 1 : count
-        let step = EventKind.ScaleStep(from: from, to: count + Int(random.pick(-2...2)), reason: "load")
-        isApplying = true
-        let before = app.manifest
-        try turn(.scaledItself(service: name, step))
-        isApplying = false
-        if candidate == nil || from != count, app.manifest != before {
-            throw Violation(text: "\(name) has scaled itself while it should not")
-        }
-    }
-
-    /// Somebody says a word on a rollout, if there is one.
-    private mutating func decide() throws(Violation) {
-        guard let service = app.servicesUnderRollout.first ?? app.manifest.services.first?.name else { return }
-        let id = CommandID(nextCommand)
-        nextCommand += 1
-        openCommands[id] = .start
-        try turn(.decided(id, service: service, random.oneIn(3) ? .rollBack : .promote))
-    }
-
-    /// The shell looks at the balancer's counters.
-    private mutating func countConnects() throws(Violation) {
-        let services = Set(app.servicesOnTrial)
-        let counts = app.instances.filter { services.contains($0.id.service) }.map { instance in
-            let connects = UInt64(random.pick(0...1000))
-            let errors = UInt64(random.oneIn(8) ? random.pick(0...10) : 0)
-            return Application.ConnectCount(instance: instance.id, connects: connects, errors: errors)
-        }
-        if !counts.isEmpty { try turn(.connectsCounted(counts)) }
-    }
-
-    private mutating func change(_ manifest: inout Manifest) {
-        let count = manifest.services.count
-        let index = count > 0 ? Int(random.pick(0...Int64(count - 1))) : 0
-        switch random.pick(0...9) {
-        case 0, 1, 2, 3:
-            guard count > 0 else { return }
-            manifest.services[index].environment = [
-                EnvironmentVariable(name: "V", value: Template(literal: "\(nextCommand) \(random.pick(0...1000))"))
-            ]
-        case 4, 5:
-            guard count > 0 else { return }
-            let service = manifest.services[index]
-            if service.kind == .service, random.oneIn(2) {
-                let least = Int(random.pick(1...3))
-                manifest.services[index].replicas = least
-                manifest.services[index].scaling = ScalingRule(
-                    min: least, max: least + Int(random.pick(0...3)), target: .connections(10))
-            } else {
-                manifest.services[index].replicas = Int(random.pick(0...4))
-                manifest.services[index].scaling = nil
-            }
-        case 6:
-            guard count > 0 else { return }
-            let hasPort = manifest.services[index].port != nil && random.oneIn(2)
-            // Its own: a valid manifest has no port twice.
-            let letter = Int(manifest.services[index].name.utf8.first ?? 97) - 97
-            manifest.services[index].port = hasPort ? nil : UInt16(3500 + letter * 10 + Int(random.pick(0...2)))
-        case 7:
-            guard count > 0 else { return }
-            manifest.services[index].deploy = DeploySettings(
-                surge: Int(random.pick(0...2)), maxUnavailable: Int(random.pick(0...1)),
-                failures: Int(random.pick(1...3)),
-                canary: random.oneIn(2)
-                    ? CanarySettings(
-                        replicas: Int(random.pick(1...2)), hold: .milliseconds(random.pick([100, 2000, 9000]))) : nil)
-            // A valid manifest has no canary beside it.
-            if random.oneIn(2) { manifest.services[index].deploy = DeploySettings(failures: 2, strategy: .blueGreen) }
-        case 8:
-            guard count > 0 else { return }
-            let name = manifest.services.remove(at: index).name
-            for other in manifest.services.indices {
-                manifest.services[other].dependsOn.removeAll { $0.service == name }
-            }
-        default:
-            let fresh = random.pick(["g", "h", "i"])
-            guard !manifest.services.contains(where: { $0.name == fresh }) else { return }
-            // What others depend on does not sleep.
-            if let needed = manifest.services.firstIndex(where: { $0.kind == .service }) {
-                manifest.services[needed].idleAfter = nil
-            }
-            let needs = manifest.services.first { $0.kind == .service }.map { [Dependency(service: $0.name)] } ?? []
-            manifest.services.append(
-                Service(
-                    name: fresh, command: [Template(literal: "x")], replicas: Int(random.pick(1...2)),
-                    listen: random.oneIn(2)
-                        ? [ListenSettings(.loopback(port: UInt16(8100 + random.pick(0...99))))] : [],
-                    ready: .tcp, readyTimeout: .seconds(5), dependsOn: random.oneIn(2) ? needs : []))
-        }
-    }
-
-    private mutating func command() throws(Violation) {
-        let names = app.instanceIDs
-        guard !names.isEmpty else { return }
-        var targets: [InstanceID] = []
-        switch random.pick(0...2) {
-        case 0: targets = [random.pick(names)]
-        case 1:
-            let service = random.pick(names).service
-            targets = names.filter { $0.service == service }
-        default: targets = names.filter { _ in random.oneIn(2) }
-        }
-        let id = CommandID(nextCommand)
-        nextCommand += 1
-        let verb = random.pick([Verb.start, .start, .stop, .restart, .restart, .drain, .undrain])
-        openCommands[id] = verb
-        try turn(.commanded(id, verb, targets: targets))
     }
 }
 

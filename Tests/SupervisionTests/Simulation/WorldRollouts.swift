@@ -84,7 +84,7 @@ extension World {
                 now?.replicas == rollout.other.replicas,
                 app.rollout(of: rollout.service).map({ $0.failure != nil }) != false
             else { throw Violation(text: "\(rollout.service) was stopped, and keeps a version that was not judged") }
-            recalls += 1
+            tally.count(.recall)
         }
     }
 
@@ -95,7 +95,7 @@ extension World {
             guard let rollout = app.rollout(of: old.service), rollout.blueGreen?.hasSwitched == true,
                 rollout.failure == nil
             else { continue }
-            switches += 1
+            tally.count(.switchOver)
             let replicas = app.manifest.services.first { $0.name == old.service }?.replicas ?? 0
             let isNeeded = before.instances.contains {
                 $0.id.service == old.service && $0.id.number <= replicas && $0.edition == .former && $0.goal == .up
