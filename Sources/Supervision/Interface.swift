@@ -21,7 +21,8 @@ extension Application {
         /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
         case groupChecked(Generation, empty: Bool)
         /// A readiness probe has ended.
-        case probed(Generation, passed: Bool, detail: String)
+        /// `nobodyListens`: it has failed because nobody listens on the instance's port.
+        case probed(Generation, passed: Bool, detail: String, nobodyListens: Bool = false)
         /// The process, which was confirmed as started, has said something of itself.
         case notified(Generation, ServiceNotice)
         /// A health probe of a ready process has ended. Passes that are no news (`isNews`) need not be told.
@@ -123,12 +124,15 @@ extension Application {
         package var reason: String
         /// What the probe has printed, or the body of the answer, as far as it is of use.
         package var output: String
+        /// It has failed because nobody listens on the instance's port.
+        package var nobodyListens: Bool
 
         /// Creates a result.
-        package init(passed: Bool, reason: String, output: String = "") {
+        package init(passed: Bool, reason: String, output: String = "", nobodyListens: Bool = false) {
             self.passed = passed
             self.reason = reason
             self.output = output
+            self.nobodyListens = nobodyListens
         }
     }
 

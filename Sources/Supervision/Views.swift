@@ -96,7 +96,8 @@ extension Application {
             return instance.isAsleep == true ? ("idle", "asleep: the next connection starts it") : ("down", nil)
         case .waiting: return ("waiting", missing(of: place))
         case .starting(let process, _, let probe):
-            return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
+            guard process.pid != nil else { return ("starting", "the process to begin") }
+            return ("starting", probe.map { "to be ready: \($0)\(advice(of: place, process, at: now) ?? "")" })
         case .running:
             if instance.goal == .down { return ("running", "what depends on it to stop first") }
             return (
