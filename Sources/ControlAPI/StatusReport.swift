@@ -146,7 +146,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var statusText: String?
     /// What health probes have shown; null if its service has none.
     package var health: HealthStatus?
-    /// Starts beyond the first.
+    /// How often it was started again without anybody having asked, since somebody last has: after an exit, or for its health.
     package var restarts: Int
     /// Since the process began.
     package var uptimeSeconds: Double?

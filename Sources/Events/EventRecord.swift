@@ -88,7 +88,7 @@ extension EventKind {
         package var generation: UInt64
         /// Its process id.
         package var pid: Int32
-        /// How often this instance was started again, without the starts that have woken it.
+        /// How often this instance was started again without anybody having asked, since somebody last has.
         package var restarts: Int
         /// It slept, and a connection has woken it: no restart; nil: not so.
         package var woken: Bool?

@@ -65,7 +65,7 @@ extension Application {
         tellUnseenEnd(of: id, before, &turn)
         if let process = instance.process, let pid = process.pid, process.generation.number > before.started {
             let start = EventKind.ProcessStart(
-                generation: process.generation.number, pid: pid, restarts: instance.restarts,
+                generation: process.generation.number, pid: pid, restarts: instance.ownRestarts,
                 woken: instance.restartCounts?.hasWoken)
             tell(.start(start), of: id, &turn)
         }

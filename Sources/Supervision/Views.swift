@@ -36,7 +36,7 @@ extension Application {
         package var isDrained: Bool
         /// What health probes have shown; nil if its service has none.
         package var health: HealthView?
-        /// Starts beyond the first since the keeper began.
+        /// How often it was started again without anybody having asked, since somebody last has.
         package var restarts: Int
         /// When the current process began; nil if it has none.
         package var startedAt: Instant?
@@ -82,7 +82,7 @@ extension Application {
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
             isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
             health: healthView(of: place),
-            restarts: instance.restarts,
+            restarts: instance.ownRestarts,
             startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt },
             status: instance.process == nil ? nil : instance.said?.status, lastExit: instance.lastExit)
     }
