@@ -90,7 +90,7 @@ extension Application {
             }
             if change.cost == .blueGreen {
                 rollout.blueGreen = BlueGreen()
-            } else if rollout.surge > 0, let settings = service.deploy.canary {
+            } else if let settings = change.canary {
                 let canary = Canary(settings, of: service)
                 rollout.canary = canary
                 rollout.surge = max(rollout.surge, canary.replicas)

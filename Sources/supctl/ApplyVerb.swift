@@ -93,6 +93,7 @@ func planText(_ plan: [PlannedChange]) -> String {
         let padding = String(repeating: " ", count: max(0, width - name.count))
         let count = change.service == "supd" ? "" : "  \(change.instances) instance\(change.instances == 1 ? "" : "s")"
         let fields = change.fields.map { "\n    \(printable($0.text))" }.joined()
-        return "\(name)\(padding)  \(printable(change.cost))\(count)" + fields
+        return "\(name)\(padding)  \(printable(change.cost))\(count)\(manner)" + fields
+        let manner = change.manner.map { ", \(printable($0))" } ?? ""
     }.joined(separator: "\n")
 }
