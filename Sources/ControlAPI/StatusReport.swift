@@ -278,11 +278,13 @@ package struct ProgressLine: Codable, Sendable, Equatable {
     package var plan: [PlannedChange]?
     /// Lines to show below the message, or before the plan: the manifest's errors and warnings, an instance's last output.
     package var details: [String]?
+    /// In the last line of an apply that has failed for no other reason than that a user has sent its rollout back: who.
+    package var rolledBackBy: String?
 
     /// Creates a line.
     package init(
         waiting: String? = nil, result: String? = nil, message: String? = nil, changed: Bool? = nil,
-        plan: [PlannedChange]? = nil, details: [String]? = nil
+        plan: [PlannedChange]? = nil, details: [String]? = nil, rolledBackBy: String? = nil
     ) {
         self.waiting = waiting
         self.result = result
@@ -290,6 +292,7 @@ package struct ProgressLine: Codable, Sendable, Equatable {
         self.changed = changed
         self.plan = plan
         self.details = details
+        self.rolledBackBy = rolledBackBy
     }
 }
 

@@ -145,7 +145,7 @@ extension Application {
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .scaled(let id, let counts): beginScaling(counts, id, &turn)
         case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)
-        case .decided(let id, let service, let decision): decide(decision, on: service, id, &turn)
+        case .decided(let id, let service, let decision, let who): decide(decision, on: service, by: who, id, &turn)
         case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)
         case .shutdownRequested: shutDown(&turn)

@@ -39,8 +39,8 @@ extension Application {
         case applied(CommandID, Manifest)
         /// A user's command: so many instances of these services, whatever the manifest says.
         case scaled(CommandID, [String: Int])
-        /// A user's word on the rollout of a service that is under way.
-        case decided(CommandID, service: String, RolloutDecision)
+        /// A user's word on the rollout of a service that is under way. `by`: as in `commanded`.
+        case decided(CommandID, service: String, RolloutDecision, by: String? = nil)
         /// What the balancer has counted so far, for services of `servicesOnTrial`.
         case connectsCounted([ConnectCount])
         /// A service has scaled itself, as `ScalingWatch` says.
@@ -144,6 +144,8 @@ extension Application {
         case failed(String)
         /// A rollout has failed, and its service went back to what it was; the last log lines of these instances say more.
         case rolledBack(String, culprits: [Culprit])
+        /// Nothing has failed: a user has sent the rollout back, and what ran before runs; the text says what and who.
+        case sentBack(String, by: String)
     }
 
     /// An instance that has made a rollout fail.
