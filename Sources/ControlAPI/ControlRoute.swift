@@ -36,8 +36,9 @@ package enum ControlRoute: Sendable, Hashable {
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
-    /// `POST /v1/services/NAME/promote` or `/rollback`, of one service that an apply replaces; answered by a `ProgressLine`.
-    case decide(RolloutVerb, service: String)
+    /// `POST /v1/services/NAME/promote` or `/rollback[?wait=true][&timeout=SECONDS]`, of one service that an apply replaces;
+    /// answered as `verb` is. A promotion is done at once, a rollback when what ran before runs again.
+    case decide(RolloutVerb, service: String, options: WaitOptions)
     /// `POST /v1/shutdown[?wait=true][&timeout=SECONDS]`; answered as `verb` is.
     case shutdown(options: WaitOptions)
     /// `POST /v1/upgrade[?path=PATH][&check=true]`: another program takes supd's place; answered by `ProgressLine`s. The last
@@ -234,7 +235,7 @@ extension ControlRoute {
                 guard names.count == 1, let service = names.first, let verb = RolloutVerb(rawValue: word) else {
                     throw RouteFailure(400, "usage", "\(word) takes one service")
                 }
-                self = .decide(verb, service: service)
+                self = .decide(verb, service: service, options: try parameters.takeWaitOptions())
             case let word:
                 guard let verb = ServiceVerb(rawValue: word) else { throw Self.unknown(path) }
                 try require("POST")
@@ -271,8 +272,9 @@ extension ControlRoute {
         case .verb(let verb, let names, let options):
             HTTPRequest(
                 method: "POST", target: "/v1/services/\(encodeNames(names))/\(verb.rawValue)" + options.query)
-        case .decide(let verb, let service):
-            HTTPRequest(method: "POST", target: "/v1/services/\(encodeNames([service]))/\(verb.rawValue)")
+        case .decide(let verb, let service, let options):
+            HTTPRequest(
+                method: "POST", target: "/v1/services/\(encodeNames([service]))/\(verb.rawValue)" + options.query)
         case .signal(let names, let signal):
             HTTPRequest(
                 method: "POST",

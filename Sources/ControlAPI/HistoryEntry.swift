@@ -10,6 +10,8 @@ package struct HistoryEntry: Codable, Sendable, Hashable {
         case done
         /// A service went back to what it was, or did not come up.
         case failed
+        /// A user has sent a service of it back to what ran before; nothing has failed.
+        case rolledBack = "rolled back"
 
         /// Whether it is one to go back to.
         package var isGood: Bool { self == .started || self == .done }
@@ -27,13 +29,15 @@ package struct HistoryEntry: Codable, Sendable, Hashable {
     package var source: String
     /// What came of it.
     package var outcome: Outcome
-    /// Where it failed: why.
+    /// Where it failed, or was rolled back: why.
     package var reason: String?
+    /// Where it was rolled back: by whom, `uid 0 (pid 123)`.
+    package var rolledBackBy: String?
 
     /// Creates an entry.
     package init(
         number: Int = 0, at: String, by: String, userID: UInt32?, source: String, outcome: Outcome,
-        reason: String? = nil
+        reason: String? = nil, rolledBackBy: String? = nil
     ) {
         self.number = number
         self.at = at
@@ -42,6 +46,7 @@ package struct HistoryEntry: Codable, Sendable, Hashable {
         self.source = source
         self.outcome = outcome
         self.reason = reason
+        self.rolledBackBy = rolledBackBy
     }
 }
 

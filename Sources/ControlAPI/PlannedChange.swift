@@ -24,18 +24,21 @@ package struct PlannedChange: Codable, Sendable, Hashable {
 
     /// The service; `supd` for the daemon's own settings.
     package var service: String
-    /// live, scale, rolling, restart, start, stop, or later.
+    /// live, scale, rolling, blue-green, restart, start, stop, or later.
     package var cost: String
     /// How many instances it is about.
     package var instances: Int
     /// What differs.
     package var fields: [Field]
+    /// How the new instances take over, where that is not one after the other: `after a canary of 1 for 2 min`.
+    package var manner: String?
 
     /// Creates an entry.
-    package init(service: String, cost: String, instances: Int, fields: [Field]) {
+    package init(service: String, cost: String, instances: Int, fields: [Field], manner: String? = nil) {
         self.service = service
         self.cost = cost
         self.instances = instances
         self.fields = fields
+        self.manner = manner
     }
 }

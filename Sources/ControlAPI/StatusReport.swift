@@ -146,7 +146,7 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var statusText: String?
     /// What health probes have shown; null if its service has none.
     package var health: HealthStatus?
-    /// Starts beyond the first.
+    /// How often it was started again without anybody having asked, since somebody last has: after an exit, or for its health.
     package var restarts: Int
     /// Since the process began.
     package var uptimeSeconds: Double?
@@ -278,11 +278,13 @@ package struct ProgressLine: Codable, Sendable, Equatable {
     package var plan: [PlannedChange]?
     /// Lines to show below the message, or before the plan: the manifest's errors and warnings, an instance's last output.
     package var details: [String]?
+    /// In the last line of an apply that has failed for no other reason than that a user has sent its rollout back: who.
+    package var rolledBackBy: String?
 
     /// Creates a line.
     package init(
         waiting: String? = nil, result: String? = nil, message: String? = nil, changed: Bool? = nil,
-        plan: [PlannedChange]? = nil, details: [String]? = nil
+        plan: [PlannedChange]? = nil, details: [String]? = nil, rolledBackBy: String? = nil
     ) {
         self.waiting = waiting
         self.result = result
@@ -290,6 +292,7 @@ package struct ProgressLine: Codable, Sendable, Equatable {
         self.changed = changed
         self.plan = plan
         self.details = details
+        self.rolledBackBy = rolledBackBy
     }
 }
 

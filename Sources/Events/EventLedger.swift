@@ -39,6 +39,8 @@ package struct EventLedger: Sendable, Hashable, Codable {
     package struct Rollout: Sendable, Hashable, Codable {
         /// It goes back.
         package var goesBack = false
+        /// At whose wish it goes back; nil: because of a failure, or it does not.
+        package var sentBackBy: String?
         /// All its new instances have taken over at once; nil: not, or it goes on one after the other.
         package var hasSwitched: Bool?
         /// The instances that are being replaced.
@@ -83,7 +85,7 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .daemon(let daemon) where daemon.step == .started: self = EventLedger()
         case .role(let step) where step.role == "balancer": balancer = step.step == "started" ? step.pid : nil
         case .rollout(let step):
-            if let service { takeRollout(step.step, of: service, instance) }
+            if let service { takeRollout(step, of: service, instance) }
         case .gone:
             if let instance { forget(instance) }
         default:
@@ -116,10 +118,10 @@ package struct EventLedger: Sendable, Hashable, Codable {
     }
 
     private mutating func takeRollout(
-        _ step: EventKind.RolloutStep.Step, of service: String, _ instance: String?
+        _ step: EventKind.RolloutStep, of service: String, _ instance: String?
     ) {
         var rollout = rollouts[service] ?? Rollout()
-        switch step {
+        switch step.step {
         case .began: rollout = Rollout()
         case .replacing:
             if let instance { rollout.replacing.insert(instance) }
@@ -129,6 +131,7 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .switched: rollout.hasSwitched = true
         case .goingBack:
             rollout.goesBack = true
+            rollout.sentBackBy = step.by
             rollout.replacing = []
         case .done, .wentBack: return rollouts[service] = nil
         }

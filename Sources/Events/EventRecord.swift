@@ -88,7 +88,7 @@ extension EventKind {
         package var generation: UInt64
         /// Its process id.
         package var pid: Int32
-        /// How often this instance was started again, without the starts that have woken it.
+        /// How often this instance was started again without anybody having asked, since somebody last has.
         package var restarts: Int
         /// It slept, and a connection has woken it: no restart; nil: not so.
         package var woken: Bool?
@@ -218,11 +218,14 @@ extension EventKind {
         package var step: Step
         /// Why it goes back.
         package var reason: String?
+        /// Of one that goes back, or has gone back: at whose wish, `uid 0 (pid 123)`; nil if because of a failure.
+        package var by: String?
 
         /// Creates one.
-        package init(step: Step, reason: String? = nil) {
+        package init(step: Step, reason: String? = nil, by: String? = nil) {
             self.step = step
             self.reason = reason
+            self.by = by
         }
     }
 
@@ -278,13 +281,15 @@ extension EventKind {
             case done
             /// Something of it did not come up, or went back.
             case failed
+            /// A user has sent a service of it back to what ran before; nothing has failed.
+            case rolledBack
         }
 
         /// The step.
         package var step: Step
         /// What people know it by: a path, or `manifest 3 of …`.
         package var manifest: String?
-        /// By whom.
+        /// By whom it was asked for; of one that was rolled back, who has done that.
         package var by: String?
         /// That one's user id; nil if nobody asked over the control socket.
         package var userID: UInt32?

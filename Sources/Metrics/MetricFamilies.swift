@@ -84,7 +84,8 @@ extension MetricFamily {
     /// `supd_instance_restarts_total`.
     package static let instanceRestarts = MetricFamily(
         "supd_instance_restarts_total", .counter, ["service", "replica", "reason"],
-        "Starts after the first, by how the process before has ended, or why it was ended.")
+        "Starts after the first, by how the process before has ended, or why it was ended. RESTARTS of supctl status leaves out "
+            + "requested and woken, and begins anew with each requested one.")
     /// `supd_instance_start_time_seconds`.
     package static let instanceStart = MetricFamily(
         "supd_instance_start_time_seconds", .gauge, ofInstance,

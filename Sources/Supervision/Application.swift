@@ -134,8 +134,8 @@ extension Application {
         case .exited(let generation, let status, let groupEmpty, let heir):
             exited(generation, status, groupEmpty: groupEmpty, heir: heir, &turn)
         case .groupChecked(let generation, let empty): pass(.groupChecked(empty: empty), of: generation, &turn)
-        case .probed(let generation, let passed, let detail):
-            pass(.probed(passed: passed, detail: detail), of: generation, &turn)
+        case .probed(let generation, let passed, let detail, let nobodyListens):
+            pass(.probed(passed: passed, detail: detail, nobodyListens: nobodyListens), of: generation, &turn)
         case .notified(let generation, let notice): pass(.notified(notice), of: generation, &turn)
         case .healthProbed(let generation, let outcome): pass(.healthProbed(outcome), of: generation, &turn)
         case .drained(let generation): pass(.drained, of: generation, &turn)
@@ -145,7 +145,7 @@ extension Application {
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .scaled(let id, let counts): beginScaling(counts, id, &turn)
         case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)
-        case .decided(let id, let service, let decision): decide(decision, on: service, id, &turn)
+        case .decided(let id, let service, let decision, let who): decide(decision, on: service, by: who, id, &turn)
         case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)
         case .shutdownRequested: shutDown(&turn)

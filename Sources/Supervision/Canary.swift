@@ -124,7 +124,8 @@ extension Application {
         }
     }
 
-    private func touch(_ service: String, _ turn: inout Turn) {
+    /// A service is looked at again at the end of the turn.
+    func touch(_ service: String, _ turn: inout Turn) {
         guard let service = place(ofService: service) else { return }
         if let place = layout.instances[service].first { turn.touched.append(place) }
     }
@@ -149,7 +150,8 @@ extension Application {
     func canaryVerdict(_ places: Range<Int>, _ rollout: Rollout) -> (Int, String)? {
         let extras = places.filter { isExtra($0) && instances[$0].edition == .current && instances[$0].goal == .up }
         if rollout.isRecalled == true, let place = extras.first ?? places.first {
-            return (place, rollout.recallReason ?? "a user wants it back as it was")
+            let reason = "\(rollout.service) was rolled back by \(rollout.recalledBy ?? "a user")"
+            return (place, rollout.recallReason ?? reason)
         }
         guard rollout.isOnTrial, let canary = rollout.canary, canary.until != nil, let first = extras.first else {
             return nil
@@ -223,41 +225,6 @@ extension Application {
                 deployments[index].rollouts[position].canary = canary
             }
         }
-    }
-
-    // MARK: Users
-
-    /// A user promotes a canary, or sends a rollout back.
-    mutating func decide(_ decision: RolloutDecision, on service: String, _ command: CommandID, _ turn: inout Turn) {
-        for index in deployments.indices where !deployments[index].isRestart {
-            guard let position = deployments[index].rollouts.firstIndex(where: { $0.service == service }) else {
-                continue
-            }
-            var rollout = deployments[index].rollouts[position]
-            if let hindrance = hindrance(of: decision, on: rollout) {
-                return turn.effects.append(.finished(command, .failed(hindrance)))
-            }
-            switch decision {
-            case .promote: rollout.canary?.isDue = true
-            case .rollBack: rollout.isRecalled = true
-            }
-            deployments[index].rollouts[position] = rollout
-            touch(service, &turn)
-            return turn.effects.append(.finished(command, .done))
-        }
-        turn.effects.append(.finished(command, .failed("no rollout of \(service) is under way")))
-    }
-
-    private func hindrance(of decision: RolloutDecision, on rollout: Rollout) -> String? {
-        if isShuttingDown { return "supd is shutting down" }
-        if rollout.failure != nil { return "\(rollout.service) goes back to what ran before already" }
-        guard decision == .promote else { return nil }
-        if rollout.blueGreen?.hasSwitched == false {
-            return
-                "the new instances of \(rollout.service) are not all ready yet: they take over by themselves once they are"
-        }
-        guard rollout.isOnTrial else { return "no instance of \(rollout.service) is on trial" }
-        return rollout.canary?.until == nil ? "the new instances of \(rollout.service) are not ready yet" : nil
     }
 
     // MARK: For people

@@ -113,6 +113,12 @@ extension Application {
     /// without anybody to be told, nothing is kept of it. The others bring about what was asked, and supersede each other.
     mutating func forget(_ id: CommandID) {
         operations.removeAll { $0.verb == .drain && $0.command == id }
+        for index in deployments.indices {
+            for position in deployments[index].rollouts.indices
+            where deployments[index].rollouts[position].recall == id {
+                deployments[index].rollouts[position].recall = nil
+            }
+        }
     }
 
     /// Takes the commands further after something has happened to these instances.

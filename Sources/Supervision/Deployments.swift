@@ -14,6 +14,12 @@ struct Deployment: Sendable, Hashable, Codable {
     var parting: [InstanceID]
     /// What has failed, in sentences.
     var failures: [String] = []
+    /// What users have sent back, in sentences; nil: nothing.
+    var recalls: [String]?
+    /// Who has done so last.
+    var recalledBy: String?
+    /// How many of its rollouts have gone back, and are over; nil: none.
+    var undone: Int?
     /// The instances that made rollouts fail.
     var culprits: [InstanceID] = []
     /// When the processes of these that failed were asked for; nil, as in a snapshot of before this was noted: nobody knows.
@@ -90,7 +96,7 @@ extension Application {
             }
             if change.cost == .blueGreen {
                 rollout.blueGreen = BlueGreen()
-            } else if rollout.surge > 0, let settings = service.deploy.canary {
+            } else if let settings = change.canary {
                 let canary = Canary(settings, of: service)
                 rollout.canary = canary
                 rollout.surge = max(rollout.surge, canary.replicas)
@@ -168,7 +174,13 @@ extension Application {
             if let command = deployment.command { turn.effects.append(.finished(command, .failed(reason))) }
         }
         // The instances keep their editions as long as their rollouts are known: they only stop from here.
-        for index in deployments.indices { deployments[index].command = nil }
+        for index in deployments.indices {
+            deployments[index].command = nil
+            for position in deployments[index].rollouts.indices {
+                endRecall(of: deployments[index].rollouts[position], trouble: reason, &turn)
+                deployments[index].rollouts[position].recall = nil
+            }
+        }
     }
 
     /// Whether one of these is there no longer that nobody needs: a process of it may have come up late, after the deployment
@@ -225,6 +237,7 @@ extension Application {
             var rollout = deployment.rollouts[position]
             guard let service = place(ofService: rollout.service) else {
                 deployment.rollouts.remove(at: position)
+                endRecall(of: rollout, trouble: "\(rollout.service) is there no longer", &turn)
                 continue
             }
             if rollout.isWaiting {
@@ -246,9 +259,12 @@ extension Application {
             deployment.rollouts[position] = rollout
             deployments[index] = deployment
             if let culprit, let failure = rollout.failure {
-                deployment.failures.append(failure)
                 // What a user sends back has not failed: no line of its log says why.
-                if rollout.isRecalled != true {
+                if let who = rollout.sentBackBy {
+                    deployment.recalls = (deployment.recalls ?? []) + [failure]
+                    deployment.recalledBy = who
+                } else {
+                    deployment.failures.append(failure)
                     deployment.culprits.append(culprit)
                     deployment.culpritsSince = deployment.culpritsSince ?? [:]
                     deployment.culpritsSince?[culprit] = failureBegan(culprit, turn)
@@ -256,6 +272,7 @@ extension Application {
             }
             if isOver {
                 deployment.rollouts.remove(at: position)
+                if !rollout.isRestart { end(rollout, of: service, in: &deployment, &turn) }
                 deployments[index] = deployment
                 for place in layout.instances[service] { instances[place].edition = .current }
                 underWay -= 1
@@ -265,8 +282,20 @@ extension Application {
             }
         }
         tellProgress(&deployment, &turn)
+        tellRecalls(&deployment, &turn)
         // Those that waited for it are next.
         if ended, let place = instances.indices.first { turn.touched.append(place) }
+    }
+
+    /// One of its rollouts is over: what has come of one that went back.
+    private func end(_ rollout: Rollout, of service: Int, in deployment: inout Deployment, _ turn: inout Turn) {
+        guard rollout.failure != nil else {
+            return endRecall(of: rollout, trouble: "the new version of \(rollout.service) is in force already", &turn)
+        }
+        let trouble = unrestored(service)
+        if let trouble { deployment.failures.append(trouble) }
+        deployment.undone = (deployment.undone ?? 0) + 1
+        endRecall(of: rollout, trouble: trouble, &turn)
     }
 
     /// When the process of an instance that has just failed was asked for. It may have been started anew in the same turn.
@@ -290,53 +319,6 @@ extension Application {
             return deployment.rollouts.contains { $0.service == name }
         }
     }
-
-    private func isSettled(_ place: Int) -> Bool {
-        switch instances[place].state {
-        case .running: service(of: place).kind == .service
-        case .completed: true
-        case .down: instances[place].goal == .down
-        case .waiting, .starting, .stopping, .backoff, .failed: false
-        }
-    }
-
-    private func tellProgress(_ deployment: inout Deployment, _ turn: inout Turn) {
-        guard let command = deployment.command, !deployment.isOver else { return }
-        var parts: [String] = []
-        if deployment.total > 1 {
-            parts.append("\(deployment.total - deployment.rollouts.count) of \(deployment.total) services replaced")
-        }
-        for rollout in deployment.rollouts.filter({ !$0.isWaiting }).prefix(3) { parts.append(text(of: rollout)) }
-        if !deployment.fresh.isEmpty {
-            parts.append("\(Wording.list(deployment.fresh.prefix(100).map(\.description))) to come up")
-        }
-        if !deployment.parting.isEmpty {
-            parts.append("\(Wording.list(deployment.parting.prefix(100).map(\.description))) to stop")
-        }
-        let text = parts.joined(separator: "; ")
-        guard text != deployment.progress else { return }
-        deployment.progress = text
-        turn.effects.append(.progress(command, text))
-    }
-
-    private func text(of rollout: Rollout) -> String {
-        guard let service = place(ofService: rollout.service) else { return rollout.service }
-        let replicas = manifest.services[service].replicas
-        let stay = layout.instances[service].filter { instances[$0].id.number <= replicas }
-        let done = stay.count {
-            instances[$0].edition == .current && !rollout.underWay.contains(instances[$0].id.number)
-                && !isUntried($0, rollout)
-        }
-        if let text = canaryText(rollout, service) ?? blueGreenText(rollout, service) { return text }
-        let verb = rollout.failure == nil ? "replaced" : "gone back"
-        let extras = layout.instances[service].filter {
-            instances[$0].id.number > replicas && instances[$0].goal == .up && !isSettled($0)
-        }
-        let active =
-            extras + stay.filter { rollout.underWay.contains(instances[$0].id.number) || isUntried($0, rollout) }
-        let doing = active.first.map { ": \(activity($0))" } ?? ""
-        return "\(rollout.service): \(done) of \(stay.count) \(verb)\(doing)"
-    }
 }
 
 extension Deployment {
@@ -346,13 +328,15 @@ extension Deployment {
     }
 
     /// Nothing of it is left to do.
-    fileprivate var isOver: Bool { rollouts.isEmpty && fresh.isEmpty && parting.isEmpty }
+    var isOver: Bool { rollouts.isEmpty && fresh.isEmpty && parting.isEmpty }
 
     fileprivate var outcome: Application.CommandOutcome {
+        let reasons = (recalls ?? []) + failures
         let text =
-            failures.prefix(5).joined(separator: "; ") + (failures.count > 5 ? "; and \(failures.count - 5) more" : "")
+            reasons.prefix(5).joined(separator: "; ") + (reasons.count > 5 ? "; and \(reasons.count - 5) more" : "")
         if !culprits.isEmpty { return .rolledBack(text, culprits: told(culprits)) }
-        return failures.isEmpty ? .done : .failed(text)
+        if !failures.isEmpty { return .failed(text) }
+        return reasons.isEmpty ? .done : .sentBack(text, by: recalledBy ?? "a user")
     }
 
     /// What comes of it for who waits: that a part of it was superseded is no failure of the services that are left.

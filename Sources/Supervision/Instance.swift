@@ -22,6 +22,8 @@ struct Instance: Sendable, Hashable, Codable {
     var asked: Asked?
     /// Which of two settings its process has, while a rollout replaces processes.
     var edition = Edition.current
+    /// The latest readiness probe of its process found nobody listening on its port; nil: not so. See Advice.swift.
+    var nobodyListens: Bool?
     /// Its latest process was not ready in time.
     var missedReadiness = false
     /// The process that has run for the moment that shows that a program without a readiness check has started.

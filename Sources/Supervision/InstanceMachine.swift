@@ -55,7 +55,7 @@ extension Instance {
         /// Whether anything of the group is left.
         case groupChecked(empty: Bool)
         /// A readiness probe has ended.
-        case probed(passed: Bool, detail: String)
+        case probed(passed: Bool, detail: String, nobodyListens: Bool = false)
         /// The process has said something of itself.
         case notified(ServiceNotice)
         /// A health probe of the ready process has ended.
@@ -196,10 +196,11 @@ extension Instance {
         case .exited(let status, let groupEmpty):
             endProbing(process, service, &turn)
             endedByItself(process, status, groupEmpty: groupEmpty, wasReady: false, service, surroundings, &turn)
-        case .probed(true, _):
+        case .probed(true, _, _):
             // A pass before the start was confirmed can only be somebody else's.
             if process.pid != nil { becameReady(process, service, &turn) }
-        case .probed(false, let detail):
+        case .probed(false, let detail, let nobodyListens):
+            self.nobodyListens = nobodyListens ? true : nil
             state = .starting(process, until: until, probe: Wording.bounded(detail))
         case .notified(let notice):
             noticeWhileStarting(process, until, probe, notice, service, &turn)

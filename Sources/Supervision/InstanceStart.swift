@@ -52,6 +52,7 @@ extension Instance {
         latest = process.generation
         asked = Asked(latest: turn.now, previous: asked?.latest)
         said = nil
+        nobodyListens = nil
         // The spawn is always answered; the bound is for a program whose file system hangs in execve(2).
         state = .starting(process, until: turn.now + service.readyTimeout, probe: nil)
         if heir == nil { turn.effects.append(.spawn(process.generation, id, port: port)) }
@@ -135,7 +136,7 @@ extension Instance {
         if process.pid == nil {
             reason = "not started within \(Wording.time(service.readyTimeout))"
         } else if case .starting(_, _, let probe?) = state {
-            reason += " (\(probe))"
+            reason += " (\(probe)\(listeningAdvice(process) ?? ""))"
         }
         missedReadiness = true
         lastExit = Application.LastExit(status: nil, reason: reason, at: turn.now)

@@ -21,7 +21,8 @@ extension Application {
         /// The answer to `checkGroup`: nothing of the group, and no orphan of the instance, is left, or something is.
         case groupChecked(Generation, empty: Bool)
         /// A readiness probe has ended.
-        case probed(Generation, passed: Bool, detail: String)
+        /// `nobodyListens`: it has failed because nobody listens on the instance's port.
+        case probed(Generation, passed: Bool, detail: String, nobodyListens: Bool = false)
         /// The process, which was confirmed as started, has said something of itself.
         case notified(Generation, ServiceNotice)
         /// A health probe of a ready process has ended. Passes that are no news (`isNews`) need not be told.
@@ -38,8 +39,8 @@ extension Application {
         case applied(CommandID, Manifest)
         /// A user's command: so many instances of these services, whatever the manifest says.
         case scaled(CommandID, [String: Int])
-        /// A user's word on the rollout of a service that is under way.
-        case decided(CommandID, service: String, RolloutDecision)
+        /// A user's word on the rollout of a service that is under way. `by`: as in `commanded`.
+        case decided(CommandID, service: String, RolloutDecision, by: String? = nil)
         /// What the balancer has counted so far, for services of `servicesOnTrial`.
         case connectsCounted([ConnectCount])
         /// A service has scaled itself, as `ScalingWatch` says.
@@ -123,12 +124,15 @@ extension Application {
         package var reason: String
         /// What the probe has printed, or the body of the answer, as far as it is of use.
         package var output: String
+        /// It has failed because nobody listens on the instance's port.
+        package var nobodyListens: Bool
 
         /// Creates a result.
-        package init(passed: Bool, reason: String, output: String = "") {
+        package init(passed: Bool, reason: String, output: String = "", nobodyListens: Bool = false) {
             self.passed = passed
             self.reason = reason
             self.output = output
+            self.nobodyListens = nobodyListens
         }
     }
 
@@ -140,6 +144,8 @@ extension Application {
         case failed(String)
         /// A rollout has failed, and its service went back to what it was; the last log lines of these instances say more.
         case rolledBack(String, culprits: [Culprit])
+        /// Nothing has failed: a user has sent the rollout back, and what ran before runs; the text says what and who.
+        case sentBack(String, by: String)
     }
 
     /// An instance that has made a rollout fail.

@@ -56,6 +56,7 @@ extension Application {
             let name = manifest.services[service].name
             changeRollout(of: name) { rollout in
                 rollout.isRecalled = true
+                rollout.recalledBy = who
                 rollout.recallReason =
                     "\(name) was stopped by \(who ?? "a user") before its new version was judged, and keeps the one before"
             }

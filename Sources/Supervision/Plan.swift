@@ -74,6 +74,14 @@ package struct Plan: Sendable, Hashable {
         package var fields: [FieldChange]
         /// How many instances it is about.
         package var instances: Int
+        /// How many of the new ones are on trial first, and for how long; nil: none.
+        package var canary: CanarySettings?
+
+        /// How the new ones take over, for people; nil: one after the other, or there are none.
+        package var manner: String? {
+            if let canary { return "after a canary of \(canary.replicas) for \(Wording.time(canary.hold))" }
+            return cost == .blueGreen ? "all of which take over at once when they are ready" : nil
+        }
     }
 
     /// One entry for each service that is touched at all, in the order of the new manifest; what goes comes last.
@@ -120,7 +128,12 @@ package struct Plan: Sendable, Hashable {
         if cost == .live, old.replicas != new.replicas { cost = .scale }
         // Without instances nothing is replaced.
         if old.replicas == 0 || new.replicas == 0, cost.replacesProcesses { cost = .scale }
-        return Change(service: new.name, cost: cost, fields: fields, instances: new.replicas)
+        var change = Change(service: new.name, cost: cost, fields: fields, instances: new.replicas)
+        if cost == .rolling, var canary = new.deploy.canary {
+            canary.replicas = max(1, min(canary.replicas, new.replicas))
+            change.canary = canary
+        }
+        return change
     }
 
     /// Hooks by their place in the list.

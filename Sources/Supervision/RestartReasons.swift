@@ -17,8 +17,16 @@ package enum RestartReason: String, Sendable, Hashable, Codable, CaseIterable {
     case vanished
     /// Somebody wanted it: a start, a restart, another manifest.
     case requested
-    /// A connection came while it slept. It is no restart in `supctl status`.
+    /// A connection came while it slept.
     case woken
+
+    /// Whether nobody has asked for it: what a reader of RESTARTS looks for.
+    var isOwn: Bool {
+        switch self {
+        case .exited, .killed, .startFailed, .notReady, .unhealthy, .watchdog, .vanished: true
+        case .requested, .woken: false
+        }
+    }
 }
 
 /// How often an instance was started again.
@@ -31,6 +39,19 @@ struct RestartCounts: Sendable, Hashable, Codable {
     var nextWakes: Bool?
     /// The latest start has woken it.
     var hasWoken: Bool?
+    /// How many of them nobody has asked for, since somebody last has; nil, as in a snapshot of before this was counted: all of
+    /// those that nobody has asked for.
+    var own: Int?
+
+    /// The same, whoever has counted.
+    var ownSinceAsked: Int {
+        own
+            ?? counts.reduce(0) { sum, entry in
+                guard RestartReason(rawValue: entry.key)?.isOwn == true else { return sum }
+                let (total, isTooMuch) = sum.addingReportingOverflow(max(0, entry.value))
+                return isTooMuch ? .max : total
+            }
+    }
 }
 
 extension Instance {
@@ -45,8 +66,10 @@ extension Instance {
         guard starts > earlier, earlier > 0 else { return }
         var counts = restartCounts ?? RestartCounts()
         let isWake = counts.nextWakes == true
-        let word = (isWake ? .woken : counts.next ?? .requested).rawValue
-        counts.counts[word] = min(counts.counts[word] ?? 0, Int.max - 1) + 1
+        let why = isWake ? .woken : counts.next ?? .requested
+        // A new version, and a process that somebody wants, begin anew; what sleeps and wakes goes on.
+        counts.own = why.isOwn ? min(counts.ownSinceAsked, Int.max - 1) + 1 : isWake ? counts.ownSinceAsked : 0
+        counts.counts[why.rawValue] = min(counts.counts[why.rawValue] ?? 0, Int.max - 1) + 1
         counts.nextWakes = nil
         counts.hasWoken = isWake ? true : nil
         restartCounts = counts
@@ -58,8 +81,9 @@ extension Instance {
         restartCounts?.nextWakes = true
     }
 
-    /// How often it was started again, without the starts that have woken it.
-    var restarts: Int { max(0, starts - 1 - (restartCounts?.counts[RestartReason.woken.rawValue] ?? 0)) }
+    /// How often it was started again without anybody having asked, since somebody last has: by a start, a restart, or another
+    /// manifest.
+    var ownRestarts: Int { restartCounts?.ownSinceAsked ?? 0 }
 
     /// Why the process that there was will have to be replaced, if it was this event that has decided that.
     private static func reason(of event: Event, from before: State, to after: State) -> RestartReason? {

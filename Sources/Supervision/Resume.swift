@@ -19,7 +19,10 @@ extension Application {
         // Whoever waited for a command is gone. A restart of many is carried on; goals are kept by the instances.
         operations.removeAll { $0.verb != .restart }
         for index in operations.indices { operations[index].command = nil }
-        for index in deployments.indices { deployments[index].command = nil }
+        for index in deployments.indices {
+            deployments[index].command = nil
+            for position in deployments[index].rollouts.indices { deployments[index].rollouts[position].recall = nil }
+        }
         // Whether the keeper has heard it nobody knows.
         hasAnnouncedDown = false
 

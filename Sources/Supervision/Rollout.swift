@@ -1,3 +1,4 @@
+import Events
 import Manifest
 
 /// The replacement of a service's processes by such with other settings.
@@ -37,6 +38,12 @@ struct Rollout: Sendable, Hashable, Codable {
     var blueGreen: BlueGreen?
     /// A user wants it to go back.
     var isRecalled: Bool?
+    /// Which one; nil: nobody knows, or none does.
+    var recalledBy: String?
+    /// The command that waits until it has gone back; nil: none does.
+    var recall: CommandID?
+    /// What that one was told last.
+    var recallProgress: String?
     /// What that user has done, if it was not to say so; see Judging.swift.
     var recallReason: String?
     /// Whether a user's restart has begun it; nil, as in a snapshot of before there were such: not.
@@ -44,6 +51,8 @@ struct Rollout: Sendable, Hashable, Codable {
 
     /// Whether a user's restart has begun it.
     var isRestart: Bool { restarts == true }
+    /// At whose wish it goes back; nil: at nobody's.
+    var sentBackBy: String? { isRecalled == true ? recalledBy ?? "a user" : nil }
     /// How its trial can be ended, for the end of a message.
     var trialHint: String { "; \"supctl promote \(service)\" or \"supctl rollback \(service)\" ends its trial" }
 }
@@ -293,7 +302,7 @@ extension Application {
     }
 
     /// Why an instance that was started anew is not waited for any longer; nil: it is.
-    private func hopelessness(of place: Int, _ service: Int) -> String? {
+    func hopelessness(of place: Int, _ service: Int) -> String? {
         let instance = instances[place]
         let reason = instance.lastExit?.reason ?? "no reason is known"
         if case .failed(let text) = instance.state { return "\(instance.id) has failed: \(text)" }
@@ -313,7 +322,7 @@ extension Application {
         _ rollout: inout Rollout, _ reason: String, culprit: Int, _ service: Int, _ turn: inout Turn
     ) {
         rollout.failure = reason
-        turn.wentBack[rollout.service] = reason
+        turn.wentBack[rollout.service] = .init(step: .goingBack, reason: reason, by: rollout.sentBackBy)
         let failed = manifest.services[service]
         var restored = rollout.other
         // Nobody waits for what is no more.
@@ -349,7 +358,7 @@ extension Application {
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true
         turn.report(
-            instances[culprit].id, .error,
+            instances[culprit].id, rollout.sentBackBy == nil ? .error : .info,
             "the rollout of \(rollout.service) stops and goes back to what ran before: \(reason)")
     }
 }

@@ -65,7 +65,7 @@ extension Application {
         tellUnseenEnd(of: id, before, &turn)
         if let process = instance.process, let pid = process.pid, process.generation.number > before.started {
             let start = EventKind.ProcessStart(
-                generation: process.generation.number, pid: pid, restarts: instance.restarts,
+                generation: process.generation.number, pid: pid, restarts: instance.ownRestarts,
                 woken: instance.restartCounts?.hasWoken)
             tell(.start(start), of: id, &turn)
         }
@@ -172,9 +172,11 @@ extension Application {
         let underWay = Set(deployments.flatMap(\.rollouts).map(\.service))
         for (service, before) in told.rollouts.sorted(by: { $0.key < $1.key }) where !underWay.contains(service) {
             for name in before.replacing.sorted() { tellLeft(name, of: service, &turn) }
-            let reason = turn.wentBack[service]
-            if let reason, !before.goesBack { tell(.init(step: .goingBack, reason: reason), of: service, nil, &turn) }
-            var step = EventKind.RolloutStep(step: before.goesBack || reason != nil ? .wentBack : .done)
+            let turned = turn.wentBack[service]
+            if let turned, !before.goesBack { tell(turned, of: service, nil, &turn) }
+            let goesBack = before.goesBack || turned != nil
+            let who = before.sentBackBy ?? turned?.by
+            var step = EventKind.RolloutStep(step: goesBack ? .wentBack : .done, by: goesBack ? who : nil)
             if turn.isResumption { step = .init(step: .gaveUp, reason: "what came of it nobody knows any more") }
             tell(step, of: service, nil, &turn)
         }
@@ -195,7 +197,7 @@ extension Application {
             tellLeft(name, of: service, &turn)
         }
         if let failure = rollout.failure, told.rollouts[service]?.goesBack != true {
-            tell(.init(step: .goingBack, reason: failure), of: service, nil, &turn)
+            tell(.init(step: .goingBack, reason: failure, by: rollout.sentBackBy), of: service, nil, &turn)
         }
         if rollout.failure == nil, rollout.blueGreen?.hasSwitched == true, told.rollouts[service]?.hasSwitched != true {
             tell(.init(step: .switched), of: service, nil, &turn)

@@ -27,8 +27,8 @@ struct Turn {
     var untold: [(kind: EventKind, instance: InstanceID)] = []
     /// Why instances that slept do so no more.
     var wakeReasons: [InstanceID: String] = [:]
-    /// Rollouts that have begun to go back, by their services, and why: they may be over in the same turn.
-    var wentBack: [String: String] = [:]
+    /// Rollouts that have begun to go back, by their services, and what to tell of that: they may be over in the same turn.
+    var wentBack: [String: EventKind.RolloutStep] = [:]
     /// Instances that stood beside others while these were replaced, and are there no longer.
     var standInsGone: Set<InstanceID> = []
     /// A new supervisor takes up what the one before has left.

@@ -36,7 +36,7 @@ extension Application {
         package var isDrained: Bool
         /// What health probes have shown; nil if its service has none.
         package var health: HealthView?
-        /// Starts beyond the first since the keeper began.
+        /// How often it was started again without anybody having asked, since somebody last has.
         package var restarts: Int
         /// When the current process began; nil if it has none.
         package var startedAt: Instant?
@@ -82,7 +82,7 @@ extension Application {
             generation: instance.process?.generation, port: instance.process?.port ?? instance.port,
             isReady: state == (isTask ? "completed" : "running"), isDrained: instance.parking != nil,
             health: healthView(of: place),
-            restarts: instance.restarts,
+            restarts: instance.ownRestarts,
             startedAt: instance.process.flatMap { $0.pid == nil ? nil : $0.beganAt },
             status: instance.process == nil ? nil : instance.said?.status, lastExit: instance.lastExit)
     }
@@ -96,7 +96,8 @@ extension Application {
             return instance.isAsleep == true ? ("idle", "asleep: the next connection starts it") : ("down", nil)
         case .waiting: return ("waiting", missing(of: place))
         case .starting(let process, _, let probe):
-            return ("starting", process.pid == nil ? "the process to begin" : probe.map { "to be ready: \($0)" })
+            guard process.pid != nil else { return ("starting", "the process to begin") }
+            return ("starting", probe.map { "to be ready: \($0)\(advice(of: place, process, at: now) ?? "")" })
         case .running:
             if instance.goal == .down { return ("running", "what depends on it to stop first") }
             return (

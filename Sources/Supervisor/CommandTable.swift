@@ -89,6 +89,8 @@ final class CommandTable {
         case .done: command.responder.send(ProgressLine(result: "done", message: command.summary))
         case .failed(let reason), .rolledBack(let reason, _):
             command.responder.send(ProgressLine(result: "failed", message: reason, details: command.details))
+        case .sentBack(let reason, let who):
+            command.responder.send(ProgressLine(result: "failed", message: reason, rolledBackBy: who))
         }
         command.responder.finish()
     }

@@ -64,10 +64,11 @@ package struct ManifestHistory: Sendable {
     }
 
     /// Notes what came of the one that is under way.
-    package func end(_ outcome: HistoryEntry.Outcome, _ reason: String?) throws {
+    package func end(_ outcome: HistoryEntry.Outcome, _ reason: String?, rolledBackBy who: String? = nil) throws {
         guard var entry = entries().last(where: { $0.outcome == .underWay }) else { return }
         entry.outcome = outcome
         entry.reason = reason
+        entry.rolledBackBy = who
         try write(JSONEncoder().encode(entry), to: path(entry.number, "entry"))
     }
 

@@ -8,6 +8,8 @@ enum ProbeResult: Hashable {
     case passed(String)
     /// Not so; why, and what the probe has printed, or the body of the answer.
     case failed(String, output: String = "")
+    /// Nobody listens on the instance's port; how that has shown.
+    case nobodyListens(String)
 
     /// What the end of a command means.
     init(_ result: Prober.CommandResult) {
@@ -26,6 +28,8 @@ enum ProbeResult: Hashable {
     func outcome(withOutput: Bool) -> Application.ProbeOutcome {
         switch self {
         case .passed(let reason): Application.ProbeOutcome(passed: true, reason: reason)
+        case .nobodyListens(let reason):
+            Application.ProbeOutcome(passed: false, reason: reason, nobodyListens: true)
         case .failed(let reason, let output):
             withOutput
                 ? Application.ProbeOutcome(passed: false, reason: reason, output: output)

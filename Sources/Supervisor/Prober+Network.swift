@@ -15,7 +15,7 @@ extension Prober {
             attempt.connection = connection
             try goOnConnecting(probe, attempt, connection)
         } catch {
-            finish(probe, attempt, .failed(Self.text(error, probe)))
+            finish(probe, attempt, Self.result(error, probe))
         }
     }
 
@@ -28,7 +28,7 @@ extension Prober {
             attempt.watch(nil)
             try connected(probe, attempt, connection)
         case .connectedToItself:
-            finish(probe, attempt, .failed("nothing listens on port \(probe.target.port)"))
+            finish(probe, attempt, .nobodyListens("nothing listens on port \(probe.target.port)"))
         case .pending:
             guard attempt.source == nil else { return }
             let source = DispatchSource.makeWriteSource(fileDescriptor: connection.descriptor.raw, queue: queue)
@@ -102,7 +102,7 @@ extension Prober {
                 try goOnConnecting(probe, attempt, connection)
             }
         } catch {
-            finish(probe, attempt, .failed(Self.text(error, probe)))
+            finish(probe, attempt, Self.result(error, probe))
         }
     }
 
@@ -123,7 +123,7 @@ extension Prober {
             do throws(SystemError) {
                 try step(self)
             } catch {
-                self.finish(probe, attempt, .failed(Self.text(error, probe)))
+                self.finish(probe, attempt, Self.result(error, probe))
             }
         }
         // Keeps the descriptor open until Dispatch has let go of it.
@@ -140,14 +140,12 @@ extension Prober {
         lingering.append(rest)
     }
 
-    private static func text(_ error: SystemError, _ probe: Probe) -> String {
+    /// What helps, and when to say it, the core knows: Supervision/Advice.swift.
+    private static func result(_ error: SystemError, _ probe: Probe) -> ProbeResult {
         let port = probe.target.port
         guard error.code == ErrorCode.connectionRefused else {
-            return "cannot connect to port \(port): \(error.call): \(error.reason)"
+            return .failed("cannot connect to port \(port): \(error.call): \(error.reason)")
         }
-        let refusal = "connection refused on port \(port)"
-        // One that was ready knows where to listen.
-        return probe.isForHealth
-            ? refusal : "\(refusal); the program must listen on 127.0.0.1:\(port), the port it gets as PORT"
+        return .nobodyListens("connection refused on port \(port)")
     }
 }

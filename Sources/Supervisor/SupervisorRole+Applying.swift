@@ -264,6 +264,7 @@ extension PlannedChange {
     init(_ change: Plan.Change) {
         self.init(
             service: change.service, cost: change.cost.rawValue, instances: change.instances,
-            fields: change.fields.map { Field(field: $0.field, old: $0.old, new: $0.new) })
+            fields: change.fields.map { Field(field: $0.field, old: $0.old, new: $0.new) },
+            manner: change.manner)
     }
 }

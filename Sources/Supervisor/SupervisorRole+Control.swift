@@ -32,7 +32,8 @@ extension SupervisorRole {
             apply(file, dryRun: dryRun, options, by: "\(peer)", peer.userID, responder)
         case .rollback(let number, let dryRun, let options):
             rollback(to: number, dryRun: dryRun, options, peer, responder)
-        case .decide(let verb, let service): decide(verb, on: service, application, peer, responder)
+        case .decide(let verb, let service, let options):
+            decide(verb, on: service, application, options, peer, responder)
         case .history: showHistory(responder)
         case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
         case .logs(let names, let lines, let follows):

@@ -36,16 +36,25 @@ extension SupervisorRole {
         if !retainedSockets.isEmpty, let application, application.servicesUnderRollout.isEmpty {
             bringFrontsIntoLine(with: application.manifest, leaving: application.leaving)
         }
-        let (word, reason): (HistoryEntry.Outcome, String?) =
-            switch outcome {
-            case .done: (.done, nil)
-            case .failed(let text), .rolledBack(let text, _): (.failed, text)
-            }
-        if let reason { log.write(.error, "apply: \(reason)") } else { log.write(.notice, "apply: done") }
-        happened(
-            .apply(.init(step: reason == nil ? .done : .failed, reason: reason.map { EventBook.bounded($0) })))
-        Self.recording.async { [history, log] in
-            do { try history.end(word, reason) } catch {
+        let word: HistoryEntry.Outcome
+        var reason: String?
+        var who: String?
+        switch outcome {
+        case .done:
+            word = .done
+            log.write(.notice, "apply: done")
+            happened(.apply(.init(step: .done)))
+        case .failed(let text), .rolledBack(let text, _):
+            (word, reason) = (.failed, text)
+            log.write(.error, "apply: \(text)")
+            happened(.apply(.init(step: .failed, reason: EventBook.bounded(text))))
+        case .sentBack(let text, let by):
+            (word, reason, who) = (.rolledBack, text, by)
+            log.write(.notice, "apply: \(text)")
+            happened(.apply(.init(step: .rolledBack, by: by, reason: EventBook.bounded(text))))
+        }
+        Self.recording.async { [history, log, reason, who] in
+            do { try history.end(word, reason, rolledBackBy: who) } catch {
                 log.write(.warning, "cannot note it in the history: \(error)")
             }
         }

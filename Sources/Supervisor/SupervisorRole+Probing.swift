@@ -73,7 +73,9 @@ extension SupervisorRole {
     /// Makes both probers.
     func makeProbers() {
         prober = makeProber(
-            report: { $0.take(.probed($1, passed: $2.passed, detail: $2.reason)) },
+            report: {
+                $0.take(.probed($1, passed: $2.passed, detail: $2.reason, nobodyListens: $2.nobodyListens))
+            },
             note: { [log] in log.write(.notice, $0) })
         healthProber = makeProber(report: { $0.healthProbed($1, $2) }, note: { _ in })
     }

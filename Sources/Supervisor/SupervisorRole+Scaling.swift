@@ -103,7 +103,7 @@ extension SupervisorRole {
         let what = "scale \(services.joined(separator: " "))"
         switch outcome {
         case .done: log.write(.notice, "\(what): done")
-        case .failed(let text), .rolledBack(let text, _): log.write(.error, "\(what): \(text)")
+        case .failed(let text), .rolledBack(let text, _), .sentBack(let text, _): log.write(.error, "\(what): \(text)")
         }
     }
 

@@ -42,8 +42,8 @@ extension SupervisorRole {
 
     /// A user promotes a canary, or sends a rollout back.
     func decide(
-        _ verb: RolloutVerb, on service: String, _ application: Application, _ peer: PeerCredentials,
-        _ responder: ControlResponder
+        _ verb: RolloutVerb, on service: String, _ application: Application, _ options: ControlRoute.WaitOptions,
+        _ peer: PeerCredentials, _ responder: ControlResponder
     ) {
         guard application.service(named: service) != nil else {
             // The answer suggests what may have been meant.
@@ -55,15 +55,24 @@ extension SupervisorRole {
             return responder.fail(409, code: "shutting-down", "supd is shutting down")
         }
         log.write(.notice, "\(verb.rawValue) \(service), asked for by \(peer)")
+        noteCommand(verb.rawValue, [service], by: peer)
         let decision: Application.RolloutDecision
         let summary: String
+        let accepted: String
         switch verb {
-        case .promote: (decision, summary) = (.promote, "promoted: the other instances follow")
-        case .rollback: (decision, summary) = (.rollBack, "goes back to what ran before")
+        case .promote:
+            (decision, summary) = (.promote, "promoted: the other instances follow")
+            accepted = "the other instances follow"
+        case .rollback:
+            (decision, summary) = (.rollBack, "went back to what ran before")
+            accepted = "it goes back to what ran before"
+        }
+        if let hindrance = application.hindrance(of: decision, on: service) {
+            return responder.fail(409, code: "failed", hindrance)
         }
         let command = commands.begin()
-        carryOut(command, .init(wait: true), responder, summary: summary) {
-            take(.decided(command, service: service, decision))
+        carryOut(command, options, responder, summary: summary, accepted: accepted) {
+            take(.decided(command, service: service, decision, by: "\(peer)"))
         }
     }
 }

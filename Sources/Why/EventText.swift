@@ -55,9 +55,10 @@ package enum EventText {
         case .replaced: ("is replaced", false)
         case .switched: ("rollout: all new instances are ready and take over", false)
         case .gaveUp: ("rollout: not waited for any longer" + because(step.reason), true)
-        case .goingBack: ("rollout goes back to what ran before" + because(step.reason), true)
+        case .goingBack: ("rollout goes back to what ran before" + because(step.reason), step.by == nil)
         case .done: ("rollout done", false)
-        case .wentBack: ("rollout undone", true)
+        case .wentBack:
+            ("rollout undone" + (step.by.map { ", asked for by \($0)" } ?? ""), step.by == nil)
         }
     }
 
@@ -69,6 +70,7 @@ package enum EventText {
         case .refused: return ("apply\(what) refused\(because(step.reason))\(who)", true)
         case .done: return ("apply done", false)
         case .failed: return ("apply failed" + because(step.reason), true)
+        case .rolledBack: return ("apply rolled back" + because(step.reason), false)
         }
     }
 

@@ -25,7 +25,9 @@ let applyVerb = Verb(
 
         A manifest with an error changes nothing. If a new instance is not ready
         within ready.timeout, or dies deploy.failures times, its service goes back to
-        what ran before, the last lines of its log are shown, and the exit code is 1.
+        what ran before, the last lines of its log are shown, and the exit code is 1;
+        so it is when a user sends it back meanwhile ("supctl rollback NAME"), and
+        who that was is shown.
         Values of environment are never shown. One apply at a time: another one
         meanwhile is refused. SIGHUP to supd does the same for its own manifest.
 
@@ -94,7 +96,8 @@ func planText(_ plan: [PlannedChange]) -> String {
         let name = printable(change.service)
         let padding = String(repeating: " ", count: max(0, width - name.count))
         let count = change.service == "supd" ? "" : "  \(change.instances) instance\(change.instances == 1 ? "" : "s")"
+        let manner = change.manner.map { ", \(printable($0))" } ?? ""
         let fields = change.fields.map { "\n    \(printable($0.text))" }.joined()
-        return "\(name)\(padding)  \(printable(change.cost))\(count)" + fields
+        return "\(name)\(padding)  \(printable(change.cost))\(count)\(manner)" + fields
     }.joined(separator: "\n")
 }

@@ -5,8 +5,9 @@ let historyVerb = Verb(
     name: "history", synopsis: "", summary: "show the manifests of before, the latest first",
     details: """
         The last twenty manifests that supd began with or that were applied: when, by
-        whom, from which file, and what came of each. "supctl rollback N" goes back to
-        one of them.
+        whom, from which file, and what came of each: "failed" where a service did not
+        come up, "rolled back" where a user has sent one back, with who that was.
+        "supctl rollback N" goes back to one of them.
         """,
     options: [Verb.Option("--json", "as JSON")], operands: .none
 ) { invocation throws(VerbFailure) in

@@ -4,7 +4,8 @@ let rollbackVerb = Verb(
     name: "rollback", synopsis: "[N | NAME]", summary: "go back: to a manifest of before, or with a rollout",
     details: """
         With the NAME of a service that "supctl apply" is just replacing, sends that
-        rollout back to what ran before, and returns at once; the apply fails. With
+        rollout back, and waits until what ran before runs as it did: exit code 1 if it
+        does not. The apply ends, too, and says who has rolled it back. With
         deploy.strategy "blue-green" nothing has switched before all of the new
         instances are ready; after that the former ones are started again first, and
         take over at once.
@@ -21,8 +22,10 @@ let rollbackVerb = Verb(
     guard invocation.operands.count <= 1 else { throw invocation.misused("one number or name, not several") }
     // A service's name begins with a letter.
     if let name = invocation.operands.first, name.first.map({ $0.isASCII && $0.isLetter }) == true {
-        guard !invocation.has("--dry-run") else { throw invocation.misused("--dry-run goes with a number") }
-        return try decide(.rollback, invocation)
+        for option in ["--dry-run", "--json"] where invocation.has(option) {
+            throw invocation.misused("\(option) goes with a number")
+        }
+        return try decide(.rollback, try waitOptions(invocation), invocation)
     }
     let number = invocation.operands.first.flatMap { Int($0) }
     if let text = invocation.operands.first, number ?? 0 < 1 {

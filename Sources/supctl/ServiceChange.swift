@@ -77,6 +77,8 @@ func change(
         try invocation.console.print("\(what): \(message ?? outcome) in \(elapsed)")
         return .done
     case "timeout": throw VerbFailure(.failed, "\(what): cannot \(request) in time: \(message ?? "it takes longer")")
+    // Somebody wanted it so: that is no inability, and the message says who.
+    case _ where last.rolledBackBy != nil: throw refusal(last, what)
     case _: throw refusal(last, "\(what): cannot \(request)")
     }
 }

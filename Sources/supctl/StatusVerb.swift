@@ -6,6 +6,8 @@ let statusVerb = Verb(
     details: """
         Shows a table of all services, or of those named; with one name that means one service, all that is known of it,
         the limits in force included (soft:hard).
+        RESTARTS counts what was started again by itself (after an exit, a failed start or probe, a silent watchdog); a
+        start, a restart or an apply that replaces the process begins anew.
         Exit code 0 if all that is wanted is up, 3 if something is not.
         """,
     options: [

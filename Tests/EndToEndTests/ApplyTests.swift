@@ -67,6 +67,11 @@ struct ApplyTests {
         #expect(result.code == 1)
         #expect(result.output.contains("x/3 has failed 3 times: exited with code 7"), "\(result.output)")
         #expect(result.output.contains("x/3 | the disk is on fire"), "\(result.output)")
+        // The last that is said before is so, too.
+        let progress = result.output.split(separator: "\n").filter { $0.hasPrefix("apply: ") }
+        #expect(
+            progress.last?.hasPrefix("apply: x goes back to what ran before: 2 of 2 as before") == true,
+            "\(result.output)")
         try clients.serve(20)
         #expect(try clients.end().map(\.description) == [])
         #expect(try daemon.pids() == before)

@@ -149,8 +149,11 @@ struct BlueGreenTests {
         }
         let back = try daemon.ctl("rollback", "x")
         #expect(back.code == 0, "\(back.output)")
+        // It has waited until that was so.
+        #expect(back.output.contains("x: went back to what ran before in "), "\(back.output)")
+        #expect(try daemon.pids().keys.sorted() == ["x/1", "x/2", "x/3"])
         let result = try apply.wait()
-        #expect(result.code == 1 && result.output.contains("a user wants it back as it was"), "\(result.output)")
+        #expect(result.code == 1 && result.output.contains(": x was rolled back by uid "), "\(result.output)")
         try clients.wait(answers: 20)
         #expect(try clients.end() == [])
         #expect(try daemon.pids().keys.sorted() == ["x/1", "x/2", "x/3"])

@@ -37,6 +37,8 @@ struct CanaryTests {
         let before = try daemon.pids()
         let clients = SteadyClients(4, port: port.port)
         try write(daemon, manifest(port.port, version: 2, hold: "3s"))
+        let plan = try daemon.ctl("apply", "--dry-run")
+        #expect(plan.output.contains("x  rolling  2 instances, after a canary of 1 for 3 s\n"), "\(plan.output)")
         let apply = try Program(Daemon.supctl, ["--socket", daemon.socket, "apply"])
         try waitForTrial(daemon)
         #expect(try daemon.pids().filter { $0.key != "x/3" } == before)
@@ -100,7 +102,12 @@ struct CanaryTests {
         try waitForTrial(daemon)
         let refused = try daemon.ctl("apply")
         #expect(refused.code == 1 && refused.output.contains("ends its trial"), "\(refused.output)")
-        #expect(try daemon.ctl(verb, "x").code == 0)
+        let decided = try daemon.ctl(verb, "x")
+        #expect(decided.code == 0, "\(decided.output)")
+        if verb == "rollback" {
+            #expect(decided.output.contains("x: went back to what ran before in "), "\(decided.output)")
+            #expect(try daemon.pids() == before)
+        }
         let result = try apply.wait()
         let after = try daemon.pids()
         if verb == "promote" {
@@ -108,9 +115,35 @@ struct CanaryTests {
             #expect(after.keys.sorted() == ["x/1", "x/2"])
             #expect(after["x/1"] != before["x/1"] && after["x/2"] != before["x/2"])
         } else {
-            #expect(result.code == 1 && result.output.contains("a user wants it back as it was"), "\(result.output)")
+            #expect(result.code == 1, "\(result.output)")
+            let user = "uid \(geteuid()) (pid "
+            let last = result.output.split(separator: "\n").last ?? ""
+            #expect(last.hasPrefix("supctl: the manifest: x was rolled back by \(user)"), "\(result.output)")
             #expect(after == before)
+            try isTold(daemon, by: user)
         }
+    }
+
+    /// Who has sent it back is in the history and in the events, where nothing has failed.
+    private func isTold(_ daemon: Daemon, by user: String) throws {
+        let history = try eventually("the result to be noted") { () throws -> HistoryReport? in
+            let text = try daemon.ctl("history", "--json").output
+            let report = try JSONDecoder().decode(HistoryReport.self, from: Data(text.utf8))
+            return report.entries.first?.outcome == .underWay ? nil : report
+        }
+        let entry = try #require(history.entries.first)
+        #expect(entry.outcome == .rolledBack && entry.rolledBackBy?.hasPrefix(user) == true, "\(entry)")
+        let shown = try daemon.ctl("history").output
+        #expect(shown.contains("rolled back") && shown.contains("x was rolled back by \(user)"), "\(shown)")
+        let events = try daemon.ctl("events").output
+        for text in [
+            "rollback x, asked for by \(user)",
+            "rollout goes back to what ran before: x was rolled back by \(user)",
+            "rollout undone, asked for by \(user)", "apply rolled back: x was rolled back by \(user)",
+        ] {
+            #expect(events.contains(text), "\(text) in \(events)")
+        }
+        #expect(!events.contains("apply failed"), "\(events)")
     }
 
     @Test(

@@ -18,7 +18,7 @@ struct CounterTests {
         try #require(try daemon.status(service).services.first?.instances).map { try #require($0.flow) }
     }
 
-    @Test("restarts counts starts after the first of each instance, and lastExit is of the last end")
+    @Test("restarts counts what was started again by itself, of each instance, and lastExit is of the last end")
     func restarts() throws {
         let daemon = try Daemon(
             """
@@ -54,9 +54,17 @@ struct CounterTests {
         #expect(try instance("x/1").lastExit?.code == nil)
         #expect(try instance("x/2").restarts == 0)
         #expect(try instance("x/2").lastExit == nil)
-        // One that was asked for is one, too.
+        // One that was asked for is none, and the count begins anew with it.
         #expect(try daemon.ctl("restart", "x/2").code == 0)
+        #expect(try instance("x/2").restarts == 0)
+        let second = try #require(instance("x/2").pid)
+        kill(second, SIGKILL)
+        try next("x/2", after: second)
         #expect(try instance("x/2").restarts == 1)
+        let third = try #require(instance("x/2").pid)
+        #expect(try daemon.ctl("restart", "x/2").code == 0)
+        #expect(try instance("x/2").restarts == 0)
+        #expect(try instance("x/2").pid != third)
         #expect(try instance("x/2").lastExit?.signal == "SIGTERM")
         try eventually("y to give up") { try instance("y/1").state == "failed" ? true : nil }
         #expect(try instance("y/1").restarts == 3)
@@ -67,7 +75,7 @@ struct CounterTests {
         let before = try daemon.role("supervisor")
         kill(before, SIGKILL)
         try daemon.waitForAnother("supervisor", than: before)
-        #expect(try [instance("x/1"), instance("x/2"), instance("y/1")].map(\.restarts) == [3, 1, 3])
+        #expect(try [instance("x/1"), instance("x/2"), instance("y/1")].map(\.restarts) == [3, 0, 3])
         #expect(try instance("y/1").lastExit?.code == 7)
     }
 

@@ -80,6 +80,63 @@ struct VerbTests {
         #expect(server.requests().count == 1)
     }
 
+    @Test("An apply that somebody has rolled back is told as that, and is 1")
+    func rolledBack() throws {
+        let line = ProgressLine(
+            result: "failed", message: "api was rolled back by uid 7 (pid 8)", rolledBackBy: "uid 7 (pid 8)")
+        let server = try ScriptedServer(path, [.lines([line])])
+        let result = run("apply")
+        #expect(result.code == 1)
+        #expect(result.errors == "supctl: the manifest: api was rolled back by uid 7 (pid 8)\n")
+        #expect(server.requests().count == 1)
+    }
+
+    @Test("A rollback of a service waits, unless it is not to")
+    func rollbackOfService() throws {
+        let lines = [
+            ProgressLine(waiting: "api goes back"),
+            ProgressLine(result: "done", message: "went back to what ran before"),
+        ]
+        let server = try ScriptedServer(
+            path,
+            [
+                .lines(lines),
+                .json(ProgressLine(result: "accepted", message: "it goes back to what ran before")),
+                .lines([ProgressLine(result: "failed", message: "api/1 has failed")]),
+            ])
+        let waited = run("rollback", "api")
+        #expect(waited.code == 0 && waited.output.hasPrefix("api: went back to what ran before in "))
+        #expect(waited.errors == "rollback: api goes back\n")
+        let accepted = run("rollback", "--no-wait", "api")
+        #expect(accepted.code == 0 && accepted.output == "api: rollback accepted; it goes back to what ran before\n")
+        let failed = run("rollback", "api", "--timeout", "3s")
+        #expect(failed.code == 1 && failed.errors == "supctl: api: cannot rollback: api/1 has failed\n")
+        let targets = server.requests().map { String($0.prefix { !$0.isNewline }) }
+        #expect(
+            targets == [
+                "POST /v1/services/api/rollback?wait=true HTTP/1.1", "POST /v1/services/api/rollback HTTP/1.1",
+                "POST /v1/services/api/rollback?wait=true&timeout=3 HTTP/1.1",
+            ])
+        #expect(run("rollback", "api", "--json").code == 2)
+    }
+
+    @Test("A plan says how new instances take over, where that is not one after the other")
+    func plan() throws {
+        func change(_ service: String, _ cost: String, _ manner: String?) -> PlannedChange {
+            PlannedChange(
+                service: service, cost: cost, instances: 3, fields: [.init(field: "umask", old: "022", new: "077")],
+                manner: manner)
+        }
+        let plan = [change("api", "rolling", "after a canary of 1 for 2 min"), change("b", "rolling", nil)]
+        let server = try ScriptedServer(path, [.json(ProgressLine(result: "done", changed: false, plan: plan))])
+        let result = run("apply", "--dry-run")
+        #expect(
+            result.output
+                == "api  rolling  3 instances, after a canary of 1 for 2 min\n    umask: 022 → 077\n"
+                + "b    rolling  3 instances\n    umask: 022 → 077\n")
+        #expect(server.requests().count == 1)
+    }
+
     @Test("A verb that is not to wait does not")
     func noWait() throws {
         let server = try ScriptedServer(path, [.json(ProgressLine(result: "accepted"))])

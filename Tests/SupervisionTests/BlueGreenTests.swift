@@ -120,7 +120,7 @@ import Testing
         )
         story.tell(.decided(CommandID(3), service: "api", .rollBack))
         #expect(sets(&story) == [[1, 2, 3]])
-        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.outcome(1) == .sentBack("api was rolled back by a user", by: "a user"))
     }
 
     @Test func `a user sends it back after the switch: the new ones serve until all of the old are back`() {
@@ -132,7 +132,7 @@ import Testing
         #expect(sets.count == 2 && sets.first == [4, 5, 6], "\(sets)")
         #expect(sets.last?.count == 3 && sets.last?.isDisjoint(with: [4, 5, 6]) == true)
         #expect(story.app.manifest.services == [api] && story.app.deployments.isEmpty)
-        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.outcome(1) == .sentBack("api was rolled back by a user", by: "a user"))
     }
 
     @Test func `an old one that ends meanwhile is started as what it was, and serves`() {

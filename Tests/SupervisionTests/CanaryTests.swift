@@ -220,10 +220,12 @@ import Testing
 
     @Test func `a user sends it back`() {
         var story = onTrial()
-        story.tell(.decided(CommandID(2), service: "api", .rollBack))
-        #expect(story.outcome(2) == .done)
+        story.tell(.decided(CommandID(2), service: "api", .rollBack, by: "uid 7"))
+        // It has not gone back yet: the one on trial is there.
+        #expect(story.outcome(2) == nil)
         story.play()
-        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.outcome(2) == .done)
+        #expect(story.outcome(1) == .sentBack("api was rolled back by uid 7", by: "uid 7"))
         #expect(story.running == before && story.app.manifest.services == [api])
     }
 
@@ -238,7 +240,7 @@ import Testing
         story.tell(.decided(CommandID(2), service: "api", .promote))
         #expect(story.outcome(2) == .failed("no instance of api is on trial"))
         story.tell(.decided(CommandID(3), service: "api", .rollBack))
-        #expect(story.outcome(3) == .done)
+        #expect(story.outcome(3) == nil)
         #expect(story.app.manifest.services == [plain])
         story.tell(.decided(CommandID(4), service: "api", .rollBack))
         #expect(story.outcome(4) == .failed("api goes back to what ran before already"))

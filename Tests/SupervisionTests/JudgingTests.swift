@@ -32,7 +32,7 @@ import Testing
 
     private func isBack(_ story: Story, by who: String) {
         let text = "api was stopped by \(who) before its new version was judged, and keeps the one before"
-        #expect(story.outcome(1) == .failed(text))
+        #expect(story.outcome(1) == .sentBack(text, by: who))
         #expect(story.app.manifest.services.first?.environment == [])
         #expect(story.app.deployments.isEmpty && story.running.isEmpty)
     }
@@ -158,9 +158,9 @@ import Testing
 
     @Test func `a user's word sends it back without a culprit`() {
         var story = onTrial()
-        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        story.tell(.decided(CommandID(2), service: "api", .rollBack, by: "uid 7"))
         story.play()
-        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.outcome(1) == .sentBack("api was rolled back by uid 7", by: "uid 7"))
     }
 
     @Test func `a culprit is told with when its process was asked for`() {

@@ -148,6 +148,30 @@ struct PlanTests {
         }
     }
 
+    @Test func `how new instances take over is said where it is not one after the other`() {
+        func manner(_ old: Service, _ deploy: DeploySettings) -> String? {
+            var new = old
+            new.command = [Template(literal: "y")]
+            new.deploy = deploy
+            return plan(old, new).changes.first?.manner
+        }
+        let api = service("a", replicas: 3, front: 80, ready: .tcp)
+        let canary = DeploySettings(canary: CanarySettings(replicas: 2, hold: .seconds(120)))
+        #expect(manner(api, DeploySettings()) == nil)
+        #expect(manner(api, canary) == "after a canary of 2 for 2 min")
+        #expect(manner(service("a", front: 80, ready: .tcp), canary) == "after a canary of 1 for 2 min")
+        let blueGreen = DeploySettings(strategy: .blueGreen)
+        #expect(manner(api, blueGreen) == "all of which take over at once when they are ready")
+        // Where nothing can stand beside the others there is neither.
+        for old in [service("a", port: 7000, front: 80, ready: .tcp), service("a", replicas: 2)] {
+            #expect(manner(old, canary) == nil && manner(old, blueGreen) == nil)
+        }
+        // What replaces no process has no trial.
+        var live = api
+        live.deploy = canary
+        #expect(plan(api, live).changes.map(\.manner) == [nil])
+    }
+
     @Test func `without a front or on a fixed port it is a restart`() {
         for old in [service("a", replicas: 2), service("a", port: 7000, front: 80)] {
             var new = old

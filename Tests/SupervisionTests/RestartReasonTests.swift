@@ -113,6 +113,49 @@ import Testing
         #expect(story.app.restarts(of: a) == [.requested: 2])
     }
 
+    @Test func `what status shows are the restarts that nobody has asked for, since somebody last has`() throws {
+        var story = story(deploy: inPlace)
+        func shown() throws -> Int { try story.view(a).restarts }
+        story.ready(1)
+        story.pass(.seconds(60))
+        for count in 1...2 as ClosedRange<Int> {
+            let generation = try #require(story.app.views(at: story.now).first?.instances.first?.generation)
+            story.exited(generation.number)
+            try startAgain(&story)
+            #expect(try shown() == count)
+        }
+        story.ready(3)
+        // A restart, and then another version.
+        story.command(1, .restart, a)
+        story.pass(.seconds(30))
+        story.exited(3, .code(0))
+        try startAgain(&story)
+        #expect(try shown() == 0)
+        story.ready(4)
+        story.exited(4)
+        try startAgain(&story)
+        #expect(try shown() == 1)
+        story.ready(5)
+        var next = try #require(story.app.manifest.services.first)
+        next.command = [Template(literal: "y")]
+        story.apply(2, next)
+        story.pass(.seconds(30))
+        story.exited(5, .code(0))
+        try startAgain(&story)
+        #expect(try shown() == 0)
+        #expect(story.app.restarts(of: a) == [.exited: 3, .requested: 2])
+    }
+
+    @Test func `a snapshot of before this was counted shows all that nobody has asked for`() throws {
+        var counts = RestartCounts()
+        counts.counts = ["exited": 2, "unhealthy": 1, "requested": 5, "woken": 7, "eclipse": 3]
+        #expect(counts.ownSinceAsked == 3)
+        counts.counts["killed"] = .max
+        #expect(counts.ownSinceAsked == .max)
+        counts.own = 1
+        #expect(counts.ownSinceAsked == 1)
+    }
+
     @Test func `a start that somebody wanted while it waits for the next try`() throws {
         var story = story()
         story.exited(1)

@@ -111,7 +111,7 @@ struct SleepingTests {
         story.command(2, .start, instance("web"))
         #expect(goals(story) == [""])
         story.play()
-        #expect(try story.view(instance("web")).restarts == 1)
+        #expect(try story.view(instance("web")).restarts == 0)
         #expect(story.app.restarts(of: instance("web")) == [.woken: 2, .requested: 1])
     }
 

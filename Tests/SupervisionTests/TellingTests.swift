@@ -18,7 +18,7 @@ import Testing
             case .probe(let change): return "\(who)probe \(change.outcome)"
             case .goal(let change): return "\(who)goal \(change.goal)"
             case .drain(let change): return "\(who)drain \(change.drained)"
-            case .rollout(let step): return "\(who)rollout \(step.step)"
+            case .rollout(let step): return "\(who)rollout \(step.step)" + (step.by.map { " by \($0)" } ?? "")
             default: return "\(who)\(kind.name)"
             }
         }
@@ -117,6 +117,45 @@ import Testing
         story.spawned(4)
         story.pass(.seconds(1))
         #expect(told(story).filter { $0.contains("rollout") } == ["a/2 rollout replaced", "rollout done"])
+    }
+
+    @Test func `a rollout that a user sends back is told with who that was, whether it is over at once or not`() {
+        let api = service("a", front: 80, ready: .tcp)
+        for isAtOnce in [false, true] {
+            var story = Story(api)
+            story.spawned(1)
+            story.ready(1)
+            var next = api
+            next.command = [Template(literal: "y")]
+            story.tell(.applied(CommandID(1), Manifest(supd: story.app.manifest.supd, services: [next])))
+            if isAtOnce {
+                // Between two tries nothing of it is there.
+                story.exited(2)
+            } else {
+                story.spawned(2)
+            }
+            story.tell(.decided(CommandID(2), service: "a", .rollBack, by: "uid 7"))
+            var steps = told(story)
+            story.play()
+            steps += isAtOnce ? [] : told(story)
+            var rollout: [String] = []
+            for step in steps where step.contains("rollout") && !rollout.contains(step) { rollout.append(step) }
+            #expect(rollout == ["rollout goingBack by uid 7", "rollout wentBack by uid 7"])
+        }
+    }
+
+    @Test func `one that goes back for a failure is told without anybody`() {
+        let api = service("a", front: 80, ready: .tcp)
+        var story = Story(api)
+        story.spawned(1)
+        story.ready(1)
+        var next = api
+        next.deploy.failures = 1
+        next.command = [Template(literal: "y")]
+        story.tell(.applied(CommandID(1), Manifest(supd: story.app.manifest.supd, services: [next])))
+        story.spawned(2)
+        story.exited(2)
+        #expect(told(story).filter { $0.hasPrefix("rollout") } == ["rollout goingBack", "rollout wentBack"])
     }
 
     @Test func `one that goes while it is being replaced is told not to be waited for any longer`() {

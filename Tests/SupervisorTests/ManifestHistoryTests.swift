@@ -45,10 +45,26 @@ struct ManifestHistoryTests {
         try history.end(.failed, "it was on fire")
         #expect(history.entries().last?.outcome == .failed)
         #expect(history.entries().last?.reason == "it was on fire")
+        #expect(history.entries().last?.rolledBackBy == nil)
         #expect(history.lastGood(from: "/m")?.entry.number == 1)
         #expect(history.lastGood(otherThan: manifest("b"))?.entry.number == 1)
         #expect(history.lastGood(otherThan: manifest("z"))?.entry.number == 2)
         #expect(history.lastGood(from: "/nowhere") == nil)
+    }
+
+    @Test("What a user has sent back is told from what has failed, with who that was, and is none to go back to")
+    func sentBack() throws {
+        let directory = try TemporaryDirectory()
+        let history = ManifestHistory(stateDirectory: directory.path)
+        _ = try history.add(entry(.done), manifest("a"))
+        _ = try history.add(entry(.underWay), manifest("b"))
+        try history.end(.rolledBack, "api was rolled back by uid 8 (pid 2)", rolledBackBy: "uid 8 (pid 2)")
+        let last = try #require(history.entries().last)
+        #expect(last.outcome == .rolledBack && last.rolledBackBy == "uid 8 (pid 2)")
+        #expect(last.reason == "api was rolled back by uid 8 (pid 2)")
+        #expect(history.lastGood(from: "/m")?.entry.number == 1)
+        let text = try String(contentsOfFile: directory.file("history/2.entry.json"), encoding: .utf8)
+        #expect(text.contains("\"outcome\":\"rolled back\""), "\(text)")
     }
 
     @Test("Torn, foreign and missing files are passed over")

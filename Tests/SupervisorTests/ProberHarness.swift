@@ -15,6 +15,7 @@ final class ProberHarness: @unchecked Sendable {
         var passed: Bool
         var detail: String
         var output = ""
+        var nobodyListens = false
     }
 
     let queue = DispatchQueue(label: "prober")
@@ -34,7 +35,7 @@ final class ProberHarness: @unchecked Sendable {
                         $0.append(
                             Report(
                                 generation: generation.number, passed: outcome.passed, detail: outcome.reason,
-                                output: outcome.output))
+                                output: outcome.output, nobodyListens: outcome.nobodyListens))
                     }
                     arrived.signal()
                 },

@@ -66,7 +66,9 @@ function eventText(event) {
     case "rollout": return `rollout: ${event.step}${because}`;
     case "limit": return `limit ${event.limit} changed from ${event.old} to ${event.new} by ${event.by}`;
     case "command": return `${[event.verb, ...(event.names ?? [])].join(" ")}, asked for by ${event.by}`;
-    case "apply": return `apply${event.manifest ? " " + event.manifest : ""} ${event.step}${because}${event.by ? `, asked for by ${event.by}` : ""}`;
+    case "apply":
+      if (event.step === "rolledBack") return `apply rolled back${because}`;
+      return `apply${event.manifest ? " " + event.manifest : ""} ${event.step}${because}${event.by ? `, asked for by ${event.by}` : ""}`;
     case "role": return `${event.role} ${event.step}${event.pid ? ` as pid ${event.pid}` : ""}${because}`;
     case "daemon": return `supd ${event.step}${event.version ? `, version ${event.version}` : ""}`;
     case "lost": return `${event.count} events could not be kept in time`;

@@ -75,7 +75,7 @@ extension World {
         switch event {
         case .spawned(let generation, _):
             if let child = children[generation], !isProbed(child.instance) { toldReady.insert(generation) }
-        case .probed(let generation, true, _):
+        case .probed(let generation, true, _, _):
             toldReady.insert(generation)
         case .notified(let generation, let notice):
             if notice.isReady { toldReady.insert(generation) }
