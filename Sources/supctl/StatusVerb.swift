@@ -7,10 +7,13 @@ let statusVerb = Verb(
         Shows a table of all services, or of those named; with one name that means one service, all that is known of it,
         the limits in force included (soft:hard).
         Exit code 0 if all that is wanted is up, 3 if something is not.
+
+        With --watch the only key is q; "supctl top" is the view with keys to sort, select, filter, restart, show logs and
+        tell why.
         """,
     options: [
         Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),
-        Verb.Option("--watch", short: "-w", "once a second until Ctrl-C; with --json a line each time"),
+        Verb.Option("--watch", short: "-w", "once a second until q or Ctrl-C; with --json a line each time"),
     ],
     operands: .names
 ) { invocation throws(VerbFailure) in
@@ -29,14 +32,18 @@ let statusVerb = Verb(
         return report.services.allSatisfy(\.isAsWanted) ? .done : .notUp
     }
     if invocation.has("--json") {
-        return try watch(console, inPlace: false) { _ throws(VerbFailure) in
+        return try watch(console, inPlace: false, hint: "") { _ throws(VerbFailure) in
             String(decoding: try question.ask(), as: UTF8.self) + "\n"
         }
     }
-    return try watch(console, inPlace: console.output.isTerminal) { terminal throws(VerbFailure) in
+    return try watch(console, inPlace: console.output.isTerminal, hint: watchHint) { terminal throws(VerbFailure) in
         question.text(try question.understand(try question.ask()), terminal)
     }
 }
+
+/// What a watch says of keys other than q.
+private let watchHint =
+    "q quits; \"supctl top\" has keys to sort, select, filter, restart, show logs and tell why"
 
 /// The question how services are, and what is shown of the answer.
 private struct StatusQuestion {
