@@ -33,6 +33,9 @@ struct UsageTests {
             #expect(instance.series?.memoryBytes.count == 360 && instance.series?.everySeconds == 10)
         }
         #expect(first.instances.prefix(2).map(\.now.connections) == [2, 2])
+        // In the history, too: the one step that there is.
+        #expect(first.instances.prefix(2).map { $0.series?.connections.compactMap { $0 } } == [[2], [2]])
+        #expect(first.instances.prefix(2).map(\.hour.highest.connections) == [2, 2])
         #expect(first.since != nil)
         // What a second look has found is there later.
         let second = try eventually("another look", within: 60) {
