@@ -26,7 +26,7 @@ enum DemoService {
         do throws(SystemError) {
             if options.ignoresTermination { ignoreTerminationSignals() }
             switch options.mode {
-            case .leak(let resource): return leak(resource)
+            case .leak(let resource): return leak(resource, pausing: options.leakPause)
             case .sleep:
                 pause(for: .seconds(3600))
                 return 0

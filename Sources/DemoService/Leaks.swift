@@ -3,13 +3,14 @@ import Platform
 
 /// Uses up a resource, prints how far it came, and returns the exit code: 0 if it was refused, 4 if no limit was met.
 /// What the kernel answers with a signal (`cpu`, `fsize`, `stack`, `core`) does not return.
-func leak(_ resource: Options.Resource) -> Int32 {
+/// Of memory, with a pause after each step.
+func leak(_ resource: Options.Resource, pausing time: Duration) -> Int32 {
     printLine("\(resource.rawValue): using it up")
     switch resource {
     case .nofile: return outcome(resource, "descriptors", useDescriptors(ceiling: 1 << 17))
-    case .as: return outcome(resource, "bytes", useMemory(.addressSpace, ceiling: 1 << 36))
-    case .data: return outcome(resource, "bytes", useMemory(.data, ceiling: 1 << 34))
-    case .memlock: return outcome(resource, "bytes", useMemory(.locked, ceiling: 1 << 28))
+    case .as: return outcome(resource, "bytes", useMemory(.addressSpace, ceiling: 1 << 36, pausing: time))
+    case .data: return outcome(resource, "bytes", useMemory(.data, ceiling: 1 << 34, pausing: time))
+    case .memlock: return outcome(resource, "bytes", useMemory(.locked, ceiling: 1 << 28, pausing: time))
     case .nproc: return outcome(resource, "processes", useProcesses(arguments: ["--sleep"], ceiling: 512))
     case .fsize:
         let directory = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"

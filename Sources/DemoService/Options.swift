@@ -22,6 +22,8 @@ struct Options {
 
     /// What the process does.
     var mode = Mode.serve
+    /// How long to wait after each step of `--leak`, where that is memory.
+    var leakPause = Duration.zero
     /// How long to wait before listening.
     var readyDelay = Duration.zero
     /// Ends by itself after this time; nil: never.
@@ -79,6 +81,7 @@ struct Options {
           --print-descriptors         print open descriptors, signal masks, process group and session
           --leak RESOURCE             use it up and say what happened: \
         \(Resource.allCases.map(\.rawValue).joined(separator: ", ")). Exit code 0: refused, 4: no limit met
+          --leak-pause TIME           of memory: store something in each MiB (64 KiB if locked), and wait after it
         """
 }
 
@@ -99,6 +102,7 @@ extension Options {
             case "--sleep": options.mode = .sleep
             case "--daemonize": options.mode = .daemonize
             case "--leak": options.mode = .leak(try value(of: argument, from: &rest, Resource.init(rawValue:)))
+            case "--leak-pause": options.leakPause = try value(of: argument, from: &rest, duration)
             case "--ready-delay": options.readyDelay = try value(of: argument, from: &rest, duration)
             case "--exit-after": options.exitAfter = try value(of: argument, from: &rest, duration)
             case "--exit-code": options.exitCode = try value(of: argument, from: &rest) { Int32($0) }

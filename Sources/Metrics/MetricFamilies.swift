@@ -25,7 +25,7 @@ extension MetricFamily {
     /// `supd_role_up`.
     package static let roleUp = MetricFamily(
         "supd_role_up", .gauge, ofRole,
-        "Whether supd's own process of this name is there: keeper, supervisor, balancer.")
+        "Whether supd's own process of this name is there: keeper, supervisor, balancer, web.")
     /// `supd_role_starts_total`.
     package static let roleStarts = MetricFamily(
         "supd_role_starts_total", .counter, ofRole,
@@ -134,7 +134,8 @@ extension MetricFamily {
     /// `supd_instance_limit_usage_ratio`.
     package static let limitUsage = MetricFamily(
         "supd_instance_limit_usage_ratio", .gauge, ofLimit,
-        "How much of a soft limit is used, 1 is all: of those of its processes the one that is nearest to it.")
+        "How much of a soft limit is used, 1 is all, by that process which is nearest to it: nofile, as, data, "
+            + "stack (first thread), memlock, cpu and sigpending (of its user); of others the kernel tells none.")
     private static let limits = [limitBytes, limitSeconds, limitCount, limitUsage]
 
     // MARK: Probes and logs

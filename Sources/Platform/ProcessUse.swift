@@ -8,6 +8,8 @@ package struct ProcessUse: Sendable, Hashable {
     package var stackBytes: UInt64?
     /// Locked memory (VmLck, against RLIMIT_MEMLOCK), in bytes.
     package var lockedBytes: UInt64?
+    /// Signals that are queued for the process's user (the first number of SigQ, against RLIMIT_SIGPENDING).
+    package var queuedSignals: UInt64?
 
     /// More descriptors than these are not counted.
     private static let descriptorLimit: UInt64 = 1 << 20
@@ -27,16 +29,22 @@ package struct ProcessUse: Sendable, Hashable {
             if let value = Self.kibibytes(line, "VmData:") { dataBytes = value }
             if let value = Self.kibibytes(line, "VmStk:") { stackBytes = value }
             if let value = Self.kibibytes(line, "VmLck:") { lockedBytes = value }
+            if let value = Self.number(line, "SigQ:") { queuedSignals = value }
         }
     }
 
     /// `VmData:      1234 kB` in bytes; nil if the line is about something else.
     private static func kibibytes(_ line: ArraySlice<UInt8>, _ name: String) -> UInt64? {
+        guard let number = number(line, name) else { return nil }
+        return number.multipliedReportingOverflow(by: 1024).overflow ? nil : number * 1024
+    }
+
+    /// The first number of a line; nil if the line is about something else.
+    private static func number(_ line: ArraySlice<UInt8>, _ name: String) -> UInt64? {
         guard line.starts(with: name.utf8) else { return nil }
         let digits = line.dropFirst(name.utf8.count).drop { $0 == 0x20 || $0 == 0x09 }
             .prefix { $0 >= 0x30 && $0 <= 0x39 }
-        guard let number = UInt64(String(decoding: digits, as: UTF8.self)) else { return nil }
-        return number.multipliedReportingOverflow(by: 1024).overflow ? nil : number * 1024
+        return UInt64(String(decoding: digits, as: UTF8.self))
     }
 
     /// How many descriptors a process has open, by /proc/PID/fd; nil where this process may not look, or it is gone.

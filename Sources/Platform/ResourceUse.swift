@@ -38,19 +38,24 @@ package enum MappingKind: Sendable {
     case locked
 }
 
-/// Maps memory in steps of 1 MiB (64 KiB if locked) until that fails, then unmaps all; counts bytes.
-package func useMemory(_ kind: MappingKind, ceiling: UInt64) -> ResourceUse {
+/// Maps memory in steps of 1 MiB (64 KiB if locked) until that fails, then unmaps all; counts bytes. With a pause between the
+/// steps it also stores something in each page, so that the memory is seen to grow.
+package func useMemory(_ kind: MappingKind, ceiling: UInt64, pausing time: Duration = .zero) -> ResourceUse {
     let step = kind == .locked ? 64 << 10 : 1 << 20
     var mapped: [UnsafeMutableRawPointer] = []
     mapped.reserveCapacity(Int(clamping: ceiling) / step)
     defer { mapped.forEach { munmap($0, step) } }
     return ResourceUse(ceiling: ceiling, step: UInt64(step)) { () throws(SystemError) in
-        let protection = kind == .addressSpace ? PROT_NONE : PROT_READ | PROT_WRITE
+        let isStored = time > .zero
+        let protection = kind == .addressSpace && !isStored ? PROT_NONE : PROT_READ | PROT_WRITE
         guard let memory = mmap(nil, step, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), memory != MAP_FAILED else {
             throw SystemError(call: "mmap", code: errno)
         }
         mapped.append(memory)
         if kind == .locked { try systemCall("mlock") { mlock(memory, step) } }
+        guard isStored else { return }
+        memset(memory, 1, step)
+        pause(for: time)
     }
 }
 

@@ -43,7 +43,7 @@ struct Consumption: Sendable, Hashable {
         let uses: [(limit: String, use: Double?)] = [
             ("nofile", use.openDescriptors.map { Double($0) }), ("as", Double(process.virtualBytes)),
             ("data", use.dataBytes.map { Double($0) }), ("stack", use.stackBytes.map { Double($0) }),
-            ("memlock", use.lockedBytes.map { Double($0) }),
+            ("memlock", use.lockedBytes.map { Double($0) }), ("sigpending", use.queuedSignals.map { Double($0) }),
             ("cpu", Double(process.ownTicks) / ProcessTable.ticksPerSecond),
         ]
         for (name, use) in uses {

@@ -17,7 +17,7 @@ extension SupervisorRole {
         guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
         let wanted = Set(choice.instances)
         let now = monotonicNanoseconds()
-        usage.wantedUntil = now + UsageSampling.lease
+        usage.wantedUntil = now + usage.lease
         usage.waiting.append(
             UsageSampling.Waiting(
                 request: statusRequests.begin(responder),

@@ -24,6 +24,8 @@ struct UsageSampling {
         let haste = max(1, min(environment[Self.hasteVariable].flatMap(Int64.init) ?? 1, 1000))
         history = UsageHistory(haste: haste)
         pause = 10_000_000_000 / haste
+        let seconds = environment[Self.leaseVariable].flatMap(Int64.init) ?? Self.day
+        lease = max(1, min(seconds, Self.day)) * 1_000_000_000
     }
 
     /// Who waits for a report.
@@ -40,8 +42,10 @@ struct UsageSampling {
     let pause: Int64
     /// Tests are in a hurry.
     private static let hasteVariable = "SUPD_TEST_USAGE_HASTE"
-    /// For how long it goes on after somebody has asked.
-    static let lease: Int64 = 86_400_000_000_000
+    /// For how long it goes on after somebody has asked, in nanoseconds: a day, but in tests, which say it in seconds.
+    let lease: Int64
+    private static let leaseVariable = "SUPD_TEST_USAGE_LEASE"
+    private static let day: Int64 = 86_400
     /// The limits of which the past is kept.
     static let limits: Set<String> = ["as", "data", "nofile"]
 }

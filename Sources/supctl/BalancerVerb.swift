@@ -40,7 +40,8 @@ let balancerVerb = Verb(
         """,
     options: [
         Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),
-        Verb.Option("--watch", short: "-w", "once a second until Ctrl-C, with rates; with --json a line each time"),
+        Verb.Option(
+            "--watch", short: "-w", "once a second until q or Ctrl-C, with rates; with --json a line each time"),
     ],
     operands: .names
 ) { invocation throws(VerbFailure) in
@@ -70,12 +71,12 @@ let balancerVerb = Verb(
         return .done
     }
     if invocation.has("--json") {
-        return try watch(console, inPlace: false) { _ throws(VerbFailure) in
+        return try watch(console, inPlace: false, hint: "") { _ throws(VerbFailure) in
             String(decoding: try ask(), as: UTF8.self) + "\n"
         }
     }
     var last: (report: BalancerReport, at: Int64)?
-    return try watch(console, inPlace: console.output.isTerminal) { terminal throws(VerbFailure) in
+    return try watch(console, inPlace: console.output.isTerminal, hint: "q quits") { terminal throws(VerbFailure) in
         let report = try understand(try ask())
         let now = monotonicNanoseconds()
         let since = last.map { BalancerTables.Earlier(report: $0.report, seconds: Double(now - $0.at) / 1e9) }

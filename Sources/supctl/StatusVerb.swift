@@ -9,10 +9,13 @@ let statusVerb = Verb(
         RESTARTS counts what was started again by itself (after an exit, a failed start or probe, a silent watchdog); a
         start, a restart or an apply that replaces the process begins anew.
         Exit code 0 if all that is wanted is up, 3 if something is not.
+
+        With --watch the only key is q; "supctl top" is the view with keys to sort, select, filter, restart, show logs and
+        tell why.
         """,
     options: [
         Verb.Option("--json", "as JSON, for programs: absent is null, keys never change meaning"),
-        Verb.Option("--watch", short: "-w", "once a second until Ctrl-C; with --json a line each time"),
+        Verb.Option("--watch", short: "-w", "once a second until q or Ctrl-C; with --json a line each time"),
     ],
     operands: .names
 ) { invocation throws(VerbFailure) in
@@ -31,14 +34,18 @@ let statusVerb = Verb(
         return report.services.allSatisfy(\.isAsWanted) ? .done : .notUp
     }
     if invocation.has("--json") {
-        return try watch(console, inPlace: false) { _ throws(VerbFailure) in
+        return try watch(console, inPlace: false, hint: "") { _ throws(VerbFailure) in
             String(decoding: try question.ask(), as: UTF8.self) + "\n"
         }
     }
-    return try watch(console, inPlace: console.output.isTerminal) { terminal throws(VerbFailure) in
+    return try watch(console, inPlace: console.output.isTerminal, hint: watchHint) { terminal throws(VerbFailure) in
         question.text(try question.understand(try question.ask()), terminal)
     }
 }
+
+/// What a watch says of keys other than q.
+private let watchHint =
+    "q quits; \"supctl top\" has keys to sort, select, filter, restart, show logs and tell why"
 
 /// The question how services are, and what is shown of the answer.
 private struct StatusQuestion {

@@ -97,6 +97,44 @@ struct EventTests {
         #expect(next[Int(last.number)].kind == .daemon(.init(step: .started, version: version)))
     }
 
+    @Test("--since leaves out all that was before: nothing in the future's case, and with names only theirs")
+    func since() throws {
+        let daemon = try Daemon(
+            "{ services: { a: { command: ['/bin/sleep', '1000'] }, b: { command: ['/bin/sleep', '1000'] } } }")
+        for name in ["a", "b"] { #expect(try daemon.ctl("stop", name).code == 0) }
+        for name in ["b", "a"] { #expect(try daemon.ctl("start", name).code == 0) }
+        let all = try kept(daemon)
+        // From each event's own time on: that one, those of the same nanosecond, and all later ones.
+        let middle = try #require(
+            all.firstIndex { if case .command(let command) = $0.kind { command.verb == "start" } else { false } })
+        #expect(middle > 10 && middle < all.count - 5)
+        for index in [0, middle, all.count - 1] {
+            let expected = all.filter { $0.at >= all[index].at }
+            #expect(try kept(daemon, "--since", all[index].at) == expected, "\(all[index])")
+            #expect(
+                try kept(daemon, "--since", all[index].at, "b")
+                    == expected.filter { ["b/1", "b"].contains($0.instance ?? $0.service) })
+        }
+        #expect(try kept(daemon, "--since", all[middle].at).count < all.count)
+        // Nothing is in the future, and that is no mistake.
+        let future = WallClock.text(nanoseconds: wallClockNanoseconds() + 3_600_000_000_000)
+        #expect(try kept(daemon, "--since", future).isEmpty)
+        let none = try daemon.ctl("events", "--since", future, "a")
+        #expect(none.code == 0 && none.output.isEmpty, "\(none.output)")
+        // A follower begins with the same, and goes on with what comes.
+        let follower = try Program(
+            Daemon.supctl, ["--socket", daemon.socket, "events", "-f", "--json", "--since", all[middle].at])
+        #expect(try daemon.ctl("stop", "a").code == 0)
+        let last = try #require(try kept(daemon).last)
+        let followed = try eventually("the last event") {
+            let events = try parsed(follower.output)
+            return events.last?.number ?? 0 >= last.number ? events : nil
+        }
+        #expect(followed == (try kept(daemon)).filter { $0.at >= all[middle].at })
+        let wrong = try daemon.ctl("events", "--since", "soon")
+        #expect(wrong.code == 2 && wrong.output.contains("--since takes a time"), "\(wrong.output)")
+    }
+
     @Test("events -f misses nothing and repeats nothing while supervisors are killed under load")
     func followAcrossCrashes() throws {
         let daemon = try Daemon(

@@ -215,6 +215,33 @@ struct FollowTests {
         #expect(nothing.output.contains("there are no logs in \(directory.file("elsewhere")) (if supd"), "\(nothing)")
     }
 
+    @Test("logs --json passes on the objects of a service with log.format: json, and an apply says which these are")
+    func objects() throws {
+        let daemon = try Self.start("{ format: 'json' }")
+        #expect(try daemon.status().services.map(\.logFormat) == ["json", "text"])
+        try write([#"{"level":"info","n":1.50,"time":"mine"}"#, "no object"], daemon)
+        try eventually("both lines") { daemon.logLines("x").count == 2 ? true : nil }
+        func lines() throws -> [String] {
+            try daemon.ctl("logs", "--json", "x").output.split(separator: "\n").map(String.init)
+        }
+        let passed = try lines()
+        let time = #""[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{9}Z""#
+        let object = try Regex(
+            #"\{"instance":"x/1","service":"x","stream":"stdout","supd_time":\#(time),"level":"info","n":1\.50,"time":"mine"\}"#
+        )
+        let message = try Regex(
+            #"\{"instance":"x/1","message":"no object","service":"x","stream":"stdout","time":\#(time)\}"#)
+        #expect(passed.count == 2)
+        #expect(try object.wholeMatch(in: passed.first ?? "") != nil, "\(passed)")
+        #expect(try message.wholeMatch(in: passed.last ?? "") != nil, "\(passed)")
+        // What is in the file is what the service wrote.
+        #expect(daemon.logLines("x") == [#"stdout F {"level":"info","n":1.50,"time":"mine"}"#, "stdout F no object"])
+        _ = try daemon.directory.write("supd.json5", Self.manifest("{ format: 'text' }"))
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(try daemon.status().services.map(\.logFormat) == ["text", "text"])
+        #expect(try lines().first?.contains(#""message":"{\"level\":\"info\""#) == true)
+    }
+
     @Test("log.maxSize and log.keep of the manifest are the sizes and the number of the files")
     func rotation() throws {
         let daemon = try Self.start("{ maxSize: '8K', keep: 2 }")

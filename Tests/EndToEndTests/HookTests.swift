@@ -56,6 +56,40 @@ struct HookTests {
         try eventually("the end of its group") { kill(-pid, 0) == 0 ? nil : true }
     }
 
+    @Test(
+        "The home server's hook mails by sendmail, or pushes by curl",
+        arguments: [
+            ("mailto:root", "sendmail", "-t", "To: root\nSubject: bad/1: failed ("),
+            ("https://ntfy.sh/topic", "curl", "https://ntfy.sh/topic", #"{"on":"failed","#),
+        ])
+    func homeServer(address: String, program: String, argument: String, begins: String) throws {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("Configs/home-server/notify").path
+        let directory = try TemporaryDirectory()
+        // In the place of what sends: keeps what it was to send.
+        try FileManager.default.createDirectory(atPath: directory.file("bin"), withIntermediateDirectories: false)
+        for name in ["sendmail", "curl"] {
+            _ = try directory.writeProgram(
+                "bin/\(name)",
+                """
+                #!/bin/sh
+                cat >\(directory.path)/text; echo "\(name) $*" >\(directory.path)/sent.new
+                mv \(directory.path)/sent.new \(directory.path)/sent
+
+                """)
+        }
+        let daemon = try Daemon(
+            """
+            { hooks: [{ on: ["failed"], command: ["/bin/sh", "\(script)", "\(address)"] }],
+              services: { bad: { command: ["/bin/false"], restart: "never" } } }
+            """, in: directory, environment: ["PATH": "\(directory.file("bin")):/usr/bin:/bin"], waitUntilUp: false)
+        let sent = try eventually("the message") { text(daemon, "sent").isEmpty ? nil : text(daemon, "sent") }
+        #expect(sent.hasPrefix(program) && sent.contains(argument), "\(sent)")
+        let message = text(daemon, "text")
+        #expect(message.hasPrefix(begins) && message.contains(#"{"on":"failed","number":"#), "\(message)")
+        #expect(program == "sendmail" || sent.contains("Title: bad/1: failed ("), "\(sent)")
+    }
+
     @Test("Unhealthy and recovered are told; hooks come and go with apply")
     func unhealthyAndRecovered() throws {
         func manifest(_ hooks: String) -> String {

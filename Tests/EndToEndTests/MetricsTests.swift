@@ -25,11 +25,13 @@ struct MetricsTests {
 
     @Test("What is known to have happened is in the figures, and outlives the supervisor where it is said so")
     func figures() throws {
-        let port = try freePort()
+        let (port, page) = (try freePort(), try freePort())
         let daemon = try Daemon(
             """
-            { services: {
-                x: { command: ['@demo@', '--quiet'], replicas: 2, listen: \(port.port), limits: { nofile: 512 },
+            { supd: { web: { listen: \(page.port) } },
+              services: {
+                x: { command: ['@demo@', '--quiet'], replicas: 2, listen: \(port.port),
+                     limits: { nofile: 512, stack: '4M', fsize: '1G', memlock: '64K', nproc: 4000 },
                      restart: { initialDelay: '10ms' },
                      health: { http: '/healthz', interval: '100ms' } },
                 y: { command: ['/bin/sh', '-c', 'echo one; echo two; exec sleep 1000'] },
@@ -52,12 +54,22 @@ struct MetricsTests {
         let descriptors = try #require(before["supd_instance_open_descriptors\(x1)}"])
         #expect(descriptors >= 4)
         #expect(before["supd_instance_limit_usage_ratio\(x1),limit=\"nofile\"}"] == descriptors / 512)
+        for (limit, value) in [("stack", 4_194_304.0), ("fsize", 1_073_741_824), ("memlock", 65536)] {
+            #expect(before["supd_instance_limit_bytes\(x1),limit=\"\(limit)\"}"] == value)
+        }
+        let stack = try #require(before["supd_instance_limit_usage_ratio\(x1),limit=\"stack\"}"])
+        #expect(stack > 0 && stack < 0.5)
+        #expect(before["supd_instance_limit_usage_ratio\(x1),limit=\"memlock\"}"] == 0)
+        for limit in ["fsize", "nproc"] {
+            #expect(before["supd_instance_limit_usage_ratio\(x1),limit=\"\(limit)\"}"] == nil)
+        }
+        #expect(before["supd_instance_limit\(x1),limit=\"nproc\"}"] == 4000)
         #expect(before["supd_instance_resident_memory_bytes\(x1)}"] ?? 0 > 1e6)
         #expect(
             before["supd_instance_start_time_seconds\(x1)}"].map { abs($0 - Date().timeIntervalSince1970) < 600 }
                 == true)
         #expect(before[#"supd_service_ready_replicas{service="x"}"#] == 2)
-        for role in ["keeper", "supervisor", "balancer"] {
+        for role in ["keeper", "supervisor", "balancer", "web"] {
             #expect(before["supd_role_up{role=\"\(role)\"}"] == 1)
             #expect(before["supd_role_starts_total{role=\"\(role)\"}"] == 1)
             #expect(before["supd_role_resident_memory_bytes{role=\"\(role)\"}"] ?? 0 > 1e6)
@@ -72,14 +84,15 @@ struct MetricsTests {
         // What a user asks for is in the snapshot before it is answered, and all that was before it: the restart is not
         // taken up again.
         for verb in ["drain", "undrain"] { #expect(try daemon.ctl(verb, "x/2").code == 0) }
-        for role in ["supervisor", "balancer"] {
+        for role in ["supervisor", "balancer", "web"] {
             let old = try daemon.role(role)
             kill(old, SIGKILL)
             try daemon.waitForAnother(role, than: old)
         }
-        let after = try eventually("a balancer that answers") {
+        let after = try eventually("a balancer that answers, and a dashboard's process") {
             let samples = try samples(daemon)
-            return samples["supd_balancer_accept_pauses_total"] != nil ? samples : nil
+            return samples["supd_balancer_accept_pauses_total"] != nil && samples[#"supd_role_up{role="web"}"#] == 1
+                ? samples : nil
         }
         #expect(after["supd_instance_restarts_total\(x1),reason=\"killed\"}"] == 1)
         #expect(after["supd_instance_restarts_total\(x1),reason=\"requested\"}"] == 1)
@@ -87,6 +100,8 @@ struct MetricsTests {
         #expect(after[#"supd_role_starts_total{role="keeper"}"#] == 1)
         #expect(after[#"supd_role_starts_total{role="supervisor"}"#] == 2)
         #expect(after[#"supd_role_starts_total{role="balancer"}"#] == 2)
+        // It is counted by who starts it, the keeper.
+        #expect(after[#"supd_role_starts_total{role="web"}"#] == 2)
     }
 
     @Test("Every family of the table is explained in the help, and no line of it is too wide")

@@ -33,6 +33,9 @@ struct UsageTests {
             #expect(instance.series?.memoryBytes.count == 360 && instance.series?.everySeconds == 10)
         }
         #expect(first.instances.prefix(2).map(\.now.connections) == [2, 2])
+        // In the history, too: the one step that there is.
+        #expect(first.instances.prefix(2).map { $0.series?.connections.compactMap { $0 } } == [[2], [2]])
+        #expect(first.instances.prefix(2).map(\.hour.highest.connections) == [2, 2])
         #expect(first.since != nil)
         // What a second look has found is there later.
         let second = try eventually("another look", within: 60) {
@@ -75,5 +78,45 @@ struct UsageTests {
         #expect(second.instances.last?.hour.steps ?? 0 > 3, "\(second.instances.map(\.hour.steps))")
         #expect(second.instances.last?.hour.highest.cpuPercent ?? 1000 < 200)
         #expect(second.since == first.since && first.since != nil)
+    }
+
+    @Test("It is looked no more once the time after a question is over, but at a service with a limit")
+    func ends() throws {
+        // Steps of a quarter of a second, and three seconds in place of the day.
+        let daemon = try Daemon(
+            """
+            { services: { limited: { command: ['sleep', '1000'], limits: { nofile: 512 } },
+                          plain: { command: ['sleep', '1000'] },
+                          later: { command: ['sh', '-c', 'sleep 10; touch over; sleep 1000'], replicas: 0 } } }
+            """,
+            environment: ["PATH": "/usr/bin:/bin", "SUPD_TEST_USAGE_HASTE": "40", "SUPD_TEST_USAGE_LEASE": "3"])
+        #expect(try usage(daemon, "limited", "plain").endsAfterSeconds <= 3)
+        #expect(try daemon.ctl("scale", "later=1").code == 0)
+        try eventually("the end of ten seconds", within: 60) {
+            access("\(daemon.directory.path)/over", F_OK) == 0 ? true : nil
+        }
+        let steps = try usage(daemon, "limited", "plain").instances.map(\.hour.steps)
+        // Of both in the three seconds, and then of one of them in seven.
+        #expect(steps.count == 2 && steps[1] > 3 && steps[0] - steps[1] > steps[1] / 2 + 4, "\(steps)")
+    }
+
+    @Test(
+        "why tells of a process that has met its limit of memory how its memory rose, without anybody having asked before"
+    )
+    func feedsWhy() throws {
+        // An hour is a minute, a point of its course two seconds; some 60 MiB, one every 150 ms, are several of them.
+        let daemon = try Daemon(
+            """
+            { services: { leaks: { command: ['@demo@', '--leak', 'data', '--leak-pause', '150ms'],
+                                   limits: { data: '64M' }, restart: 'never' } } }
+            """, environment: ["PATH": "/usr/bin:/bin", "SUPD_TEST_USAGE_HASTE": "60"], waitUntilUp: false)
+        try eventually("its end", within: 120) {
+            (try? daemon.status("leaks").services.first?.instances.first)?.lastExit != nil ? true : nil
+        }
+        let why = try daemon.ctl("why", "leaks").output
+        let found = try #require(
+            why.firstMatch(of: /its memory rose from ([0-9.]+)M to ([0-9]+)M in the last hour/), "\(why)")
+        let (lowest, highest) = (try #require(Double(found.1)), try #require(Double(found.2)))
+        #expect(highest > 30 && lowest < highest / 1.5, "\(why)")
     }
 }

@@ -20,6 +20,15 @@ private let regenerates = ProcessInfo.processInfo.environment["SUPD_REGENERATE"]
         #expect(checkReport(result) == "reference.json5: 3 services, 5 instances: OK\n")
     }
 
+    @Test func homeServerLoadsWithoutErrorOrWarning() throws {
+        let result = ManifestLoader.load(
+            text: try config("home-server.json5"), file: "home-server.json5", directory: "/etc/supd",
+            environment: ["HOME_SERVER_DATA": "/srv/home-server", "POSTGRES_BIN": "/usr/lib/postgresql/15/bin"],
+            facts: testFacts)
+        #expect(checkReport(result) == "home-server.json5: 7 services, 9 instances: OK\n")
+        #expect(result.manifest?.hooks?.map(\.occasions.count) == [3])
+    }
+
     @Test func referenceMentionsEveryField() throws {
         let text = try config("reference.json5")
         let lines = String(decoding: text, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)

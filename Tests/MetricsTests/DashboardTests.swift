@@ -72,4 +72,53 @@ struct DashboardTests {
             #expect(shown.contains { $0.hasPrefix(prefix) }, "nothing of \(prefix)")
         }
     }
+
+    /// What Grafana 9 and later expects of a panel, as far as it can be told without one.
+    private struct Board: Decodable {
+        struct Source: Decodable, Equatable { var type: String, uid: String }
+        struct Place: Decodable { var x: Int, y: Int, w: Int, h: Int }
+        struct Target: Decodable { var refId: String, expr: String, datasource: Source? }
+        struct Panel: Decodable {
+            var id: Int, type: String, title: String, gridPos: Place, datasource: Source?, targets: [Target]?
+        }
+        struct Variable: Decodable { var name: String, type: String }
+        struct Variables: Decodable { var list: [Variable] }
+        var title: String, uid: String?, schemaVersion: Int, panels: [Panel], templating: Variables
+    }
+
+    @Test("it has the form that Grafana reads: panels of known kinds, in a grid without overlaps, that ask one source")
+    func form() throws {
+        let data = try Data(contentsOf: Self.root.appending(path: "Configs/grafana-dashboard.json"))
+        let board = try JSONDecoder().decode(Board.self, from: data)
+        #expect(!board.title.isEmpty && board.schemaVersion >= 36)
+        #expect(Set(board.panels.map(\.id)).count == board.panels.count)
+        let variables = Set(board.templating.list.map(\.name))
+        let source = try #require(board.templating.list.first { $0.type == "datasource" })
+        // The kinds that come with Grafana.
+        let kinds: Set = [
+            "row", "stat", "timeseries", "table", "gauge", "bargauge", "state-timeline", "text", "barchart", "piechart",
+        ]
+        var taken: Set<[Int]> = []
+        for panel in board.panels {
+            #expect(kinds.contains(panel.type), "\(panel.type) of \(panel.title)")
+            let place = panel.gridPos
+            #expect(
+                place.x >= 0 && place.y >= 0 && place.w > 0 && place.h > 0 && place.x + place.w <= 24, "\(panel.title)")
+            for x in place.x..<(place.x + max(0, place.w)) {
+                for y in place.y..<(place.y + max(0, place.h)) {
+                    #expect(taken.insert([x, y]).inserted, "\(panel.title) is over another panel")
+                }
+            }
+            guard panel.type != "row", panel.type != "text" else { continue }
+            let targets = try #require(panel.targets, "\(panel.title)")
+            #expect(!targets.isEmpty && Set(targets.map(\.refId)).count == targets.count, "\(panel.title)")
+            for target in targets {
+                let asked = try #require(target.datasource ?? panel.datasource, "\(panel.title)")
+                #expect(asked.type == "prometheus" && ["$\(source.name)", "${\(source.name)}"].contains(asked.uid))
+                for name in target.expr.matches(of: #/\$\{?([a-z_]+)/#).map({ String($0.1) }) {
+                    #expect(variables.contains(name) || name.hasPrefix("__"), "$\(name) in \(target.expr)")
+                }
+            }
+        }
+    }
 }

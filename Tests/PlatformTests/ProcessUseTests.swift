@@ -9,11 +9,13 @@ import Testing
 struct ProcessUseTests {
     @Test("memory is read from the lines of /proc/PID/status, in bytes")
     func status() {
-        let text = "Name:\tx VmData: 7 kB\nVmLck:\t       4 kB\nVmData:\t  1234 kB\nVmStk:\t 132 kB\nThreads:\t3\n"
+        let text =
+            "Name:\tx VmData: 7 kB\nVmLck:\t       4 kB\nVmData:\t  1234 kB\nVmStk:\t 132 kB\nThreads:\t3\nSigQ:\t5/15407\n"
         let use = ProcessUse(statusText: Array(text.utf8))
         #expect(use.lockedBytes == 4096)
         #expect(use.dataBytes == 1234 * 1024)
         #expect(use.stackBytes == 132 * 1024)
+        #expect(use.queuedSignals == 5)
     }
 
     @Test(

@@ -144,17 +144,50 @@ struct WatchTests {
     }
 
     private func watching(
-        _ frames: [Result<String, VerbFailure>], inPlace: Bool
+        _ frames: [Result<String, VerbFailure>], inPlace: Bool, news: [WatchNews] = []
     ) -> (outcome: Result<ExitCode, VerbFailure>, writes: [String]) {
         let screen = Screen()
         var rest = frames[...]
+        var news = news
         let outcome = Result { () throws(VerbFailure) in
             try watch(
-                screen.console, inPlace: inPlace,
+                screen.console, inPlace: inPlace, hint: "q quits",
                 frame: { _ throws(VerbFailure) in try (rest.popFirst() ?? .success("")).get() },
-                pause: { !rest.isEmpty })
+                resume: { screen.writes.withLock { $0.append("resume") } },
+                suspend: { screen.writes.withLock { $0.append("suspend") } },
+                pause: { news.isEmpty ? (rest.isEmpty ? .end : .due) : news.removeFirst() })
         }
         return (outcome, screen.writes.withLock { $0 })
+    }
+
+    private static let begin = "\u{1b}[?1049h\u{1b}[?25l"
+    private static let end = "\u{1b}[?25h\u{1b}[?1049l"
+    private static func drawn(_ lines: String...) -> String {
+        "\u{1b}[H" + lines.map { $0 + "\u{1b}[K" }.joined(separator: "\r\n") + "\u{1b}[J"
+    }
+
+    @Test("When it is stopped, the terminal is given back before, and taken again after, whoever had it meanwhile")
+    func stopped() throws {
+        let (outcome, writes) = watching(
+            [.success("a\n"), .success("b\n"), .success("c\n")], inPlace: true, news: [.stop, .resumed, .end])
+        #expect(try outcome.get() == .done)
+        #expect(
+            writes == [
+                "resume", Self.begin, Self.drawn("a"), Self.end, "suspend", "resume", Self.begin, Self.drawn("b"),
+                "resume", Self.begin, Self.drawn("c"), Self.end,
+            ])
+    }
+
+    @Test("A key that does nothing is answered with what does, in the last line, and asks supd for nothing")
+    func keys() throws {
+        let (outcome, writes) = watching(
+            [.success("a\n"), .success("1\n2\n3\n4\n")], inPlace: true, news: [.unknownKey, .due, .end])
+        #expect(try outcome.get() == .done)
+        #expect(
+            writes == [
+                "resume", Self.begin, Self.drawn("a"), Self.drawn("a", "q quits"), Self.drawn("1", "2", "q quits"),
+                Self.end,
+            ])
     }
 
     @Test("In place, each frame is drawn over the one before, on a screen of its own that is left again")
@@ -162,17 +195,14 @@ struct WatchTests {
         let (outcome, writes) = watching([.success("a\nb\n"), .success("c\n")], inPlace: true)
         #expect(try outcome.get() == .done)
         #expect(
-            writes == [
-                "\u{1b}[?1049h\u{1b}[?25l", "\u{1b}[Ha\u{1b}[K\r\nb\u{1b}[K\u{1b}[J", "\u{1b}[Hc\u{1b}[K\u{1b}[J",
-                "\u{1b}[?25h\u{1b}[?1049l",
-            ])
+            writes == ["resume", Self.begin, Self.drawn("a", "b"), Self.drawn("c"), Self.end])
     }
 
     @Test("A frame that is higher than the terminal is cut, and says so")
     func height() {
         let (_, writes) = watching([.success("1\n2\n3\n4\n5\n")], inPlace: true)
         #expect(
-            writes.dropFirst().first
+            writes.dropFirst(2).first
                 == "\u{1b}[H1\u{1b}[K\r\n2\u{1b}[K\r\n… 3 lines more; name services, or make room\u{1b}[K\u{1b}[J")
     }
 
@@ -181,8 +211,8 @@ struct WatchTests {
         let gone = VerbFailure(.failed, "supd is away")
         let (outcome, writes) = watching([.success("a\n"), .failure(gone), .success("b\n")], inPlace: true)
         #expect(try outcome.get() == .done)
-        #expect(writes[2] == "\u{1b}[Hsupctl: supd is away; trying again\u{1b}[K\u{1b}[J")
-        #expect(writes.last == "\u{1b}[?25h\u{1b}[?1049l")
+        #expect(writes[3] == Self.drawn("supctl: supd is away; trying again"))
+        #expect(writes.last == Self.end)
         let first = watching([.failure(gone)], inPlace: true)
         #expect(throws: VerbFailure.self) { try first.outcome.get() }
         #expect(first.writes.isEmpty)
@@ -193,6 +223,6 @@ struct WatchTests {
         let (outcome, writes) = watching(
             [.success("a\n"), .success("b\n"), .failure(VerbFailure(.failed, "x")), .success("c\n")], inPlace: false)
         #expect(throws: VerbFailure.self) { try outcome.get() }
-        #expect(writes == ["a\n", "b\n"])
+        #expect(writes == ["resume", "a\n", "b\n"])
     }
 }

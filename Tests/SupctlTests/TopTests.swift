@@ -9,7 +9,7 @@ struct TopKeyTests {
         "What terminals send",
         arguments: [
             ("q", [.character("q")]), ("\r", [.enter]), ("\n", [.enter]), ("\u{7f}", [.backspace]),
-            ("\u{3}", [.interrupt]),
+            ("\u{3}", [.interrupt]), ("\u{1c}", [.interrupt]),
             ("\u{1a}", [.suspend]), ("\u{c}", [.redraw]), ("\u{1b}", [.escape]), ("\u{1b}[A", [.up]),
             ("\u{1b}OB", [.down]),
             ("\u{1b}[5~", [.pageUp]), ("\u{1b}[6~", [.pageDown]), ("\u{1b}[H", [.home]), ("\u{1b}[4~", [.end]),
@@ -194,6 +194,44 @@ struct TopModelTests {
         #expect(lines[1].contains("THR") && lines[1].contains("FDS") && lines[1].contains("MEM 1H"), "\(lines[1])")
         #expect(lines[3].contains("api/2") && lines[3].contains("▅█") && lines[3].contains(" 17 "), "\(lines[3])")
         #expect(!lines[2].contains("█"), "\(lines[2])")
+    }
+
+    @Test("Each figure is in its column, and the history of CPU is drawn")
+    func figures() throws {
+        var report = Self.report(["api"], cpu: [10, 20], uptime: 100)
+        report.services[0].fronts?[0].queued = 7
+        for (index, (connections, restarts)) in [(UInt64(31), 5), (46, 0)].enumerated() {
+            report.services[0].instances[index].flow?.connections = connections
+            report.services[0].instances[index].restarts = restarts
+        }
+        var model = Self.model(report)
+        // api/1: 48 % and then 80 % of the second between.
+        for (uptime, cpu) in [(101.0, (10 + 0.48) / 101), (102, (10 + 0.48 + 0.8) / 102)] {
+            for index in 0...1 { report.services[0].instances[index].uptimeSeconds = uptime }
+            report.services[0].instances[0].cpuPercent = cpu * 100
+            model.update(report)
+        }
+        let screen = TopScreen(width: 160, height: 8, allowsColour: false, isUnicode: true)
+        let lines = screen.lines(model)
+        #expect(lines[0].contains("2 of 2 instances ready, 77 connections, 24M memory"), "\(lines[0])")
+        /// What stands in a column, by where its title ends.
+        func value(_ title: String, _ line: String) throws -> String {
+            let end = try #require(lines[1].firstRange(of: " " + title)).upperBound
+            let column = lines[1].distance(from: lines[1].startIndex, to: end)
+            let plain = line.replacing(/\u{1b}\[[0-9;]*m/, with: "")
+            return String(plain.prefix(column).split(separator: " ", omittingEmptySubsequences: false).last ?? "")
+        }
+        for (line, expected) in [
+            (lines[2], ["80%", "12M", "31", "7", "5"]), (lines[3], ["20%", "12M", "46", "7", "0"]),
+        ] {
+            let found = try ["CPU", "MEM", "CONN", "WAIT", "RESTARTS"].map { try value($0, line) }
+            #expect(found == expected, "\(line)")
+        }
+        // 10 % of the first sample, then 48 and 80: the largest to the top.
+        #expect(lines[2].contains("▂▅█"), "\(lines[2])")
+        report.services[0].fronts?[0].queued = 0
+        model.update(report)
+        #expect(!screen.lines(model)[1].contains("WAIT"))
     }
 
     @Test("Keys that end or suspend it do so wherever it is", arguments: ["", "/ab", "r", "l", "w", "?"])

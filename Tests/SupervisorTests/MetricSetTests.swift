@@ -57,7 +57,8 @@ struct MetricSetTests {
         return MetricFacts(
             version: "1.2\"3", bootOffset: 1_000_000_000_500_000_000, began: 5_000_000_000, upgrades: 1,
             hasFronts: true,
-            roleUse: ["keeper": processes, "supervisor": nil], roleStarts: RoleStarts(supervisor: 4, balancer: 2),
+            roleUse: ["keeper": processes, "supervisor": nil, "web": processes],
+            roleStarts: RoleStarts(supervisor: 4, balancer: 2, web: 3),
             services: [
                 .init(
                     view: .init(name: "api", state: "degraded", goal: .up, ready: 1, instances: [instance]),
@@ -87,9 +88,9 @@ struct MetricSetTests {
         arguments: [
             #"supd_build_info{version="1.2\"3"} 1"#, "supd_start_time_seconds 1000000005.5", "supd_upgrades_total 1",
             #"supd_role_up{role="keeper"} 1"#, #"supd_role_up{role="supervisor"} 0"#,
-            #"supd_role_up{role="balancer"} 0"#,
+            #"supd_role_up{role="balancer"} 0"#, #"supd_role_up{role="web"} 1"#,
             #"supd_role_starts_total{role="keeper"} 1"#, #"supd_role_starts_total{role="supervisor"} 4"#,
-            #"supd_role_starts_total{role="balancer"} 2"#,
+            #"supd_role_starts_total{role="balancer"} 2"#, #"supd_role_starts_total{role="web"} 3"#,
             #"supd_service_state{service="api",state="degraded"} 1"#,
             #"supd_service_state{service="api",state="running"} 0"#,
             #"supd_service_wanted{service="api"} 1"#, #"supd_service_wanted{service="job"} 0"#,
@@ -190,10 +191,37 @@ struct MetricSetTests {
         facts.counters = nil
         facts.hasFronts = false
         facts.roleStarts.balancer = nil
+        facts.roleStarts.web = nil
         let lines = MetricSet(facts).text.split(separator: "\n").map(String.init)
         for start in ["supd_front", "supd_endpoint", "supd_balancer", #"supd_role_up{role="balancer"#] {
             #expect(!has(start, in: lines))
         }
+        for family in ["up", "starts_total"] { #expect(!has(#"supd_role_\#(family){role="web"#, in: lines)) }
+    }
+
+    @Test(
+        "The use of each limit that the kernel tells it of; of the others none",
+        arguments: [
+            ("nofile", 0.125), ("as", 0.25), ("data", 0.5), ("stack", 0.375), ("memlock", 0.0625), ("sigpending", 0.75),
+            ("cpu", 0.5), ("nproc", nil), ("fsize", nil), ("core", nil), ("rss", nil), ("msgqueue", nil),
+            ("locks", nil),
+            ("nice", nil), ("rtprio", nil), ("rttime", nil),
+        ] as [(String, Double?)])
+    func limitUse(limit: String, expected: Double?) throws {
+        let ticks = Int(ProcessTable.ticksPerSecond)
+        let process = try #require(
+            ProcessEntry(
+                statText: Array(
+                    "1 (x) S 1 1 1 0 -1 0 0 0 0 0 \(ticks) \(ticks) 0 0 20 0 3 0 9 4096 1 18446744073709551615".utf8)))
+        var used = ProcessUse(
+            statusText: Array("VmData: 2 kB\nVmStk: 3 kB\nVmLck: 4 kB\nSigQ:\t12/999\n".utf8))
+        used.openDescriptors = 8
+        let soft: [String: UInt64] = [
+            "nofile": 64, "as": 16384, "data": 4096, "stack": 8192, "memlock": 65536, "sigpending": 16, "cpu": 4,
+        ]
+        var use = Consumption()
+        use.add(process, used, [limit: LimitPair(soft: soft[limit] ?? 1, hard: LimitPair.unlimited)])
+        #expect(use.usage == (expected.map { [limit: $0] } ?? [:]))
     }
 
     @Test("Of the processes of an instance that one counts which is nearest to a limit, and all are added up")

@@ -51,7 +51,7 @@ struct TopKeyReader {
         switch bytes.first ?? 0 {
         case 0x0d, 0x0a: return (.enter, 1)
         case 0x7f, 0x08: return (.backspace, 1)
-        case 0x03, 0x04: return (.interrupt, 1)
+        case 0x03, 0x04, 0x1c: return (.interrupt, 1)
         case 0x1a: return (.suspend, 1)
         case 0x0c: return (.redraw, 1)
         case ..<0x20: return (nil, 1)

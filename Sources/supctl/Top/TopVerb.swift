@@ -22,7 +22,7 @@ let topVerb = Verb(
     }
     let signals: TerminationSignals
     do throws(SystemError) {
-        signals = try TerminationSignals()
+        signals = try TerminationSignals.ofTerminal()
     } catch {
         throw VerbFailure(.failed, "cannot wait for signals: \(error.reason)")
     }
@@ -52,12 +52,7 @@ private struct TopSession {
     mutating func run(_ first: StatusReport) throws(VerbFailure) -> ExitCode {
         model.update(first)
         defer { leave() }
-        do throws(SystemError) {
-            try terminal.enter()
-        } catch {
-            throw VerbFailure(.failed, "cannot use the terminal: \(error.reason)")
-        }
-        try console.write(Self.enterScreen)
+        try enter()
         feed.begin()
         while true {
             try draw()
@@ -68,6 +63,24 @@ private struct TopSession {
     /// The other screen, no cursor, no wrapping of long lines.
     private static let enterScreen = Array("\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J".utf8)
     private static let leaveScreen = Array("\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l".utf8)
+
+    /// Takes the terminal; also after somebody else has had it.
+    private mutating func enter() throws(VerbFailure) {
+        do throws(SystemError) {
+            try terminal.enter()
+        } catch {
+            throw VerbFailure(.failed, "cannot use the terminal: \(error.reason)")
+        }
+        try console.write(Self.enterScreen)
+        drawn = []
+    }
+
+    /// Gives it back until this process is continued.
+    private mutating func suspend() throws(VerbFailure) {
+        try console.write(Self.leaveScreen)
+        terminal.suspend()
+        try enter()
+    }
 
     private func leave() {
         feed.end()
@@ -84,7 +97,16 @@ private struct TopSession {
         } catch {
             throw VerbFailure(.failed, "cannot wait for keys: \(error.reason)")
         }
-        if ready.first == true { return false }
+        if ready.first == true {
+            switch signals.take() {
+            case .end: return false
+            case .stop: try suspend()
+            case .resumed: try enter()
+            case nil: break
+            }
+            // What there was to read may have been dropped.
+            return true
+        }
         if ready.dropFirst(2).first == true { takeNews() }
         guard ready.dropFirst().first == true else { return true }
         let bytes = terminal.read()
@@ -117,16 +139,7 @@ private struct TopSession {
         case .restart(let instance):
             model.message = "restarting \(instance) …"
             feed.restart(instance)
-        case .suspend:
-            try console.write(Self.leaveScreen)
-            terminal.suspend()
-            drawn = []
-            do throws(SystemError) {
-                try terminal.enter()
-            } catch {
-                throw VerbFailure(.failed, "cannot use the terminal: \(error.reason)")
-            }
-            try console.write(Self.enterScreen)
+        case .suspend: try suspend()
         }
         if case .logs = model.view {} else { feed.showLog(of: nil) }
         return true
