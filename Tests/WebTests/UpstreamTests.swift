@@ -104,7 +104,8 @@ struct UpstreamTests {
         queue.sync { connection.begin() }
         try send("GET /v1/logs HTTP/1.0\r\nHost: localhost\r\n\r\n", client)
         try eventually("the head") {
-            if case .bytes = try client.receive(limit: 4096) { true } else { nil }
+            if case .bytes = try client.receive(limit: 4096) { return true }
+            return nil
         }
         let (supervisor, given) = try UnixStream.pair()
         let pool = UpstreamPool(queue: queue, limits: limits) { _ in }

@@ -448,8 +448,25 @@ function showEvent(event) {
     make("time", { datetime: event.at, title: event.at }, clock(event.at)),
     make("span", { class: "what" }, event.instance ?? event.service ?? "supd"), event.text ?? event.kind);
   item.hidden = !matchesEvent(item);
+  if (!item.hidden) tellSoon(`${event.instance ?? event.service ?? "supd"}: ${event.text ?? event.kind}`);
   list.prepend(item);
   while (list.children.length > mostEvents) list.lastElementChild.remove();
+}
+
+// A screen reader is told of events every few seconds at most, of many as one: an apply has hundreds of them.
+
+const tellPause = 5000;
+let untold = 0, lastText = "", toldAt = -tellPause, tellTimer = null;
+
+function tellSoon(text) {
+  untold += 1;
+  lastText = text;
+  tellTimer ??= setTimeout(tell, Math.max(1000, toldAt + tellPause - performance.now()));
+}
+
+function tell() {
+  setText(byID("event-news"), untold === 1 ? lastText : `${untold} events, the last: ${lastText}`);
+  [untold, toldAt, tellTimer] = [0, performance.now(), null];
 }
 
 function matchesEvent(item) {
