@@ -1,5 +1,6 @@
 import ControlAPI
 import Dispatch
+import Links
 import Platform
 import TestSupport
 import Testing

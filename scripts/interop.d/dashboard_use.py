@@ -198,7 +198,7 @@ class Use:
         nodes = [node for node in self.browser.call("Accessibility.getFullAXTree")["nodes"] if not node.get("ignored")]
         nameless = [node["role"]["value"] for node in nodes
                     if node["role"]["value"] in roles and not node.get("name", {}).get("value")]
-        self.check(f"nothing that one can use or see is nameless to a screen reader ({where})", not nameless and len(nodes) > 20, nameless)
+        self.check(f"nothing that one can use or see is nameless to a screen reader ({where})", not nameless and len(nodes) > 5, nameless)
         wrong = self.browser.evaluate(STRUCTURE)
         self.check(f"the document is in order for one ({where})", wrong == [], wrong)
         return [node["role"]["value"] for node in nodes]
@@ -208,8 +208,9 @@ class Use:
         roles = self.has_names(where)
         rows = self.browser.evaluate("[...document.querySelectorAll('#services tr')].filter((r) => !r.closest('[hidden]')).length")
         found = {role: roles.count(role) for role in ("table", "row", "columnheader", "rowheader", "cell", "gridcell")}
+        # Where there is little room two columns are left out, and figures that are not known.
         right = found["table"] == 1 and found["row"] == rows and found["rowheader"] == rows - 1 \
-            and found["cell"] + found["gridcell"] >= 4 * (rows - 1) and found["columnheader"] == 8
+            and found["cell"] + found["gridcell"] >= 2 * (rows - 1) and found["columnheader"] >= 6
         self.check(f"the table has its rows, headers and cells to a screen reader ({where})", right, f"{found} of {rows} rows")
 
     def is_calm(self, cause):
@@ -285,7 +286,7 @@ class Use:
           .map((e) => [e, (e.type === "checkbox" ? e.closest("label") : e).getBoundingClientRect()])
           .filter(([e, box]) => box.width < 24 || box.height < 24).map(([e, box]) => `${e.ariaLabel ?? e.textContent.trim()} ${box.width}x${box.height}`)""" % CONTROLS)
         self.check("what is pressed by finger is large enough", small == [], small)
-        zoomed = self.browser.evaluate("[...document.querySelectorAll('input')].filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).map((e) => e.id)")
+        zoomed = self.browser.evaluate("[...document.querySelectorAll('input:not([type=checkbox])')].filter((e) => parseFloat(getComputedStyle(e).fontSize) < 16).map((e) => e.id)")
         self.check("nothing is so small to type in that a phone zooms", zoomed == [], zoomed)
         self.is_a_table("on a phone")
         self.can_be_read("on a phone", 50)
