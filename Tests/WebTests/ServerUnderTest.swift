@@ -19,7 +19,8 @@ final class ServerUnderTest: @unchecked Sendable {
     /// What has happened; used on the queue.
     private final class Record {
         var requests: [HTTPRequest] = []
-        var last: WebConnection?
+        /// It ends with the server's hold of it: nobody else may have one.
+        weak var last: WebConnection?
         var gone = 0
     }
 
