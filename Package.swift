@@ -112,7 +112,7 @@ let package = Package(
             dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
-            name: "WebTests", dependencies: ["Web", "ControlAPI", "Links", "Platform", "TestSupport"],
+            name: "WebTests", dependencies: ["Web", "ControlAPI", "Events", "Links", "Platform", "TestSupport", "Why"],
             swiftSettings: common),
         .testTarget(
             name: "SupctlTests", dependencies: ["supctl", "ControlAPI", "Events", "Platform", "TestSupport", "Why"],

@@ -73,12 +73,17 @@ package struct WebToken: Sendable, Hashable {
     }
 
     /// Whether a text is the token, in a time that does not tell how much of it is right.
-    package func matches(_ text: some StringProtocol) -> Bool {
-        let given = Array(text.utf8.prefix(Self.length.upperBound + 1))
-        var difference = given.count ^ bytes.count
-        for (index, byte) in bytes.enumerated() {
-            difference |= Int(byte ^ (given.indices.contains(index) ? given[index] : 0))
+    package func matches(_ text: some StringProtocol) -> Bool { Self.isSame(text.utf8, bytes) }
+
+    /// Whether what was given is the secret. Whatever was given, every byte of the secret is looked at, and every byte of what
+    /// was given, as far as a token may be long: how long it takes depends on the two lengths alone.
+    static func isSame(_ given: some Collection<UInt8>, _ secret: some Collection<UInt8>) -> Bool {
+        var rest = given.prefix(length.upperBound + 1)[...]
+        var difference: UInt8 = 0
+        for byte in secret {
+            if let other = rest.popFirst() { difference |= byte ^ other } else { difference |= 1 }
         }
+        for _ in rest { difference |= 1 }
         return difference == 0
     }
 }

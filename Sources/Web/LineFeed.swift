@@ -133,7 +133,7 @@ final class LineFeed {
         case .events(let after?):
             guard let number = EventLine.number(of: line), number > after else { return }
             source = .events(after: number)
-            connection.send(Self.message("event", number, line))
+            connection.send(Self.message("event", number, WordedEvent.line(line)))
         }
     }
 

@@ -5,6 +5,8 @@ struct WebLimits: Sendable {
     var connections = 128
     /// Of them from one address, unless that is of this machine, where a reverse proxy may be.
     var connectionsPerAddress = 32
+    /// Whether connections of this machine are spared that; tests have no other machine.
+    var sparesThisMachine = true
     /// Streams of events or log lines at a time.
     var streams = 16
     /// For the whole of a request, from the connection or its first byte on.

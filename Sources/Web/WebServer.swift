@@ -83,7 +83,7 @@ final class WebServer {
     }
 
     private func welcome(_ stream: UnixStream, _ host: [UInt8]) {
-        let address = Self.isLoopback(host) ? [] : host
+        let address = limits.sparesThisMachine && Self.isLoopback(host) ? [] : host
         if connections.count >= limits.connections { makeRoom() }
         guard connections.count < limits.connections,
             address.isEmpty || (perAddress[address] ?? 0) < limits.connectionsPerAddress

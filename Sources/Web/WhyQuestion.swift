@@ -1,6 +1,5 @@
 import ControlAPI
 import Events
-import FoundationEssentials
 import Platform
 import Why
 
@@ -42,7 +41,7 @@ final class WhyQuestion {
         }
     }
 
-    private func ask(_ route: ControlRoute, then go: @escaping () -> Void) {
+    private func ask(_ route: ControlRoute, mayFail: Bool = false, then go: @escaping () -> Void) {
         status = 0
         body = []
         upstream = pool.open(route.request, isStream: false) { [self] event in
@@ -50,6 +49,9 @@ final class WhyQuestion {
             case .head(let code, _): status = code
             case .body(let bytes): body += bytes
             case .end where status == 200: go()
+            case .end where mayFail, .lost where mayFail:
+                body = []
+                go()
             case .end: connection.answer(status == 0 ? 502 : status, body)
             case .lost: connection.fail(503, "failed", "the supervisor does not answer; it may be starting: try again")
             }
@@ -58,27 +60,29 @@ final class WhyQuestion {
     }
 
     private func finish() {
+        let lines = body.split(separator: UInt8(ascii: "\n")).compactMap {
+            ControlJSON.decode(Line.self, from: $0)
+        }
+        // Without what was used the rest is worth having.
+        ask(.usage(names: [name], series: nil), mayFail: true) { [self] in
+            answer(lines, ControlJSON.decode(UsageReport.self, from: body))
+        }
+    }
+
+    private func answer(_ lines: [Line], _ usage: UsageReport?) {
         guard let all, let asked else {
             return connection.fail(500, "failed", "the supervisor's answer is not what this version expects")
         }
-        let lines = body.split(separator: UInt8(ascii: "\n")).compactMap {
-            try? JSONDecoder().decode(Line.self, from: Data($0))
-        }
-        let reasoning = WhyReasoning(
-            report: all, events: events,
-            anHourAgo: WallClock.text(nanoseconds: wallClockNanoseconds() - 3_600_000_000_000),
-            memoryKills: outOfMemoryKills()
+        let report = WhyReport(
+            about: asked, among: all, events: events, usage: usage, memoryKills: outOfMemoryKills(),
+            now: wallClockNanoseconds()
         ) { instance, from, to in
-            // Times of logs have nanoseconds, those of events milliseconds: as texts they are in order up to there.
             let own = lines.filter { line in
-                let time = line.time.prefix(23)
-                return line.instance == instance && (from.map { time >= $0.prefix(23) } ?? true)
-                    && (to.map { time <= $0.prefix(23) } ?? true)
+                guard line.instance == instance, let time = TimeArgument.read(line.time, now: 0) else { return false }
+                return time >= from ?? .min && time <= to ?? .max
             }
-            return own.suffix(Self.shownLines).map { String($0.message.prefix(500)) }
+            return own.suffix(Self.shownLines).map { String(decoding: $0.message.utf8.prefix(500), as: UTF8.self) }
         }
-        let answers = asked.services.flatMap { service in service.instances.map { reasoning.answer($0, of: service) } }
-        let report = WhyReport(supd: reasoning.supdAnswers(), answers: answers)
         connection.answer(200, ControlJSON.encode(report) ?? [])
     }
 

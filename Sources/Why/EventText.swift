@@ -44,7 +44,7 @@ package enum EventText {
                 }
             return (words + (step.version.map { ", version \($0)" } ?? ""), false)
         case .lost(let lost): return ("\(lost.count) events could not be kept in time", true)
-        case .other(let name): return ("\(name); this version of supctl does not know what that means", false)
+        case .other(let name): return ("\(name); this version of supd does not know what that means", false)
         }
     }
 

@@ -1,5 +1,6 @@
-import ControlAPI
 import Testing
+
+@testable import ControlAPI
 
 @Suite("What the page may ask for")
 struct ControlRightTests {
@@ -72,4 +73,54 @@ struct ControlRightTests {
             ("abcdefgh ijklmnop", false), ("abcdefghijklmnop\nabcdefghijklmnop", false), ("abcdefghijklmnöp", false),
         ])
     func files(_ text: String, _ isToken: Bool) { #expect((WebToken(fileText: Array(text.utf8)) != nil) == isToken) }
+
+    @Test(
+        "how much of a token is right cannot be told by the time: as many bytes are looked at, wherever the first wrong one is",
+        arguments: [16, 17, 64, 256])
+    func constantTime(length: Int) {
+        let secret = (0..<length).map { UInt8(0x21 + $0 % 90) }
+        /// What a comparison comes to, and how many bytes of the two it has looked at.
+        func compare(_ given: [UInt8]) -> (isSame: Bool, ofGiven: Int, ofSecret: Int) {
+            let (one, other) = (CountedBytes(given), CountedBytes(secret))
+            let isSame = WebToken.isSame(one, other)
+            return (isSame, one.reads.count, other.reads.count)
+        }
+        #expect(compare(secret) == (true, length, length))
+        for wrong in 0..<length {
+            var given = secret
+            given[wrong] ^= 1
+            #expect(compare(given) == (false, length, length), "byte \(wrong)")
+        }
+        // Of another length: all of the secret is looked at, however much of it was right.
+        for shorter in [0, 1, length - 1] {
+            #expect(compare(Array(secret.prefix(shorter))) == (false, shorter, length))
+            #expect(compare([UInt8](repeating: 0, count: shorter)) == (false, shorter, length))
+        }
+        let most = WebToken.length.upperBound + 1
+        for more in [1, 300, 100_000] {
+            let expected = min(length + more, most)
+            #expect(compare(secret + [UInt8](repeating: 0, count: more)) == (false, expected, length))
+            #expect(compare([UInt8](repeating: 0, count: length + more)) == (false, expected, length))
+        }
+    }
+}
+
+/// Bytes that count how often one of them is looked at. They cannot be looked at as one piece of memory.
+private struct CountedBytes: Collection {
+    final class Reads { var count = 0 }
+
+    let reads = Reads()
+    private let bytes: [UInt8]
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    var startIndex: Int { bytes.startIndex }
+    var endIndex: Int { bytes.endIndex }
+
+    func index(after index: Int) -> Int { index + 1 }
+
+    subscript(position: Int) -> UInt8 {
+        reads.count += 1
+        return bytes[position]
+    }
 }

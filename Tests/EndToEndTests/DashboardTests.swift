@@ -8,9 +8,9 @@ import Testing
 /// `supd.web`: the page, what it may and may not, and what the loss of its role costs.
 @Suite("The dashboard", .timeLimit(.minutes(15)))
 struct DashboardTests {
-    private static let token = "correct-horse-battery"
+    static let token = "correct-horse-battery"
 
-    private static func manifest(_ page: UInt16, _ more: String = "", front: UInt16? = nil) -> String {
+    static func manifest(_ page: UInt16, _ more: String = "", front: UInt16? = nil) -> String {
         let listen = front.map { ", listen: \($0)" } ?? ""
         return """
             { supd: { web: { listen: \(page)\(more) } },
@@ -18,7 +18,7 @@ struct DashboardTests {
             """
     }
 
-    private static func daemon(_ page: UInt16, mode: UInt32 = 0o600, front: UInt16? = nil) throws -> Daemon {
+    static func daemon(_ page: UInt16, mode: UInt32 = 0o600, front: UInt16? = nil) throws -> Daemon {
         let directory = try TemporaryDirectory()
         let path = try directory.write("token", token + "\n")
         chmod(path, mode)
@@ -27,28 +27,30 @@ struct DashboardTests {
         return daemon
     }
 
-    private static func waitForPage(_ page: UInt16) throws {
+    static func waitForPage(_ page: UInt16) throws {
         try eventually("the page") { (try? get(page, "/v1/version").status) == 200 ? true : nil }
     }
 
     /// One request on a connection of its own, with these fields beside Host.
-    private static func ask(
-        _ page: UInt16, _ method: String, _ target: String, host: String = "localhost", _ fields: [String] = []
+    static func ask(
+        _ page: UInt16, _ method: String, _ target: String, host: String = "localhost", _ fields: [String] = [],
+        body: String = ""
     ) throws -> (status: Int, text: String) {
         let stream = try BlockingStream.connect(to: "127.0.0.1:\(page)", timeoutSeconds: 30)
-        let lines = ["\(method) \(target) HTTP/1.1", "Host: \(host)", "Connection: close"] + fields
-        try stream.write(Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8))
+        let length = body.isEmpty ? [] : ["Content-Length: \(body.utf8.count)"]
+        let lines = ["\(method) \(target) HTTP/1.1", "Host: \(host)", "Connection: close"] + fields + length
+        try stream.write(Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + body).utf8))
         let text = String(decoding: try stream.rest(), as: UTF8.self)
         let words = text.prefix(64).split(separator: " ")
         guard words.count > 1, let status = Int(words[1]) else { throw TestFailure("no answer: \(text)") }
         return (status, text)
     }
 
-    private static func get(_ page: UInt16, _ target: String) throws -> (status: Int, text: String) {
+    static func get(_ page: UInt16, _ target: String) throws -> (status: Int, text: String) {
         try ask(page, "GET", target)
     }
 
-    private static let withToken = ["Authorization: Bearer \(token)"]
+    static let withToken = ["Authorization: Bearer \(token)"]
 
     @Test("it serves its own files alone, with a policy that lets nothing else in")
     func files() throws {
@@ -319,7 +321,7 @@ private struct SystemlessRandom {
 }
 
 /// The page's stream of events, read as it comes.
-private final class EventStream {
+final class EventStream {
     private let stream: BlockingStream
     private var text = ""
 

@@ -52,30 +52,6 @@ function clock(text) {
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
-function eventText(event) {
-  const because = event.reason ? `: ${event.reason}` : "";
-  switch (event.kind) {
-    case "state": return `${event.from ? event.from + " → " : ""}${event.to}${because}`;
-    case "start": return `started as pid ${event.pid}${event.restarts ? `, restart ${event.restarts}` : ""}`;
-    case "exit": return event.reason ?? "ended";
-    case "startFailed": return `cannot start${because}`;
-    case "probe": return ({ passing: "healthy again", failing: "a health probe has failed", unhealthy: "unhealthy" }[event.outcome] ?? event.outcome) + because;
-    case "goal": return `is to be ${event.goal}`;
-    case "drain": return event.drained ? "drained" : "undrained";
-    case "gone": return "gone: the manifest does not ask for it";
-    case "rollout": return `rollout: ${event.step}${because}`;
-    case "limit": return `limit ${event.limit} changed from ${event.old} to ${event.new} by ${event.by}`;
-    case "command": return `${[event.verb, ...(event.names ?? [])].join(" ")}, asked for by ${event.by}`;
-    case "apply":
-      if (event.step === "rolledBack") return `apply rolled back${because}`;
-      return `apply${event.manifest ? " " + event.manifest : ""} ${event.step}${because}${event.by ? `, asked for by ${event.by}` : ""}`;
-    case "role": return `${event.role} ${event.step}${event.pid ? ` as pid ${event.pid}` : ""}${because}`;
-    case "daemon": return `supd ${event.step}${event.version ? `, version ${event.version}` : ""}`;
-    case "lost": return `${event.count} events could not be kept in time`;
-    default: return event.kind;
-  }
-}
-
 // Asking.
 
 const tokenKey = "supd.token";
@@ -470,10 +446,27 @@ function showEvent(event) {
   const list = byID("event-list");
   const item = make("li", { "data-number": event.number },
     make("time", { datetime: event.at, title: event.at }, clock(event.at)),
-    make("span", { class: "what" }, event.instance ?? event.service ?? "supd"), eventText(event));
+    make("span", { class: "what" }, event.instance ?? event.service ?? "supd"), event.text ?? event.kind);
   item.hidden = !matchesEvent(item);
+  if (!item.hidden) tellSoon(`${event.instance ?? event.service ?? "supd"}: ${event.text ?? event.kind}`);
   list.prepend(item);
   while (list.children.length > mostEvents) list.lastElementChild.remove();
+}
+
+// A screen reader is told of events every few seconds at most, of many as one: an apply has hundreds of them.
+
+const tellPause = 5000;
+let untold = 0, lastText = "", toldAt = -tellPause, tellTimer = null;
+
+function tellSoon(text) {
+  untold += 1;
+  lastText = text;
+  tellTimer ??= setTimeout(tell, Math.max(1000, toldAt + tellPause - performance.now()));
+}
+
+function tell() {
+  setText(byID("event-news"), untold === 1 ? lastText : `${untold} events, the last: ${lastText}`);
+  [untold, toldAt, tellTimer] = [0, performance.now(), null];
 }
 
 function matchesEvent(item) {

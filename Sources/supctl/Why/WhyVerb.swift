@@ -44,22 +44,16 @@ enum WhyQuestion {
                 try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
             }
         let logs = WhyLogs(directory: all.daemon.logDirectory)
-        var reasoning = WhyReasoning(
-            report: all, events: try keptEvents(client),
-            anHourAgo: WallClock.text(nanoseconds: now - 3_600_000_000_000), memoryKills: outOfMemoryKills()
+        let report = WhyReport(
+            about: asked, among: all, events: try keptEvents(client), usage: pastUse(names, client),
+            memoryKills: outOfMemoryKills(), now: now, onlyTrouble: names.isEmpty
         ) { logs.lastLines(of: $0, from: $1, to: $2) }
-        reasoning.usage = pastUse(names, client)
-        var answers = asked.services.flatMap { service in
-            service.instances.map { reasoning.answer($0, of: service) }
-        }
-        if names.isEmpty { answers.removeAll(where: \.isFine) }
-        return (WhyReport(supd: reasoning.supdAnswers(), answers: answers), now)
+        return (report, now)
     }
 
     /// What was used in the last hour; nothing from a supd that does not know the question: the rest is worth having.
-    private static func pastUse(_ names: [String], _ client: ControlClient) -> [String: InstanceUsage] {
-        let report = try? client.ask(.usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(5))
-        return Dictionary((report?.instances ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    private static func pastUse(_ names: [String], _ client: ControlClient) -> UsageReport? {
+        try? client.ask(.usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(5))
     }
 }
 
@@ -81,10 +75,10 @@ private struct WhyLogs {
     private static let count = 5
 
     /// The last lines; none if they cannot be read: the rest of the answer is worth having.
-    func lastLines(of instance: String, from start: String?, to end: String?) -> [String] {
+    func lastLines(of instance: String, from start: Int64?, to end: Int64?) -> [String] {
         var filter = LogFilter()
-        filter.since = start.flatMap { TimeArgument.read($0, now: 0) }
-        filter.until = end.flatMap { TimeArgument.read($0, now: 0) }
+        filter.since = start
+        filter.until = end
         do throws(SystemError) {
             let follower = try LogFollower(directory: directory, last: Self.count, filter: filter) { $0 == instance }
             var lines: [String] = []
