@@ -154,6 +154,7 @@ extension SupervisorRole {
             }
             if inventory.held[Held.journal] !== pump.journal { keeper?.send(.hold(name: Held.journal), [pump.journal]) }
             self.pump = pump
+            watchLogDrops()
         } catch {
             throw BeginningFailure("cannot open the logs in \(configuration.logDirectory): \(error)")
         }

@@ -76,6 +76,7 @@ extension SupervisorRole {
         prober?.tally.keep(kept)
         healthProber?.tally.keep(kept)
         pump?.amounts.keep { kept.contains(String($0.prefix { $0 != "/" })) }
+        logDrops.keep { kept.contains(String($0.prefix { $0 != "/" })) }
         pump?.losses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
         pump?.journalLosses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
     }
