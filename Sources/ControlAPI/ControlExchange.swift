@@ -6,7 +6,9 @@ struct ControlExchange {
     private let path: String
     private let deadline: Int64?
     private var parser = HTTPResponseParser()
+    /// What has come of the body; up to `taken` it was given out, up to `scanned` it has no line's end.
     private var pending: [UInt8] = []
+    private var taken = 0
     private var scanned = 0
     private var isComplete = false
     private var isClosed = false
@@ -46,13 +48,14 @@ struct ControlExchange {
     mutating func readLine() throws(ControlClientError) -> [UInt8]? {
         while true {
             if let end = pending[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
-                let line = Array(pending[..<end])
-                pending.removeFirst(end + 1)
-                scanned = 0
+                let line = Array(pending[taken..<end])
+                (taken, scanned) = (end + 1, end + 1)
                 if !line.isEmpty { return line }
                 continue
             }
-            scanned = pending.count
+            // Once for all lines that have come together: what is left is less than one.
+            pending.removeFirst(taken)
+            (taken, scanned) = (0, pending.count)
             guard pending.count <= HTTPLimits.line else { throw .notUnderstood(path, "a line without end") }
             guard try readMore() else {
                 defer { (pending, scanned) = ([], 0) }

@@ -24,15 +24,20 @@ package struct DaemonStatus: Codable, Sendable, Equatable {
     package var uptimeSeconds: Double
     /// The absolute directory of the logs.
     package var logDirectory: String
+    /// The number of the last event; null from an older supd.
+    package var lastEvent: UInt64?
 
     /// Creates an entry.
-    package init(version: String, manifest: String, roles: [String: Int32], uptimeSeconds: Double, logDirectory: String)
-    {
+    package init(
+        version: String, manifest: String, roles: [String: Int32], uptimeSeconds: Double, logDirectory: String,
+        lastEvent: UInt64? = nil
+    ) {
         self.version = version
         self.manifest = manifest
         self.roles = roles
         self.uptimeSeconds = uptimeSeconds
         self.logDirectory = logDirectory
+        self.lastEvent = lastEvent
     }
 }
 

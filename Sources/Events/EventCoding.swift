@@ -31,6 +31,7 @@ extension EventKind {
         case .rollout: "rollout"
         case .scale: "scale"
         case .limit: "limit"
+        case .logDropped: "logDropped"
         case .command: "command"
         case .apply: "apply"
         case .role: "role"
@@ -55,6 +56,7 @@ extension EventKind {
         case .rollout(let payload): payload
         case .scale(let payload): payload
         case .limit(let payload): payload
+        case .logDropped(let payload): payload
         case .command(let payload): payload
         case .apply(let payload): payload
         case .role(let payload): payload
@@ -78,6 +80,7 @@ extension EventKind {
         case "rollout": self = .rollout(try RolloutStep(from: decoder))
         case "scale": self = .scale(try ScaleStep(from: decoder))
         case "limit": self = .limit(try LimitChange(from: decoder))
+        case "logDropped": self = .logDropped(try LogDrop(from: decoder))
         case "command": self = .command(try Command(from: decoder))
         case "apply": self = .apply(try ApplyStep(from: decoder))
         case "role": self = .role(try RoleStep(from: decoder))

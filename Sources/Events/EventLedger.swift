@@ -111,7 +111,7 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .drain(let change): told.isDrained = change.drained
         // The number of a start that the keeper never heard of is given again.
         case .startFailed: return
-        case .gone, .rollout, .scale, .limit, .command, .apply, .role, .daemon, .lost, .other: return
+        case .gone, .rollout, .scale, .limit, .logDropped, .command, .apply, .role, .daemon, .lost, .other: return
         }
         instances[name] = told
         gone[name] = nil

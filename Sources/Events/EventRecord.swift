@@ -47,6 +47,8 @@ package enum EventKind: Sendable, Hashable {
     case scale(ScaleStep)
     /// A limit of a running instance was changed.
     case limit(LimitChange)
+    /// Lines of a service's logs were dropped: told once a minute at most.
+    case logDropped(LogDrop)
     /// A user has asked for something.
     case command(Command)
     /// A manifest is put in force.

@@ -32,11 +32,28 @@ package struct LogLoss: Sendable, Hashable {
 /// that are still open: that is in the journal.
 package final class LogLosses: Sendable {
     private let losses = Lock<[String: LogLoss]>([:])
+    private let news = Lock<News>(News())
     /// As many as there can be streams; of more instances at a time nothing is counted.
     static let most = LogJournal.slotCount
 
+    /// Who is told that there is more, and whether it was.
+    private struct News {
+        var tell: (@Sendable () -> Void)?
+        var isTold = false
+    }
+
     /// Nothing so far.
     package init() {}
+
+    /// Has `tell` called when something is dropped, once until the next call of `all`; on the queue of whoever drops it, which
+    /// must not be held up.
+    package func onNews(_ tell: @escaping @Sendable () -> Void) { news.withLock { $0.tell = tell } }
+
+    /// What was dropped of each instance so far.
+    package func all() -> [String: LogLoss] {
+        news.withLock { $0.isTold = false }
+        return losses.withLock { $0 }
+    }
 
     /// What was dropped of an instance (`api/2`); nil if nothing.
     package subscript(_ instance: String) -> LogLoss? { losses.withLock { $0[instance] } }
@@ -60,5 +77,10 @@ package final class LogLosses: Sendable {
             loss.code = dropped.code
             losses[instance] = loss
         }
+        let tell = news.withLock { news in
+            defer { news.isTold = true }
+            return news.isTold ? nil : news.tell
+        }
+        tell?()
     }
 }

@@ -8,6 +8,8 @@ package struct Hook: Sendable, Hashable, Codable {
         case unhealthy
         /// After one of the two: it has been up for ten seconds, or its probes pass again.
         case recovered
+        /// Lines that a service wrote were dropped, because of `log.rate` or because they could not be written.
+        case logDropped = "log-dropped"
     }
 
     /// The most hooks of a manifest.
@@ -39,7 +41,8 @@ extension FieldTable {
             Format.list(of: Format<Hook.Occasion>.word, "occasions", count: 1...Hook.Occasion.allCases.count),
             required: true, inDefaults: false,
             "When it runs: \"failed\", an instance was given up or has failed three times in a row; \"unhealthy\", its health "
-                + "probes say so; \"recovered\", after one of the two it has been up for ten seconds, or its probes pass again."
+                + "probes say so; \"recovered\", after one of the two it has been up for ten seconds, or its probes pass again; "
+                + "\"log-dropped\", lines that a service wrote are in no log, once a minute at most."
         ) { $1.occasions = $0 },
         Field(
             "command", .command, required: true, inDefaults: false,

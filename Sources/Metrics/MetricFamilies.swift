@@ -124,7 +124,8 @@ extension MetricFamily {
     /// `supd_instance_limit_bytes`.
     package static let limitBytes = MetricFamily(
         "supd_instance_limit_bytes", .gauge, ofLimit,
-        "Soft limits in force of the process that supd has started, those in bytes; absent is unlimited.")
+        "Soft limits in force of the process that supd has started, those in bytes; absent is unlimited, or as supd's own "
+            + "where its use is not known.")
     /// `supd_instance_limit_seconds`.
     package static let limitSeconds = MetricFamily(
         "supd_instance_limit_seconds", .gauge, ofLimit, "The same: those in seconds.")

@@ -32,39 +32,49 @@ package struct MetricSet: Sendable, Hashable {
     }
 
     /// The text in Prometheus's format 0.0.4: the families in the order of the table, those without samples left out.
-    package var text: String {
-        var text = ""
+    package var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    /// The same as UTF-8, in which it is made: of hundreds of instances it has tens of thousands of lines.
+    package var bytes: [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(samples.values.reduce(0) { $0 + $1.count } * Self.usualLine)
         for family in MetricFamily.all {
             guard let samples = samples[family.name] else { continue }
-            text += "# HELP \(family.name) \(MetricsText.escapedHelp(family.help))\n"
-            text += "# TYPE \(family.name) \(family.kind.rawValue)\n"
+            text += "# HELP \(family.name) \(MetricsText.escapedHelp(family.help))\n".utf8
+            text += "# TYPE \(family.name) \(family.kind.rawValue)\n".utf8
+            let name = Array(family.name.utf8)
             for sample in samples {
-                text += family.name
-                text += sample.suffix
-                text += MetricsText.labels(family.labels, sample.labels)
-                text += " "
-                text += MetricsText.number(sample.value)
-                text += "\n"
+                text += name
+                if !sample.suffix.isEmpty { text += sample.suffix.utf8 }
+                MetricsText.appendLabels(family.labels, sample.labels, to: &text)
+                text.append(UInt8(ascii: " "))
+                text += MetricsText.number(sample.value).utf8
+                text.append(UInt8(ascii: "\n"))
             }
         }
         return text
     }
+
+    /// Bytes of a line, about.
+    private static let usualLine = 96
 }
 
 /// The pieces of Prometheus's text format 0.0.4.
 enum MetricsText {
     /// `{service="api",replica="1"}`; nothing without labels.
-    static func labels(_ names: [String], _ values: [String]) -> String {
-        guard !names.isEmpty else { return "" }
-        var text = "{"
+    static func appendLabels(_ names: [String], _ values: [String], to text: inout [UInt8]) {
+        guard !names.isEmpty else { return }
+        var mark = UInt8(ascii: "{")
         for (name, value) in zip(names, values) {
-            if text.utf8.count > 1 { text += "," }
-            text += name
-            text += "=\""
-            text += escapedValue(value)
-            text += "\""
+            text.append(mark)
+            text += name.utf8
+            text.append(UInt8(ascii: "="))
+            text.append(UInt8(ascii: "\""))
+            text += escapedValue(value).utf8
+            text.append(UInt8(ascii: "\""))
+            mark = UInt8(ascii: ",")
         }
-        return text + "}"
+        text.append(UInt8(ascii: "}"))
     }
 
     /// A label's value: backslash, quotation mark and line feed have escapes. The format has none for NUL, by which its

@@ -51,7 +51,7 @@ package struct UsageHistory: Sendable {
         package var steps = 0
     }
 
-    fileprivate struct Track: Sendable {
+    struct Track: Sendable {
         var hour = UsageRing(capacity: Span.hour.count)
         var day = UsageRing(capacity: Span.day.count)
         /// What the step of the day under way has so far.
@@ -60,23 +60,23 @@ package struct UsageHistory: Sendable {
         var now = Usage()
     }
 
-    private var tracks: [String: Track] = [:]
+    var tracks: [String: Track] = [:]
     /// Of each instance that was looked at, whether there was a process or not: since when without a pause, and the last time.
-    private var looks: [String: (since: Int64, last: Int64)] = [:]
+    var looks: [String: (since: Int64, last: Int64)] = [:]
     /// When it was looked last at any instance, in nanoseconds of the clock that all times are of.
-    package private(set) var latest: Int64?
+    package internal(set) var latest: Int64?
     /// A pause that is longer is one.
     private static let longestPause: Int64 = 60_000_000_000
     /// CPU time comes in ticks of 10 ms: of a shorter time it says nothing.
     private static let shortestTime: Int64 = 100_000_000
 
     /// How much shorter steps are than they say: tests are in a hurry.
-    private let haste: Int64
+    let haste: Int64
 
     /// Nothing is known.
     package init(haste: Int64 = 1) { self.haste = max(1, min(haste, 1000)) }
 
-    private func step(of span: Span, at now: Int64) -> Int64 { now / (span.step * 1_000_000_000 / haste) }
+    func step(of span: Span, at now: Int64) -> Int64 { now / (span.step * 1_000_000_000 / haste) }
 
     /// Takes what a look at some instances has found at a time, never before the last one. Looks need not be at all instances:
     /// of the others nothing is changed.

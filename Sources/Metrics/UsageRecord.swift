@@ -55,6 +55,23 @@ struct UsageRecord: Sendable, Hashable {
             connections: Self.known(connections), threads: Self.known(threads), descriptors: Self.known(descriptors))
     }
 
+    /// As two words, to be kept elsewhere.
+    var words: [UInt64] {
+        [
+            UInt64(kibibytes) | UInt64(connections) << 32,
+            UInt64(descriptors) | UInt64(cpu) << 32 | UInt64(threads) << 48,
+        ]
+    }
+
+    /// From its words: any two are those of a record.
+    init(_ first: UInt64, _ second: UInt64) {
+        kibibytes = UInt32(truncatingIfNeeded: first)
+        connections = UInt32(truncatingIfNeeded: first >> 32)
+        descriptors = UInt32(truncatingIfNeeded: second)
+        cpu = UInt16(truncatingIfNeeded: second >> 32)
+        threads = UInt16(truncatingIfNeeded: second >> 48)
+    }
+
     private static func fitted<Field: FixedWidthInteger>(_ value: UInt64?) -> Field {
         value.map { min(Field(clamping: $0), Field.max - 1) } ?? Field.max
     }
@@ -67,7 +84,7 @@ struct UsageRecord: Sendable, Hashable {
 /// The last records of an instance, one for each step of time, the oldest overwritten by the newest. It takes memory from
 /// the first record on, and then always the same: 16 bytes a step.
 struct UsageRing: Sendable, Hashable {
-    private let capacity: Int
+    let capacity: Int
     private var records: [UsageRecord] = []
     /// The step of the newest record.
     private(set) var latest: Int64?
@@ -97,6 +114,24 @@ struct UsageRing: Sendable, Hashable {
             let usage = records[index(wanted)].usage
             return usage.isEmpty ? nil : usage
         }
+    }
+
+    /// The records up to the newest, the oldest first, without those before the first that is known.
+    var recent: [UsageRecord] {
+        guard let latest, !records.isEmpty else { return [] }
+        let all = (0..<capacity).reversed().map { records[index(latest &- Int64($0))] }
+        return Array(all.drop { $0.usage.isEmpty })
+    }
+
+    /// A ring with these records up to a step; more than it holds are dropped.
+    init(capacity: Int, recent: [UsageRecord], upTo step: Int64) {
+        self.init(capacity: capacity)
+        guard !recent.isEmpty else { return }
+        records = Array(repeating: UsageRecord(), count: self.capacity)
+        for (back, record) in recent.reversed().prefix(self.capacity).enumerated() {
+            records[index(step &- Int64(back))] = record
+        }
+        latest = step
     }
 
     private func index(_ step: Int64) -> Int {

@@ -49,6 +49,33 @@ package struct MemoryFile: Sendable {
         }
     }
 
+    /// Writes words at an offset in bytes, in this machine's order, by pwrite(2); returns the offset behind them.
+    package func write(words: [UInt64], at offset: Int) throws(SystemError) -> Int {
+        let count = words.count * MemoryLayout<UInt64>.stride
+        var written = 0
+        while written < count {
+            written += try systemCall("pwrite", "to a file in memory") {
+                words.withUnsafeBytes { buffer in
+                    pwrite(
+                        descriptor.raw, buffer.baseAddress?.advanced(by: written), count - written,
+                        off_t(offset + written))
+                }
+            }
+        }
+        return offset + count
+    }
+
+    /// The contents as words in this machine's order, without bytes at the end that are none; EFBIG as of `read(limit:)`, in
+    /// words.
+    package func readWords(limit: Int) throws(SystemError) -> [UInt64] {
+        let bytes = try read(limit: limit * MemoryLayout<UInt64>.stride)
+        return bytes.withUnsafeBytes { buffer in
+            (0..<buffer.count / MemoryLayout<UInt64>.stride).map {
+                buffer.loadUnaligned(fromByteOffset: $0 * MemoryLayout<UInt64>.stride, as: UInt64.self)
+            }
+        }
+    }
+
     /// The contents, whose length must not exceed `limit` bytes (else EFBIG), by pread(2): what another process does to
     /// the file meanwhile can make them shorter, nothing worse.
     package func read(limit: Int) throws(SystemError) -> [UInt8] {

@@ -39,6 +39,7 @@ package struct HookWatch: Sendable {
 
     /// Takes an event; answers what it is an occasion for.
     package mutating func take(_ event: EventRecord, at now: Instant) -> Found? {
+        if case .logDropped = event.kind { return Found(occasion: .logDropped, event: event) }
         guard let name = event.instance else { return nil }
         switch event.kind {
         case .state(let change): return take(change, of: name, event, at: now)

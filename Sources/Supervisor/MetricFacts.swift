@@ -1,5 +1,6 @@
 import Links
 import Logs
+import Platform
 import Supervision
 
 /// All that `GET /metrics` tells, before it becomes text: one value, put together on the supervisor's queue.
@@ -10,6 +11,8 @@ struct MetricFacts: Sendable {
         var view: Application.ServiceView
         /// How many instances there are to be.
         var replicas: Int
+        /// Whether systemd's journal gets its lines.
+        var sendsToJournal = false
         /// Its instances, in the order of the view's.
         var instances: [Instance]
     }
@@ -44,6 +47,8 @@ struct MetricFacts: Sendable {
     var roleUse: [String: RoleUse?]
     /// How often roles were started.
     var roleStarts: RoleStarts
+    /// The limits of supd itself, which services have where nothing else is said.
+    var ownLimits: [String: LimitPair] = [:]
     /// The services in the order of the manifest.
     var services: [Service]
     /// Probes for readiness.

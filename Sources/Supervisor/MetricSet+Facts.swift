@@ -16,7 +16,7 @@ extension MetricSet {
         addRoles(facts)
         for service in facts.services {
             addService(service)
-            for instance in service.instances { addInstance(instance, facts) }
+            for instance in service.instances { addInstance(instance, of: service, facts) }
             addProbes(of: service.view.name, "ready", facts.readiness)
             addProbes(of: service.view.name, "health", facts.health)
         }
@@ -70,7 +70,9 @@ extension MetricSet {
         add(.serviceReady, labels, MetricValue(service.view.ready))
     }
 
-    private mutating func addInstance(_ instance: MetricFacts.Instance, _ facts: MetricFacts) {
+    private mutating func addInstance(
+        _ instance: MetricFacts.Instance, of service: MetricFacts.Service, _ facts: MetricFacts
+    ) {
         let view = instance.view
         let labels = [view.id.service, String(view.id.number)]
         add(.instanceState, labels, state: view.state, of: Self.instanceStates)
@@ -84,26 +86,30 @@ extension MetricSet {
             add(.instanceRestarts, labels + [reason.rawValue], MetricValue(instance.restarts[reason] ?? 0))
         }
         add(.instanceStart, labels, ifKnown: view.startedAt.map { .real(facts.time($0.nanoseconds)) })
-        if let use = instance.use { addUse(use, labels) }
+        if let use = instance.use { addUse(use, labels, facts.ownLimits) }
         add(.logLines, labels, .integer(instance.output?.lines ?? 0))
         add(.logBytes, labels, .integer(instance.output?.bytes ?? 0))
         add(.logDroppedLines, labels, .integer(instance.dropped?.lines ?? 0))
         add(.logDroppedBytes, labels, .integer(instance.dropped?.bytes ?? 0))
-        add(.logJournalDroppedLines, labels, .integer(instance.notInJournal?.lines ?? 0))
+        if service.sendsToJournal || instance.notInJournal != nil {
+            add(.logJournalDroppedLines, labels, .integer(instance.notInJournal?.lines ?? 0))
+        }
     }
 
-    private mutating func addUse(_ use: Consumption, _ labels: [String]) {
+    private mutating func addUse(_ use: Consumption, _ labels: [String], _ own: [String: LimitPair]) {
         add(.instanceProcesses, labels, MetricValue(use.processes))
         add(.instanceThreads, labels, .integer(use.threads))
         add(.instanceProcessor, labels, .real(use.cpuSeconds))
         add(.instanceMemory, labels, .integer(use.residentBytes))
         add(.instanceVirtual, labels, .integer(use.virtualBytes))
         add(.instanceDescriptors, labels, ifKnown: use.openDescriptors.map { .integer($0) })
-        for name in ResourceLimits.names { addLimit(name, use, labels + [name]) }
+        for name in ResourceLimits.names { addLimit(name, use, labels + [name], own[name]) }
     }
 
-    private mutating func addLimit(_ name: String, _ use: Consumption, _ labels: [String]) {
-        if let limit = use.limits[name]?.soft, limit != LimitPair.unlimited {
+    /// A limit that is supd's own, and of which the kernel does not tell how much is used, would say the same of every instance.
+    private mutating func addLimit(_ name: String, _ use: Consumption, _ labels: [String], _ own: LimitPair?) {
+        let isOfInterest = use.usage[name] != nil || use.limits[name]?.soft != own?.soft
+        if let limit = use.limits[name]?.soft, limit != LimitPair.unlimited, isOfInterest {
             switch name {
             case "as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack":
                 add(.limitBytes, labels, .integer(limit))

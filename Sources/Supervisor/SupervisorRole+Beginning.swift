@@ -17,12 +17,13 @@ extension SupervisorRole {
         static let control = "control"
         static let journal = "log-journal"
         static let eventNumber = "event-number"
+        static let usage = "usage"
         static let listenerPrefix = "listener "
         static let webPrefix = "web listener "
     }
 
     /// After this many crashes within 30 s the snapshot is not used: it may be what kills.
-    private static let crashesUntilFresh = 3
+    static let crashesUntilFresh = 3
 
     func inventoryIsComplete(_ inventory: Inventory) {
         guard let welcome = inventory.welcome else { return }
@@ -145,12 +146,15 @@ extension SupervisorRole {
                 seen: { [weak self] generation in
                     guard let self else { return }
                     self.queue.async { self.assumeIsolated { $0.sawAwaitedLine(Generation(generation)) } }
-                }
+                },
+                // Tests have a journald of their own.
+                systemJournal: environment["SUPD_TEST_JOURNAL"] ?? SystemJournal.standardPath
             ) { [log] notice in
                 log.write(.warning, notice.description)
             }
             if inventory.held[Held.journal] !== pump.journal { keeper?.send(.hold(name: Held.journal), [pump.journal]) }
             self.pump = pump
+            watchLogDrops()
         } catch {
             throw BeginningFailure("cannot open the logs in \(configuration.logDirectory): \(error)")
         }
@@ -304,6 +308,7 @@ extension SupervisorRole {
         }
         mayHaveIdle = application?.hasIdleSettings ?? false
         autoScaling.isWanted = application?.hasScalingRules ?? false
+        takeOverUsage(inventory, welcome)
         if let application { bringSamplingIntoLine(with: application) }
         pump?.attachmentsComplete()
         adoptNoticeSockets(inventory)

@@ -47,7 +47,7 @@ extension SupervisorRole {
 
     private func begin(_ run: HookRuns.Run, number: UInt64) {
         let name = Self.heldHookPrefix + String(number)
-        let what = "hook for \(run.occasion.rawValue) of \(run.event.instance ?? "supd")"
+        let what = "hook for \(run.occasion.rawValue) of \(run.event.instance ?? run.event.service ?? "supd")"
         do {
             let input = try MemoryFile(name: "event")
             try input.write(EventLine.text(run.event, on: run.occasion.rawValue) ?? [], at: 0)

@@ -70,7 +70,7 @@ extension SupervisorRole {
             // Each file's lines are in order; those of several are here.
             lines.sort { $0.timestamp < $1.timestamp }
             if let first { lines = Array(lines.suffix(first)) }
-            let text = lines.flatMap { LogObject($0).text }
+            let text = lines.flatMap { (ControlJSON.encode(LogObject($0)) ?? []) + [UInt8(ascii: "\n")] }
             let (after, isEmpty) = (tails, lines.isEmpty)
             role.queue.async { role.assumeIsolated { $0.haveLogLines(id, text, isEmpty: isEmpty, after) } }
         }
@@ -98,23 +98,4 @@ extension SupervisorRole {
             }
         }
     }
-}
-
-/// A line as the API gives it; as `supctl logs --json` does.
-private struct LogObject: Encodable {
-    var time: String
-    var service: String
-    var instance: String
-    var stream: String
-    var message: String
-
-    init(_ line: LogLine) {
-        time = line.timestamp
-        service = String(line.instance.prefix { $0 != "/" })
-        instance = line.instance
-        stream = line.stream.name
-        message = String(decoding: line.text, as: UTF8.self)
-    }
-
-    var text: [UInt8] { (ControlJSON.encode(self) ?? []) + [UInt8(ascii: "\n")] }
 }

@@ -16,16 +16,17 @@ extension SupervisorRole {
         queryCounters { [role = self, processes, keeper = configuration.keeper] counters in
             Self.sampling.async {
                 let consumption = processes.consumption(running, keeper: keeper)
+                let ownLimits = (try? ResourceLimits.inForce(of: keeper)) ?? [:]
                 let roleUse = roles.mapValues { pid in ProcessTable.entry(of: pid).map { RoleUse(of: $0) } }
                 role.queue.async {
                     role.assumeIsolated { role in
-                        guard let facts = role.metricFacts(counters, consumption, roleUse) else {
+                        guard let facts = role.metricFacts(counters, consumption, roleUse, ownLimits) else {
                             _ = role.statusRequests.end(number)
                             return
                         }
                         // Making a megabyte of text is nothing for the queue that restarts things.
                         Self.sampling.async {
-                            let text = Array(MetricSet(facts).text.utf8)
+                            let text = MetricSet(facts).bytes
                             role.queue.async { role.assumeIsolated { $0.answer(number, withMetrics: text) } }
                         }
                     }
@@ -46,13 +47,14 @@ extension SupervisorRole {
     }
 
     private func metricFacts(
-        _ counters: BalancerCounters?, _ consumption: [Generation: Consumption], _ roleUse: [String: RoleUse?]
+        _ counters: BalancerCounters?, _ consumption: [Generation: Consumption], _ roleUse: [String: RoleUse?],
+        _ ownLimits: [String: LimitPair]
     ) -> MetricFacts? {
         guard let application else { return nil }
         let now = now
         let services = zip(application.views(at: now), application.manifest.services).map { view, service in
             MetricFacts.Service(
-                view: view, replicas: service.replicas,
+                view: view, replicas: service.replicas, sendsToJournal: service.log.journal,
                 instances: view.instances.map { instance in
                     let name = instance.id.description
                     return MetricFacts.Instance(
@@ -64,8 +66,8 @@ extension SupervisorRole {
         return MetricFacts(
             version: version, bootOffset: wallClockNanoseconds() &- now.nanoseconds, began: configuration.keeperBegan,
             upgrades: upgrades.count, hasFronts: !balancer.fronts.isEmpty, roleUse: roleUse, roleStarts: roleStarts,
-            services: services, readiness: prober?.tally ?? ProbeTally(), health: healthProber?.tally ?? ProbeTally(),
-            counters: counters)
+            ownLimits: ownLimits, services: services, readiness: prober?.tally ?? ProbeTally(),
+            health: healthProber?.tally ?? ProbeTally(), counters: counters)
     }
 
     /// The manifest is another one: what was counted of services that are gone is of no use.
@@ -74,6 +76,7 @@ extension SupervisorRole {
         prober?.tally.keep(kept)
         healthProber?.tally.keep(kept)
         pump?.amounts.keep { kept.contains(String($0.prefix { $0 != "/" })) }
+        logDrops.keep { kept.contains(String($0.prefix { $0 != "/" })) }
         pump?.losses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
         pump?.journalLosses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
     }

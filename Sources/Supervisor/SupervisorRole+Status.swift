@@ -28,12 +28,26 @@ extension SupervisorRole {
                 let limits = withLimits ? ProcessSampler.limits(of: running) : [:]
                 role.queue.async {
                     role.assumeIsolated { role in
-                        guard let responder = role.statusRequests.end(number), let application = role.application else {
+                        guard let application = role.application else {
+                            _ = role.statusRequests.end(number)
                             return
                         }
                         let report = role.report(application, counters, usage, limits)
-                        responder.finish(json: names.isEmpty ? report : report.selecting(choice))
+                        role.answer(number, names.isEmpty ? report : report.selecting(choice))
                     }
+                }
+            }
+        }
+    }
+
+    /// Hundreds of instances are some 200 KB of text: made where no start waits for it.
+    private func answer(_ number: UInt64, _ report: StatusReport) {
+        Self.sampling.async { [role = self] in
+            let text = ControlJSON.encode(report)
+            role.queue.async {
+                role.assumeIsolated { role in
+                    guard let responder = role.statusRequests.end(number) else { return }
+                    if let text { responder.finish(text: text) } else { responder.finish(json: report) }
                 }
             }
         }
@@ -55,6 +69,7 @@ extension SupervisorRole {
         let flows = counters.map { counters in
             Dictionary(counters.endpoints.map { ($0.instance, $0.counts) }, uniquingKeysWith: { first, _ in first })
         }
+        let fronts = counters.map { Dictionary(grouping: $0.fronts, by: \.service) }
         let services = zip(application.views(at: now), application.manifest.services).map { view, service in
             return ServiceStatus(
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
@@ -64,9 +79,7 @@ extension SupervisorRole {
                 logFormat: service.log.format.rawValue,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced
                     ? []
-                    : counters.map { counters in
-                        counters.fronts.filter { $0.service == view.name }.map { FlowStatus(of: $0) }
-                    },
+                    : fronts.map { ($0[view.name] ?? []).map { FlowStatus(of: $0) } },
                 instances: view.instances.map { instance in
                     let used = instance.generation.flatMap { usage[$0] }
                     return InstanceStatus(
@@ -93,7 +106,7 @@ extension SupervisorRole {
         return DaemonStatus(
             version: version, manifest: configuration.manifestPath, roles: roles,
             uptimeSeconds: Double(monotonicNanoseconds() &- configuration.keeperBegan) / 1e9,
-            logDirectory: configuration.logDirectory)
+            logDirectory: configuration.logDirectory, lastEvent: events.kept)
     }
 }
 

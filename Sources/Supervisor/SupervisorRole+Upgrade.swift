@@ -1,6 +1,7 @@
 import ControlAPI
 import Dispatch
 import Links
+import Logs
 import Manifest
 import Platform
 import Supervision
@@ -14,6 +15,10 @@ struct UpgradeRequests {
     /// Who waits for the trial under way; a responder stays on the queue it lives on.
     var waiting: ControlResponder?
     var onlyTries = false
+    /// The keeper has asked this process to end.
+    var isLeaving = false
+    /// All is handed over.
+    var hasLeft = false
 
     /// The keeper has told.
     mutating func told(count: Int, failure: String?) { (self.count, self.failure) = (count, failure) }
@@ -59,10 +64,30 @@ extension SupervisorRole {
         }
     }
 
-    /// Ends in order: another image takes over.
+    /// So long journald gets at most; the keeper waits for five seconds.
+    private static let flushPatience = DispatchTimeInterval.milliseconds(2500)
+
+    /// Ends in order: another image takes over. What waits for journald is in this process alone; until that is sent, all goes
+    /// on as ever.
     func leave() {
+        guard let pump, !upgrades.isLeaving else { return leaveNow() }
+        upgrades.isLeaving = true
+        pump.flush { [weak self] in
+            guard let self else { return }
+            self.queue.async { self.assumeIsolated { $0.leaveNow() } }
+        }
+        // A disk that hangs holds up the pump, but no upgrade.
+        queue.asyncAfter(deadline: .now() + Self.flushPatience) { [weak self] in
+            self?.assumeIsolated { $0.leaveNow() }
+        }
+    }
+
+    private func leaveNow() {
+        guard !upgrades.hasLeft else { return }
+        upgrades.hasLeft = true
         log.write(.info, "leaving the services to the next supervisor")
         keepSnapshotNow()
+        keepUsageNow()
         upgrades.waiting?.finish(json: ProgressLine(result: "accepted"))
         upgrades.waiting = nil
         exitWhenFlushed(tries: 400)

@@ -88,7 +88,7 @@ extension SupervisorRole {
         lookAtUsage()
     }
 
-    private func lookAtUsage() {
+    func lookAtUsage() {
         guard !usage.isLooking, let application else { return }
         usage.isLooking = true
         let isForAll = monotonicNanoseconds() < usage.wantedUntil
@@ -128,6 +128,7 @@ extension SupervisorRole {
             let known = Set(application.instanceIDs.map(\.description))
             usage.history.keep(known.contains)
         }
+        keepUsageSoon()
         // Who has asked meanwhile may want to know of others as well.
         guard isForAll || usage.waiting.isEmpty else { return lookAtUsage() }
         answerUsage()

@@ -108,6 +108,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
+    /// What was told of lines that were dropped.
+    var logDrops = LogDropBook()
     /// Who reads logs over the control API.
     var logWatches = LogWatches()
     /// Commands of the manifest that run when something happens.

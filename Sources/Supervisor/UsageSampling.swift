@@ -3,8 +3,8 @@ import Metrics
 /// When it is looked what instances use, and what was found.
 ///
 /// It is looked every ten seconds, at all instances, for a day after somebody has asked; at those whose service has a limit of
-/// which `supctl why` tells how it was reached, always; otherwise never. The past is this process's own: with another
-/// supervisor it begins anew, and so does the day.
+/// which `supctl why` tells how it was reached, always; otherwise never. The past and the day outlive the supervisor, not supd:
+/// see SupervisorRole+UsageKeeping.swift.
 struct UsageSampling {
     /// The past of each instance.
     var history: UsageHistory
@@ -12,8 +12,10 @@ struct UsageSampling {
     var wantedUntil: Int64 = 0
     /// Services that are looked at whoever asks.
     var needed: Set<String> = []
-    /// A look is under way.
+    /// A look is under way, or what the supervisor before has left is being read.
     var isLooking = false
+    /// It is being written down for the next supervisor.
+    var isKeeping = false
     /// When the next one is due, if it is armed.
     var isArmed = false
     /// Who waits for the look under way.
@@ -22,6 +24,7 @@ struct UsageSampling {
     /// Nothing is known.
     init(_ environment: [String: String] = [:]) {
         let haste = max(1, min(environment[Self.hasteVariable].flatMap(Int64.init) ?? 1, 1000))
+        self.haste = haste
         history = UsageHistory(haste: haste)
         pause = 10_000_000_000 / haste
         let seconds = environment[Self.leaseVariable].flatMap(Int64.init) ?? Self.day
@@ -40,6 +43,8 @@ struct UsageSampling {
 
     /// From one look to the next, in nanoseconds.
     let pause: Int64
+    /// How many times as fast as it should be.
+    let haste: Int64
     /// Tests are in a hurry.
     private static let hasteVariable = "SUPD_TEST_USAGE_HASTE"
     /// For how long it goes on after somebody has asked, in nanoseconds: a day, but in tests, which say it in seconds.

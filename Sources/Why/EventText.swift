@@ -29,6 +29,9 @@ package enum EventText {
         case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
         case .limit(let change):
             return ("limit \(change.limit) changed from \(change.old) to \(change.new) by \(change.by)", false)
+        case .logDropped(let drop):
+            let lines = drop.lines == 1 ? "1 line" : "\(drop.lines) lines"
+            return ("dropped \(lines) (\(drop.bytes) bytes) of its output: \(drop.reason)", true)
         case .command(let command):
             return (([command.verb] + command.names).joined(separator: " ") + ", asked for by \(command.by)", false)
         case .apply(let step): return apply(step)

@@ -7,17 +7,12 @@ import Platform
 struct LogPrinter {
     private let console: Console
     private var nameWidth: Int
-    private let json: JSONOutput?
+    private var json: ObjectServices?
     private var colours = InstanceColours()
     private var pending: [UInt8] = []
 
-    /// How lines are printed as JSON.
-    struct JSONOutput {
-        /// The services whose lines are objects themselves.
-        var objectServices: Set<String> = []
-    }
-
-    init(console: Console, nameWidth: Int, json: JSONOutput? = nil) {
+    /// With `json` lines are printed as JSON.
+    init(console: Console, nameWidth: Int, json: ObjectServices? = nil) {
         self.console = console
         self.nameWidth = nameWidth
         self.json = json
@@ -30,9 +25,12 @@ struct LogPrinter {
         if pending.count >= 1 << 16 { try flush() }
     }
 
-    private mutating func addObject(_ line: LogLine, _ json: JSONOutput) {
-        let object = LineObject(line)
-        if json.objectServices.contains(object.service),
+    /// Looks whether other services have lines that are objects, for who goes on with what comes.
+    mutating func refresh() { json?.refresh() }
+
+    private mutating func addObject(_ line: LogLine, _ json: ObjectServices) {
+        let object = LogObject(line)
+        if json.names?.contains(object.service) == true,
             let extended = JSONLine.adding(object.members, to: line.text)
         {
             pending += extended
@@ -61,28 +59,6 @@ struct LogPrinter {
         guard !pending.isEmpty else { return }
         try console.write(pending)
         pending = []
-    }
-}
-
-/// A line as `--json` prints it.
-private struct LineObject: Encodable {
-    var time: String
-    var service: String
-    var instance: String
-    var stream: String
-    var message: String
-
-    init(_ line: LogLine) {
-        time = line.timestamp
-        service = String(line.instance.prefix { $0 != "/" })
-        instance = line.instance
-        stream = line.stream.name
-        message = String(decoding: line.text, as: UTF8.self)
-    }
-
-    /// What is added to a line that is an object, in the order in which a wrapped one has it.
-    var members: [(name: String, value: String)] {
-        [("instance", instance), ("service", service), ("stream", stream), ("time", time)]
     }
 }
 

@@ -9,8 +9,8 @@ struct LogSource {
     /// Services that log sessions now may not have written any; those with a front are known.
     private let services: [String]
     private let servicesWithout: [String]
-    /// Those whose lines are JSON objects; nil: nobody is there who could say.
-    let objectServices: Set<String>?
+    /// Those whose lines are JSON objects.
+    let objectServices: ObjectServices
     private let trouble: ControlClientError?
 
     init(_ invocation: Invocation) throws(VerbFailure) {
@@ -24,14 +24,14 @@ struct LogSource {
             known = report.services.flatMap { $0.instances.map(\.id) }
             services = report.services.filter { !$0.listen.isEmpty }.map(\.name)
             servicesWithout = report.services.filter { $0.replicas == 0 }.map(\.name)
-            objectServices = Set(report.services.filter { $0.logFormat == "json" }.map(\.name))
+            objectServices = ObjectServices(client, report)
             trouble = nil
         case .failure(let error):
             directory = try invocation.directories().logs
             known = []
             services = []
             servicesWithout = []
-            objectServices = nil
+            objectServices = ObjectServices(client, nil)
             trouble = error
         }
     }

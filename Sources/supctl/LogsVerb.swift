@@ -14,7 +14,7 @@ let logsVerb = Verb(
         --json prints an object a line: time, service, instance, stream, message; what is no UTF-8 becomes U+FFFD. Of a
         service with log.format: "json" a line that is an object is passed on as it is, with time, service, instance and
         stream put in front; where it has such a key itself, as supd_time and so on, and not at all if it has both. Which
-        services these are only a running supd says; without one all lines are messages.
+        services these are only a running supd says, with -f anew after an apply; without one all lines are messages.
         On a terminal each instance's name has a colour, unless NO_COLOR is set.
 
         With --sessions the lines that the balancer has written instead, one for each connection that ended, for services
@@ -63,8 +63,8 @@ let logsVerb = Verb(
     if !names.isEmpty, let text = chosen.withoutInstancesText { invocation.console.complain(text) }
     var printer = LogPrinter(
         console: invocation.console, nameWidth: chosen.instances.map(\.count).max() ?? 0,
-        json: invocation.has("--json") ? LogPrinter.JSONOutput(objectServices: source.objectServices ?? []) : nil)
-    if invocation.has("--json"), !ofSessions, source.objectServices == nil {
+        json: invocation.has("--json") ? source.objectServices : nil)
+    if invocation.has("--json"), !ofSessions, source.objectServices.names == nil {
         invocation.console.complain(
             "supd does not answer, so it is not known which services have log.format: \"json\": all lines are messages")
     }
@@ -76,10 +76,15 @@ let logsVerb = Verb(
                 && (names.isEmpty || names.contains { Selector.matches($0, instance: instance) })
         }
     }
+    var isFollowing = false
     while true {
-        while let line = try source.reading(follower.next) { try printer.add(line) }
+        while let line = try source.reading(follower.next) {
+            if isFollowing { printer.refresh() }
+            try printer.add(line)
+        }
         try printer.flush()
         guard follows else { return .done }
+        isFollowing = true
         _ = try source.reading { () throws(SystemError) in try follower.wait(milliseconds: -1) }
     }
 }

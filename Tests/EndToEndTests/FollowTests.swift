@@ -188,6 +188,67 @@ struct FollowTests {
             metrics.contains(metric),
             "\(metrics.split(separator: "\n").filter { $0.contains("supd_log_dropped_lines") })")
         #expect(daemon.keeper.output.contains("x/1 writes more than 10 lines a second"))
+        // And in an event, of which there is one a minute at most.
+        let events = try eventually("the event") {
+            let events = try daemon.ctl("events", "x").output
+            return events.contains("dropped \(dropped.lines) lines (") ? events : nil
+        }
+        #expect(events.components(separatedBy: " of its output: more lines a second than log.rate allows").count == 2)
+    }
+
+    @Test("logs -f --json goes by the log.format of the manifest in force, also of one that is applied meanwhile")
+    func formats() throws {
+        let daemon = try Self.start("{}")
+        try write([#"{"a":0}"#], daemon)
+        let follower = try Program(Daemon.supctl, ["--socket", daemon.socket, "logs", "-f", "--json", "x"])
+        try follower.waitForOutput(#""message":"{\"a\":0}""#)
+        try write([#"{"a":1}"#], daemon)
+        try follower.waitForOutput(#""message":"{\"a\":1}""#)
+        func apply(_ log: String) throws {
+            _ = try daemon.directory.write("supd.json5", Self.manifest(log))
+            #expect(try daemon.ctl("apply").code == 0)
+        }
+        // It looks ten times a second at most.
+        func writeUntil(_ expected: (Int) -> String, from first: Int) throws -> Int {
+            var number = first
+            try eventually(expected(first)) {
+                number += 1
+                try write([#"{"a":\#(number)}"#], daemon)
+                return (first...number).contains { follower.output.contains(expected($0)) } ? true : nil
+            }
+            return number
+        }
+        try apply("{ format: 'json' }")
+        let last = try writeUntil({ #","a":\#($0)}"# }, from: 10)
+        // It outlives the supervisor.
+        let supervisor = try daemon.role("supervisor")
+        kill(supervisor, SIGKILL)
+        try daemon.waitForAnother("supervisor", than: supervisor)
+        try apply("{}")
+        _ = try writeUntil({ #""message":"{\"a\":\#($0)}""# }, from: last + 1)
+        #expect(!follower.ended())
+        follower.send(SIGTERM)
+        _ = try follower.wait()
+    }
+
+    @Test("A last line without its newline is in the log, however the process ends")
+    func unfinished() throws {
+        let daemon = try Daemon(
+            """
+            { services: { code: { command: ['/bin/sh', '-c', 'printf "one\\nby a code"'], restart: 'never' },
+                          signal: { command: ['/bin/sh', '-c', 'printf "by a signal"; kill -9 $$$$'], restart: 'never' },
+                          closed: { command: ['/bin/sh', '-c', 'printf closed; exec sleep 1000 >&- 2>&-'] },
+                          stopped: { command: ['/bin/sh', '-c', 'printf stopped; exec sleep 1000'] } } }
+            """, waitUntilUp: false)
+        func wait(_ service: String, _ lines: [String]) throws {
+            try eventually("the end of \(service)") { daemon.logLines(service) == lines ? true : nil }
+        }
+        try wait("code", ["stdout F one", "stdout F by a code"])
+        try wait("signal", ["stdout F by a signal"])
+        try wait("closed", ["stdout F closed"])
+        #expect(try daemon.ctl("shutdown").code == 0)
+        #expect(try daemon.keeper.wait(within: 30).code == 0)
+        #expect(daemon.logLines("stopped") == ["stdout F stopped"])
     }
 
     @Test("Without a supd it is said where logs were looked for, and how to name another place")

@@ -107,7 +107,10 @@ struct LogTroubleTests {
         let directory = try TemporaryDirectory()
         let front = try freePort()
         let daemon = try Daemon(
-            "{ services: { x: { command: ['@demo@'], listen: \(front.port) } } }", in: directory)
+            """
+            { hooks: [{ on: ['log-dropped'], command: ['/bin/sh', '-c', 'cat >>told'] }],
+              services: { x: { command: ['@demo@'], listen: \(front.port) } } }
+            """, in: directory)
         let pids = try daemon.pids()
         let roles = try daemon.status().daemon.roles
         // It writes a line a request, with the path.
@@ -129,6 +132,13 @@ struct LogTroubleTests {
         try ask("/line-3")
         let loss = try eventually("a dropped line") { try dropped(daemon, "x") }
         #expect(loss.reason == errorMessage(ENOTDIR) && loss.lines == 1)
+        // A hook is told, which could send a mail.
+        let told = try eventually("the hook") { () throws -> String? in
+            let text = (try? String(contentsOfFile: directory.file("told"), encoding: .utf8)) ?? ""
+            return text.hasSuffix("}\n") ? text : nil
+        }
+        #expect(told.hasPrefix(#"{"on":"log-dropped","number":"#) && told.contains(#""instance":"x/1""#), "\(told)")
+        #expect(told.contains(#""kind":"logDropped","lines":1,"#) && told.contains(errorMessage(ENOTDIR)), "\(told)")
         try daemon.keeper.waitForOutput("cannot write the log of x/1, dropping its lines: ")
         #expect(try daemon.ctl("status").code == 0)
         unlink(directory.file("log"))

@@ -119,4 +119,33 @@ struct UsageTests {
         let (lowest, highest) = (try #require(Double(found.1)), try #require(Double(found.2)))
         #expect(highest > 30 && lowest < highest / 1.5, "\(why)")
     }
+
+    @Test("Neither SIGKILL of the supervisor nor an upgrade costs the past")
+    func kept() throws {
+        let daemon = try Daemon(
+            "{ services: { x: { command: ['sh', '-c', 'while :; do sleep 0.01; done'] } } }",
+            environment: ["PATH": "/usr/bin:/bin", "SUPD_TEST_USAGE_HASTE": "40"])
+        let format = ISO8601DateFormatter()
+        format.formatOptions = [.withInternetDateTime, .withFractionalSeconds]
+        func steps() throws -> (count: Int, since: Double) {
+            let report = try usage(daemon, "x")
+            let since = try #require(report.since.flatMap(format.date))
+            return (report.instances.first?.hour.steps ?? 0, since.timeIntervalSince1970)
+        }
+        let since = try steps().since
+        let before = try eventually("some looks", within: 60) { () throws -> Int? in
+            let count = try steps().count
+            return count > 5 ? count : nil
+        }
+        let supervisor = try daemon.role("supervisor")
+        kill(supervisor, SIGKILL)
+        try daemon.waitForAnother("supervisor", than: supervisor)
+        let killed = try steps()
+        #expect(killed.count >= before && abs(killed.since - since) < 0.1, "\(killed), \(before), \(since)")
+        let upgrade = try daemon.ctl("upgrade", Daemon.supd)
+        #expect(upgrade.code == 0, "\(upgrade.output)")
+        let upgraded = try steps()
+        #expect(upgraded.count >= killed.count && abs(upgraded.since - since) < 0.1, "\(upgraded), \(killed)")
+        #expect(!daemon.keeper.output.contains("cannot read what instances have used"))
+    }
 }

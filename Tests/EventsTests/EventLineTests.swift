@@ -19,6 +19,7 @@ struct EventLineTests {
         (.rollout(.init(step: .goingBack, reason: "api/1 was not ready")), #""step":"goingBack""#),
         (.scale(.init(from: 2, to: 3, reason: "81 connections per instance")), #""from":2,"instance""#),
         (.limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)")), #""limit":"nofile""#),
+        (.logDropped(.init(lines: 12, bytes: 345, reason: "No space left on device")), #""lines":12"#),
         (.command(.init(verb: "restart", names: ["api", "web-*"], by: "uid 0 (pid 9)", userID: 0)), #""userID":0"#),
         (.apply(.init(step: .began, manifest: "/etc/supd.json5", by: "SIGHUP")), #""manifest":"/etc/supd.json5""#),
         (.role(.init(role: "balancer", step: "ended", reason: "killed by SIGKILL")), #""role":"balancer""#),

@@ -4,6 +4,12 @@ import Testing
 
 @Suite("Metrics as text")
 struct MetricsTextTests {
+    private func labels(_ names: [String], _ values: [String]) -> String {
+        var text: [UInt8] = []
+        MetricsText.appendLabels(names, values, to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
     @Test(
         "A label's value is escaped as the format says, and a NUL, for which it has nothing, is replaced",
         arguments: [
@@ -14,7 +20,7 @@ struct MetricsTextTests {
         ])
     func labelValues(value: String, escaped: String) {
         #expect(MetricsText.escapedValue(value) == escaped)
-        #expect(MetricsText.labels(["x"], [value]) == "{x=\"\(escaped)\"}")
+        #expect(labels(["x"], [value]) == "{x=\"\(escaped)\"}")
     }
 
     @Test("In HELP quotation marks stand for themselves")
@@ -24,8 +30,8 @@ struct MetricsTextTests {
 
     @Test("Labels stand in their order, and there are no braces without any")
     func labels() {
-        #expect(MetricsText.labels([], []) == "")
-        #expect(MetricsText.labels(["b", "a"], ["1", ""]) == #"{b="1",a=""}"#)
+        #expect(labels([], []) == "")
+        #expect(labels(["b", "a"], ["1", ""]) == #"{b="1",a=""}"#)
     }
 
     @Test(

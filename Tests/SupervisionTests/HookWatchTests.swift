@@ -47,6 +47,8 @@ import Testing
                 ], [.unhealthy, .unhealthy]
             ),
             ([state("failed"), .gone(), state("running")], [.failed]),
+            // It is no trouble of the instance, which has nothing to recover from.
+            ([.logDropped(.init(lines: 3, bytes: 40, reason: "x")), state("running")], [.logDropped]),
             ([.daemon(.init(step: .stopped)), .command(.init(verb: "stop", names: [], by: "x", userID: nil))], []),
         ] as [([EventKind], [Hook.Occasion])])
     func `an occasion is trouble, and its end`(kinds: [EventKind], expected: [Hook.Occasion]) {

@@ -37,6 +37,7 @@ struct MetricSetTests {
             "nofile": LimitPair(soft: 256, hard: 512), "as": LimitPair(soft: 1 << 30, hard: LimitPair.unlimited),
             "cpu": LimitPair(soft: 60, hard: 61), "rttime": LimitPair(soft: 1_500_000, hard: 2_000_000),
             "data": LimitPair(soft: LimitPair.unlimited, hard: LimitPair.unlimited),
+            "nice": LimitPair(soft: 0, hard: 0), "nproc": LimitPair(soft: 100, hard: 100),
         ]
         use.usage = ["nofile": 0.5]
         return use
@@ -59,10 +60,14 @@ struct MetricSetTests {
             hasFronts: true,
             roleUse: ["keeper": processes, "supervisor": nil, "web": processes],
             roleStarts: RoleStarts(supervisor: 4, balancer: 2, web: 3),
+            ownLimits: [
+                "nofile": LimitPair(soft: 256, hard: 512), "nice": LimitPair(soft: 0, hard: 0),
+                "nproc": LimitPair(soft: 200, hard: 200),
+            ],
             services: [
                 .init(
                     view: .init(name: "api", state: "degraded", goal: .up, ready: 1, instances: [instance]),
-                    replicas: 3,
+                    replicas: 3, sendsToJournal: true,
                     instances: [
                         .init(
                             view: instance, restarts: [.exited: 2, .requested: 1], use: use(),
@@ -112,6 +117,7 @@ struct MetricSetTests {
             #"supd_instance_virtual_memory_bytes{service="api",replica="2"} 8192"#,
             #"supd_instance_open_descriptors{service="api",replica="2"} 11"#,
             #"supd_instance_limit{service="api",replica="2",limit="nofile"} 256"#,
+            #"supd_instance_limit{service="api",replica="2",limit="nproc"} 100"#,
             #"supd_instance_limit_bytes{service="api",replica="2",limit="as"} 1073741824"#,
             #"supd_instance_limit_seconds{service="api",replica="2",limit="cpu"} 60"#,
             #"supd_instance_limit_seconds{service="api",replica="2",limit="rttime"} 1.5"#,
@@ -122,6 +128,7 @@ struct MetricSetTests {
             #"supd_log_bytes_total{service="api",replica="2"} 400"#,
             #"supd_log_dropped_lines_total{service="api",replica="2"} 5"#,
             #"supd_log_dropped_bytes_total{service="api",replica="2"} 60"#,
+            #"supd_log_journal_dropped_lines_total{service="api",replica="2"} 0"#,
             #"supd_log_lines_total{service="job",replica="1"} 0"#,
             "supd_balancer_accept_pauses_total 9",
             #"supd_endpoint_set_aside{service="api",replica="2"} 0"#,
@@ -183,6 +190,9 @@ struct MetricSetTests {
     func absent() {
         func has(_ start: String, in lines: [String] = Self.lines) -> Bool { lines.contains { $0.hasPrefix(start) } }
         #expect(!has(#"supd_instance_limit_bytes{service="api",replica="2",limit="data"}"#))
+        // supd's own, of which nobody knows how much is used.
+        #expect(!has(#"supd_instance_limit{service="api",replica="2",limit="nice"}"#))
+        #expect(!has(#"supd_log_journal_dropped_lines_total{service="job""#))
         #expect(!has(#"supd_instance_healthy{service="job""#))
         #expect(!has(#"supd_instance_threads{service="job""#))
         #expect(!has(#"supd_role_threads{role="supervisor""#))
