@@ -64,7 +64,7 @@ final class WhyQuestion {
         let lines = body.split(separator: UInt8(ascii: "\n")).compactMap {
             try? JSONDecoder().decode(Line.self, from: Data($0))
         }
-        let reasoning = WhyReasoning(
+        var reasoning = WhyReasoning(
             report: all, events: events,
             anHourAgo: WallClock.text(nanoseconds: wallClockNanoseconds() - 3_600_000_000_000),
             memoryKills: outOfMemoryKills()
@@ -77,8 +77,9 @@ final class WhyQuestion {
             }
             return own.suffix(Self.shownLines).map { String($0.message.prefix(500)) }
         }
-        let answers = asked.services.flatMap { service in service.instances.map { reasoning.answer($0, of: service) } }
-        let report = WhyReport(supd: reasoning.supdAnswers(), answers: answers)
+        reasoning.ignores = ProcessSignals.ignores
+        let report = WhyReport(
+            supd: reasoning.supdAnswers(), answers: asked.services.flatMap(reasoning.answers))
         connection.answer(200, ControlJSON.encode(report) ?? [])
     }
 
