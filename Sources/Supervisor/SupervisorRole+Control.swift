@@ -1,6 +1,7 @@
 import ControlAPI
-import Links
 import Dispatch
+import Links
+import Manifest
 import Platform
 import Supervision
 

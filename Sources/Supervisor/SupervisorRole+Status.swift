@@ -191,7 +191,9 @@ extension Service {
     /// Its limits as the API shows them; nil if it has none.
     fileprivate var limitStatus: [String: LimitStatus]? {
         guard !limits.isEmpty else { return nil }
-        return limits.reduce(into: [:]) { $0[$1.resource.rawValue] = LimitStatus(soft: $1.soft, hard: $1.hard) }
+        return limits.reduce(into: [String: LimitStatus]()) { shown, limit in
+            shown[limit.resource.rawValue] = LimitStatus(soft: limit.soft, hard: limit.hard)
+        }
     }
 }
 

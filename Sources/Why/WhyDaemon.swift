@@ -11,12 +11,14 @@ extension WhyReasoning {
     private func shutdownAnswer() -> String? {
         let last = events.last { if case .daemon = $0.kind { true } else { false } }
         guard let last, case .daemon(let daemon) = last.kind, daemon.step == .stopping else { return nil }
-        let asked = events.last { event in
-            guard event.number < last.number, case .command(let command) = event.kind else { return false }
-            return command.verb == "shutdown"
-        }
         var who = ""
-        if case .command(let command)? = asked?.kind { who = ", asked for by \(command.by)" }
+        // A signal ends it as well, which nobody has asked for here; then the last one was asked for of an earlier supd.
+        for event in events.reversed() where event.number < last.number {
+            if case .daemon = event.kind { break }
+            guard case .command(let command) = event.kind, command.verb == "shutdown" else { continue }
+            who = ", asked for by \(command.by)"
+            break
+        }
         return "supd stops everything since \(last.at)\(who); \(stillThere())"
     }
 
@@ -34,9 +36,13 @@ extension WhyReasoning {
     // MARK: Apply
 
     private func applyAnswer() -> String? {
+        // What an earlier supd was in the midst of is over with it.
         let last = events.last { event in
-            guard case .apply(let step) = event.kind else { return false }
-            return step.step != .refused
+            switch event.kind {
+            case .apply(let step): step.step != .refused
+            case .daemon(let step): step.step == .started
+            default: false
+            }
         }
         guard let last, case .apply(let step) = last.kind, step.step == .began else { return nil }
         let who = step.by.map { ", asked for by \($0)" } ?? ""
@@ -82,6 +88,7 @@ extension WhyReasoning {
     static func openRollouts(_ events: [EventRecord]) -> [(service: String, since: String)] {
         var open: [(service: String, since: String)] = []
         for event in events {
+            if case .daemon(let step) = event.kind, step.step == .started { open = [] }
             guard case .rollout(let rollout) = event.kind, event.instance == nil, let service = event.service else {
                 continue
             }

@@ -19,6 +19,7 @@ extension WhyReasoning {
             ])
         case "down": return asked(of: instance.id).map(Self.text) ?? "it has not been started"
         case "idle", "completed": return instance.detail ?? "nothing is wrong with it"
+        case "running" where service.kind == "task": return "it is at work: a task has completed when it ends"
         default: return running(instance, ends)
         }
     }

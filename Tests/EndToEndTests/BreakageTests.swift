@@ -115,43 +115,37 @@ struct BreakageTests {
         } catch {
             throw TestFailure("\(error); why said:\n\(last)")
         }
-        if let directory = ProcessInfo.processInfo.environment["SUPD_WHY_LINES"] {
-            let first = last.split(separator: "\n").first.map(String.init) ?? ""
-            try? (first + "\n").write(
-                toFile: "\(directory)/\(UInt64(monotonicNanoseconds())).txt", atomically: true, encoding: .utf8)
-        }
     }
 
     private func breakService(_ way: Breakage) throws {
         let directory = try TemporaryDirectory()
         chmod(directory.path, 0o755)
-        var stranger: (port: UInt16, program: Program)?
-        var reservation: Any?
+        let (port, reservation) = try freePort()
+        var stranger: Program?
         if way.service.contains("PORT") {
-            let (port, held) = try freePort()
             var environment = ProcessInfo.processInfo.environment
             (environment["PORT"], environment["HOST"]) = ("\(port)", "127.0.0.1")
-            let program = try Program(Daemon.demoService, ["--quiet"], environment: environment)
+            stranger = try Program(Daemon.demoService, ["--quiet"], environment: environment)
             try eventually("the stranger") { (try? HTTP.get(port: port, "/").status) == 200 ? true : nil }
-            (stranger, reservation) = ((port, program), held)
         }
         let fields = way.service.replacingOccurrences(of: "DIR", with: directory.path)
-            .replacingOccurrences(of: "port: PORT", with: "port: \(stranger?.port ?? 0)")
-            .replacingOccurrences(of: "'PORT'", with: "'\(stranger?.port ?? 0)'")
+            .replacingOccurrences(of: "port: PORT", with: "port: \(port)")
+            .replacingOccurrences(of: "'PORT'", with: "'\(port)'")
         let daemon = try Daemon(
             "{ services: { x: { \(fields), \(Self.once) } } }", in: directory, waitUntilUp: false)
         try daemon.waitUntilAnswering()
-        try expect("x/1: backoff since TIME (AGO): \(way.line)", daemon, port: stranger?.port)
-        withExtendedLifetime((stranger, reservation)) {}
+        try expect("x/1: backoff since TIME (AGO): \(way.line)", daemon, port: port)
+        withExtendedLifetime(stranger) {}
+        withExtendedLifetime(reservation) {}
     }
 
     @Test("The first line names the cause", arguments: ways)
-    func ways(_ way: Breakage) throws { try breakService(way) }
+    func cause(_ way: Breakage) throws { try breakService(way) }
 
     @Test(
         "The first line names the cause, of what only root can try",
         .enabled(if: geteuid() == 0, "only root may start what runs as another user"), arguments: waysOfOthers)
-    func waysOfOthers(_ way: Breakage) throws { try breakService(way) }
+    func causeForRoot(_ way: Breakage) throws { try breakService(way) }
 
     @Test("A directory that is deleted while the service runs")
     func deletedDirectory() throws {
@@ -161,7 +155,7 @@ struct BreakageTests {
         let daemon = try Daemon(
             """
             { services: { x: { command: ['sleep', '1000'], directory: '\(gone)',
-                               restart: { initialDelay: '20ms', factor: 1000, maxDelay: '1h' } } } }
+                               restart: { initialDelay: '20ms', factor: 100, maxDelay: '1h' } } } }
             """, in: directory)
         try FileManager.default.removeItem(atPath: gone)
         #expect(try daemon.ctl("signal", "KILL", "x").code == 0)

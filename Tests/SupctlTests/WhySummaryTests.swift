@@ -27,7 +27,7 @@ struct WhySummaryTests {
 
     /// A service of one instance.
     private static func service(
-        _ name: String = "api", _ state: String, detail: String? = nil, ready: Bool = false, last: String? = nil
+        _ state: String, of name: String = "api", detail: String? = nil, ready: Bool = false, last: String? = nil
     ) -> ServiceStatus {
         var instance = InstanceStatus(id: "\(name)/1", state: state, detail: detail, ready: ready, restarts: 0)
         instance.lastExit = last.map { ExitReport(code: nil, signal: nil, reason: $0, at: time(0)) }
@@ -120,9 +120,9 @@ struct WhySummaryTests {
 
     @Test("Of one that waits: the chain to whom all of it is due, no further than can be read")
     func waiting() {
-        let web = Self.service("web", "waiting", detail: "api to be ready")
+        let web = Self.service("waiting", of: "web", detail: "api to be ready")
         let api = Self.service("waiting", detail: "db to be ready (db/1 failed to start 3 times: exited with code 3)")
-        let db = Self.service("db", "backoff", detail: "next try in 3 s", last: "exited with code 3")
+        let db = Self.service("backoff", of: "db", detail: "next try in 3 s", last: "exited with code 3")
         let entries: [Entry] = [
             ("db/1", .start(.init(generation: 1, pid: 9, restarts: 0))),
             ("db/1", .exit(.init(generation: 1, code: 3, reason: "exited with code 3"))),
@@ -184,6 +184,9 @@ struct WhySummaryTests {
         #expect(
             Self.summary(well, [Self.began, Self.ended])
                 == "it is up again; last time: exited with code 3 after 1.0s")
+        var task = Self.service("running")
+        task.kind = "task"
+        #expect(Self.summary(task) == "it is at work: a task has completed when it ends")
         // What a user has ended is no trouble.
         let restart: Entry = (nil, .command(.init(verb: "restart", names: ["api"], by: "uid 7", userID: 7)))
         #expect(
@@ -254,8 +257,8 @@ struct WhySummaryTests {
         let rollout = EventRecord(
             number: 2, at: Self.time(1), service: "api", instance: nil, kind: .rollout(.init(step: .began)))
         let api = Self.service("starting", detail: "to be ready: connection refused")
-        let other = Self.service("other", "backoff", detail: "next try in 3 s")
-        let fresh = Self.service("fresh", "waiting", detail: "api to be ready")
+        let other = Self.service("backoff", of: "other", detail: "next try in 3 s")
+        let fresh = Self.service("waiting", of: "fresh", detail: "api to be ready")
         let events = [
             EventRecord(number: 1, at: Self.time(0), service: nil, instance: nil, kind: began.kind), rollout,
             EventRecord(

@@ -335,6 +335,9 @@ struct WhyReasoningTests {
         for end in [EventKind.ApplyStep.Step.done, .failed] {
             #expect(Self.reasoning(report, [(nil, began), (nil, .apply(.init(step: end)))]).supdAnswers() == [])
         }
+        // One that an earlier supd was in the midst of is over with it.
+        let restarted = EventKind.daemon(.init(step: .started))
+        #expect(Self.reasoning(report, [(nil, began), (nil, restarted)]).supdAnswers() == [])
         let refused = EventKind.apply(.init(step: .refused))
         #expect(Self.reasoning(report, [(nil, began), (nil, refused)]).supdAnswers().count == 1)
         #expect(
