@@ -132,7 +132,9 @@ package struct WhyReasoning {
         }
         for front in service.fronts ?? [] {
             guard let queued = front.queued, queued > 0 else { continue }
-            lines.append("\(HumanText.count(queued)) connections to \(front.address ?? "?") wait for an instance")
+            let who = queued == 1 ? "a connection" : "\(HumanText.count(queued)) connections"
+            let wait = queued == 1 ? "waits" : "wait"
+            lines.append("\(who) to \(front.address ?? "?") \(wait) for an instance")
         }
         if let dropped = instance.droppedOutput {
             lines.append("\(dropped.lines) lines of its output are in no log: \(dropped.reason)")

@@ -268,6 +268,42 @@ struct BreakageTests {
         _ = try apply.wait()
     }
 
+    @Test("A restart and a start that are blocked, and clients that wait: what each of them waits for")
+    func underWay() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try directory.write("gate", "")
+        let front = try freePort()
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['@demo@', '--quiet'], listen: \(front.port), balance: { queueTimeout: '60s' },
+                               ready: { command: ['test', '-e', '\(gate)'], timeout: '1h' } } } }
+            """, in: directory)
+        func wait(for text: String) throws {
+            var last = ""
+            do {
+                try eventually(text) {
+                    last = try daemon.ctl("why", "x").output
+                    return last.contains(text) ? true : nil
+                }
+            } catch {
+                throw TestFailure("\(error); why said:\n\(last)")
+            }
+        }
+        try FileManager.default.removeItem(atPath: gate)
+        let restart = try Program(Daemon.supctl, ["--socket", daemon.socket, "restart", "x"])
+        try wait(for: "; it waits for x/2 (starting; waits to be ready: the command exited with code 1)\n")
+        #expect(try daemon.ctl("why", "x").output.contains("\n  a rollout of x is under way since "))
+        #expect(try daemon.ctl("stop", "x").code == 0)
+        _ = try restart.wait()
+        let start = try Program(Daemon.supctl, ["--socket", daemon.socket, "start", "x"])
+        try expect("x/1: starting since TIME (AGO): waits to be ready: the command exited with code 1", daemon)
+        let client = try LoopbackConnection(port: front.port)
+        try wait(for: "\n  a connection to 127.0.0.1:\(front.port) waits for an instance\n")
+        _ = try directory.write("gate", "")
+        #expect(try start.wait().code == 0)
+        withExtendedLifetime(client) {}
+    }
+
     @Test("As JSON: the same sentence, and of each end its code or signal")
     func json() throws {
         let daemon = try Daemon(

@@ -95,9 +95,10 @@ struct WhySummaryTests {
         #expect(Self.summary(unstarted, [failure]) == "could not start: \(missing); its restart policy is never")
     }
 
-    @Test("Of one that supd has ended by itself: why it did")
-    func ended() {
-        let reason = "not ready within 2 s (connection refused)"
+    @Test(
+        "Of one that supd has ended by itself: why it did",
+        arguments: ["not ready within 2 s (connection refused)", "watchdog: silent for 30 s", "unhealthy: timed out"])
+    func ended(reason: String) {
         let service = Self.service("backoff", detail: "next try in 3 s", last: reason)
         let entries: [Entry] = [
             Self.began, ("api/1", Self.state("starting", "stopping", reason)),
@@ -105,6 +106,25 @@ struct WhySummaryTests {
             ("api/1", Self.state("stopping", "backoff", reason)),
         ]
         #expect(Self.summary(service, entries) == "\(reason); next try in 3 s")
+    }
+
+    @Test("What the probe had printed for which it was restarted is shown, and no older one's")
+    func probeOutput() {
+        var service = Self.service("starting", detail: "to be ready: connection refused")
+        service.instances[0].health = HealthStatus(
+            state: "unknown", failures: 0,
+            lastFailure: FailedProbe(reason: "GET /healthz answered 500", output: "no database\n", at: Self.time(0)))
+        func besides(_ reason: String) -> [String]? {
+            let entries: [Entry] = [
+                Self.began, ("api/1", Self.state("running", "stopping", reason)),
+                ("api/1", .exit(.init(generation: 1, signal: "SIGTERM", reason: "killed by SIGTERM"))),
+            ]
+            return Self.reasoning([service], entries, log: []).answers(service).first?.besides
+        }
+        #expect(
+            besides("unhealthy: GET /healthz answered 500, three times in a row")
+                == ["the last probe that failed: GET /healthz answered 500", "  | no database"])
+        #expect(besides("watchdog: silent for 30 s") == [])
     }
 
     @Test("Of one that starts: what it waits for, and what ended the one before")
