@@ -33,6 +33,20 @@ package enum Selector {
             let verb = namedWithout.count == 1 ? "has" : "have"
             return "\(namedWithout.joined(separator: ", ")) \(verb) no instances (replicas: 0)"
         }
+
+        /// The same with why that is, and what brings some up. `former`: how many the manifest says of those that were scaled.
+        package func withoutInstancesText(former: [String: Int]) -> String? {
+            guard let text = withoutInstancesText else { return nil }
+            let shown = namedWithout.prefix(5)
+            let scaled = shown.compactMap { name in former[name].map { (name, $0) } }
+            var why = ""
+            if let (name, count) = scaled.first {
+                let others = shown.count > 1 ? "\(name) was " : ""
+                why = ": \(others)scaled to 0 by \"supctl scale\", the manifest says \(count)"
+            }
+            let wishes = shown.map { "\($0)=\(max(1, former[$0] ?? 1))" }.joined(separator: " ")
+            return "\(text)\(why); \"supctl scale \(wishes)\" starts some"
+        }
     }
 
     /// What the selectors name, among instance ids like `api/2`, in their order, and the services that have none.

@@ -65,6 +65,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var passed: [String]?
     /// What its lines are, by `log.format`: `text` or `json`; null from an older supd.
     package var logFormat: String?
+    /// Its limits by name as the manifest says; null if it says none, or from an older supd.
+    package var limits: [String: LimitStatus]?
     /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
     package var fronts: [FlowStatus]?
     /// Its instances.
@@ -74,7 +76,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
         scaling: String? = nil, listen: [String], passed: [String]? = [], logFormat: String? = "text",
-        fronts: [FlowStatus]?,
+        limits: [String: LimitStatus]? = nil, fronts: [FlowStatus]?,
         instances: [InstanceStatus]
     ) {
         self.name = name
@@ -88,6 +90,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.listen = listen
         self.passed = passed
         self.logFormat = logFormat
+        self.limits = limits
         self.fronts = fronts
         self.instances = instances
     }
@@ -319,6 +322,7 @@ extension ServiceStatus {
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
         try container.encode(logFormat, forKey: .logFormat)
+        try container.encode(limits, forKey: .limits)
         try container.encode(fronts, forKey: .fronts)
         try container.encode(instances, forKey: .instances)
     }

@@ -1,6 +1,7 @@
 import ControlAPI
-import Links
 import Dispatch
+import Links
+import Manifest
 import Platform
 import Supervision
 
@@ -97,7 +98,12 @@ extension SupervisorRole {
             if let text = choice.withoutInstancesText { return responder.fail(409, code: "failed", text) }
             return drain(verb, targets, application, options, responder)
         }
-        if targets.isEmpty, let text = choice.withoutInstancesText {
+        let former = application.scaleOverrides.map { ($0.service, $0.manifest) }
+        let withoutInstances =
+            verb == .stop
+            ? choice.withoutInstancesText
+            : choice.withoutInstancesText(former: Dictionary(former, uniquingKeysWith: { first, _ in first }))
+        if targets.isEmpty, let text = withoutInstances {
             return responder.finish(json: ProgressLine(result: "done", message: text, changed: false))
         }
         if let hindrance = application.rolloutHindrance(to: what, targets) {
@@ -106,7 +112,7 @@ extension SupervisorRole {
         let command = commands.begin()
         let sentBack = verb == .stop ? application.rolloutsSentBack(byStopping: targets) : []
         let notes =
-            [choice.withoutInstancesText].compactMap { $0 }
+            [withoutInstances].compactMap { $0 }
             + sentBack.prefix(5).map { "\($0) goes back to what ran before" }
         let note = notes.map { "; \($0)" }.joined()
         carryOut(

@@ -76,7 +76,7 @@ extension SupervisorRole {
                 ready: view.ready, replicas: service.replicas,
                 scaledFrom: service.scaling == nil ? service.scaledFrom : nil, scaling: service.scaling?.text,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
-                logFormat: service.log.format.rawValue,
+                logFormat: service.log.format.rawValue, limits: service.limitStatus,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced
                     ? []
                     : fronts.map { ($0[view.name] ?? []).map { FlowStatus(of: $0) } },
@@ -196,6 +196,16 @@ extension ExitReport {
         case .signal(let number, _):
             self.init(code: nil, signal: Signals.name(of: number), reason: exit.reason, at: at)
         case nil: self.init(code: nil, signal: nil, reason: exit.reason, at: at)
+        }
+    }
+}
+
+extension Service {
+    /// Its limits as the API shows them; nil if it has none.
+    fileprivate var limitStatus: [String: LimitStatus]? {
+        guard !limits.isEmpty else { return nil }
+        return limits.reduce(into: [String: LimitStatus]()) { shown, limit in
+            shown[limit.resource.rawValue] = LimitStatus(soft: limit.soft, hard: limit.hard)
         }
     }
 }

@@ -1,17 +1,15 @@
-import ControlAPI
-import Events
-
 /// What probably lies behind the end of a process, and what to do about it: from how it ended, what it wrote last, and its
 /// limits. A guess, and said to be one.
 enum LikelyCause {
     /// A guess.
     struct Guess: Equatable {
-        var cause: String
+        /// Nil: the end itself says it.
+        var cause: String?
         var help: String?
         /// What ran out, if it was that.
         var resource: Resource?
 
-        init(_ cause: String, help: String? = nil, of resource: Resource? = nil) {
+        init(_ cause: String?, help: String? = nil, of resource: Resource? = nil) {
             self.cause = cause
             self.help = help
             self.resource = resource
@@ -29,6 +27,8 @@ enum LikelyCause {
         var code: Int32?
         /// `SIGKILL`.
         var signal: String?
+        /// In the core's words, which name a limit whose signal it is.
+        var reason = ""
         /// Whether supd was ending it, or had given it up.
         var wasStopped = false
         /// Whether its work is done when it ends by itself.
@@ -37,27 +37,50 @@ enum LikelyCause {
         var log: [String] = []
         /// How many processes the kernel has ended for want of memory; nil: it does not tell.
         var memoryKills: UInt64?
-        /// Its limits by name.
-        var limits: [String: LimitStatus] = [:]
+        /// Its soft limits by name, as people write them: `1G`; without those that are unlimited.
+        var limits: [String: String] = [:]
     }
 
     /// The guess; nil: nothing is to be guessed, for the end itself says it, or says nothing.
     static func guess(_ evidence: Evidence) -> Guess? {
         if evidence.wasStopped, evidence.signal != nil || evidence.code == 0 { return nil }
         if evidence.isTask, evidence.code == 0 { return nil }
-        return ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) } ?? evidence.code.flatMap(ofCode)
+        return ofLimit(evidence) ?? ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) }
+            ?? evidence.code.flatMap(ofCode)
     }
 
     /// What to do about a start that came to nothing, whose reason says what it was.
     static func ofStart(_ reason: String) -> Guess? {
         let words = reason.lowercased()
         if words.contains("no such file") {
-            return Guess("", help: "is it installed there? A relative path is taken from directory in the manifest")
+            return words.contains("change directory")
+                ? Guess(nil, help: "make the directory, or change directory in the manifest and apply")
+                : Guess(nil, help: "is it installed there? A relative path is taken from directory in the manifest")
         }
         if words.contains("permission denied") {
-            return Guess("", help: "is it executable (chmod +x), and may its user: reach it?")
+            return Guess(nil, help: "is it executable (chmod +x), and may its user: reach it?")
+        }
+        if words.contains("there is no such user") {
+            return Guess(nil, help: "make the user (useradd --system), or change user in the manifest and apply")
+        }
+        if words.contains("is in use by") {
+            let other = "or change port in the manifest and apply (without it supd takes a free one)"
+            return Guess(nil, help: "end the one that has the port, \(other)")
         }
         return nil
+    }
+
+    /// Of an end whose reason names the limit there is nothing to guess, but something to do.
+    private static func ofLimit(_ evidence: Evidence) -> Guess? {
+        switch evidence.signal {
+        case "SIGXCPU" where evidence.reason.contains("cpu limit"),
+            "SIGKILL" where evidence.reason.contains("cpu limit"):
+            Guess(nil, help: raise("cpu"))
+        case "SIGXFSZ" where evidence.reason.contains("fsize limit"): Guess(nil, help: raise("fsize"))
+        case "SIGSEGV" where evidence.reason.contains("stack limit"):
+            Guess(nil, help: "\(raise("stack")); if that does not help, it is a defect in the program")
+        default: nil
+        }
     }
 
     // MARK: What it wrote
@@ -82,13 +105,7 @@ enum LikelyCause {
         ),
         (
             ["cannot allocate memory", "out of memory", "bad_alloc", "memoryerror", "enomem"],
-            {
-                $0.limits["as"]?.soft == nil
-                    ? Guess(
-                        "there was no memory left", help: "\"free -m\" and \"supctl top\" show who has it",
-                        of: .memory)
-                    : Guess("it has reached its limit of memory\(limit("as", $0))", help: raise("as"), of: .memory)
-            }
+            ofMemory
         ),
         (
             ["resource temporarily unavailable", "cannot fork", "can't start new thread"],
@@ -151,8 +168,24 @@ enum LikelyCause {
         return nil
     }
 
+    /// The kernel says the same for each of the limits of memory, and where there is none left.
+    @Sendable private static func ofMemory(_ evidence: Evidence) -> Guess {
+        let set = ["as", "data", "memlock"].filter { evidence.limits[$0] != nil }
+        // Few programs lock memory, and most of those go on without; its limit is small without anybody having set it.
+        let words = ["mlock", "memlock", "locked"]
+        let speaksOfLocks = evidence.log.contains { line in words.contains { line.contains($0) } }
+        guard let name = set.first, name != "memlock" || speaksOfLocks else {
+            return Guess(
+                "there was no memory left", help: "\"free -m\" and \"supctl top\" show who has it", of: .memory)
+        }
+        let shown = set.filter { $0 != "memlock" || $0 == name }.map { "\($0) \(evidence.limits[$0] ?? "")" }
+        let what = name == "memlock" ? "locked memory" : "memory"
+        return Guess(
+            "it has reached its limit of \(what) (\(shown.joined(separator: ", ")))", help: raise(name), of: .memory)
+    }
+
     private static func limit(_ name: String, _ evidence: Evidence) -> String {
-        evidence.limits[name]?.soft.map { " (\(name) \($0))" } ?? ""
+        evidence.limits[name].map { " (\(name) \($0))" } ?? ""
     }
 
     private static func raise(_ name: String) -> String {

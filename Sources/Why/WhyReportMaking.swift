@@ -30,10 +30,8 @@ extension WhyReport {
         }
         reasoning.usage = Dictionary(
             (usage?.instances ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        var answers = asked.services.flatMap { service in
-            service.instances.map { reasoning.answer($0, of: service) }
-        }
-        if onlyTrouble { answers.removeAll(where: \.isFine) }
+        reasoning.ignores = ProcessSignals.ignores
+        let answers = onlyTrouble ? reasoning.troubles() : asked.services.flatMap(reasoning.answers)
         self.init(supd: reasoning.supdAnswers(), answers: answers)
     }
 }

@@ -93,6 +93,26 @@ struct SelectorTests {
         #expect(choice.withoutInstancesText == text)
     }
 
+    @Test("Of those that are to run it is told why there are none, and what brings some up")
+    func withoutInstancesToRun() throws {
+        func text(_ names: [String], _ former: [String: Int]) throws -> String? {
+            try Selector.choose(names, among: Self.instances, servicesWithout: ["worker", "idle"])
+                .withoutInstancesText(former: former)
+        }
+        #expect(
+            try text(["worker"], [:])
+                == "worker has no instances (replicas: 0); \"supctl scale worker=1\" starts some")
+        #expect(
+            try text(["worker"], ["worker": 3])
+                == "worker has no instances (replicas: 0): scaled to 0 by \"supctl scale\", the manifest says 3; "
+                + "\"supctl scale worker=3\" starts some")
+        #expect(
+            try text(["worker", "idle", "db"], ["idle": 2])
+                == "worker, idle have no instances (replicas: 0): idle was scaled to 0 by \"supctl scale\", the manifest "
+                + "says 2; \"supctl scale worker=1 idle=2\" starts some")
+        #expect(try text(["db"], [:]) == nil)
+    }
+
     @Test("All of services without instances is told, and a name like theirs is suggested")
     func onlyWithout() throws {
         #expect(

@@ -23,10 +23,11 @@ struct StatusReportTests {
         #expect(
             Set(service.keys) == [
                 "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "listen", "passed",
-                "logFormat", "fronts", "instances",
+                "logFormat", "limits", "fronts", "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)
         #expect(service["fronts"] is NSNull)
+        #expect(service["limits"] is NSNull)
         let instance = try #require((service["instances"] as? [[String: Any]])?.first)
         #expect(
             Set(instance.keys) == [
@@ -71,6 +72,7 @@ struct StatusReportTests {
             connectErrors: 5,
             retries: 6, queued: 7, turnedAway: 8)
         report.services[0].fronts = [flow]
+        report.services[0].limits = ["as": LimitStatus(soft: 1 << 30, hard: nil)]
         report.services[0].instances[0] = InstanceStatus(
             id: "api/1", state: "running", detail: "x", pid: 12, port: 20001, ready: true,
             health: HealthStatus(

@@ -16,12 +16,13 @@ struct AnswerTests {
             { services: { x: { command: ['/bin/sleep', '1000'] },
                           idle: { command: ['/bin/sleep', '1000'], replicas: 0, listen: \(front.port) } } }
             """)
-        for verb in ["start", "stop", "restart"] {
+        let hint = "; \"supctl scale idle=1\" starts some"
+        for (verb, hint) in [("start", hint), ("stop", ""), ("restart", hint)] {
             let result = try daemon.ctl(verb, "idle")
             #expect(result.code == 0)
-            #expect(result.output == "idle has no instances (replicas: 0)\n")
+            #expect(result.output == "idle has no instances (replicas: 0)\(hint)\n")
         }
-        #expect(try daemon.ctl("restart", "--no-wait", "idle").output == "idle has no instances (replicas: 0)\n")
+        #expect(try daemon.ctl("restart", "--no-wait", "idle").output == "idle has no instances (replicas: 0)\(hint)\n")
         #expect(try daemon.ctl("start", "x", "idle").output.contains("; idle has no instances (replicas: 0)"))
         for words in [
             ["signal", "HUP", "idle"], ["limit", "idle", "core=0"], ["drain", "idle"], ["undrain", "idle"],

@@ -30,14 +30,15 @@ struct WhyTests {
         let crashes = try daemon.ctl("why", "crashes")
         #expect(crashes.code == 3)
         for text in [
-            "crashes/1: backoff since ", "next try in ", "exited with code 3 ", "; probably its port is taken\n",
+            "crashes/1: backoff since ", "; next try in ", "exited with code 3 ", ", probably its port is taken\n",
             "    | begins\n    | bind: Address already in use\n", "\"supctl start crashes/1\" tries at once",
         ] {
             #expect(crashes.output.contains(text), "\(text) in \(crashes.output)")
         }
         let needs = try daemon.ctl("why", "needs")
         #expect(needs.output.contains("needs/1: waiting since "), "\(needs.output)")
-        #expect(needs.output.contains("  slow is starting"), "\(needs.output)")
+        #expect(needs.output.contains("; slow/1 is starting: waits to be ready"), "\(needs.output)")
+        #expect(needs.output.contains("    \"supctl why slow\" tells more\n"), "\(needs.output)")
         let missing = try daemon.ctl("why", "missing")
         #expect(missing.output.contains("could not start: cannot run /no/such/program: No such file or directory"))
         #expect(missing.output.contains("is it installed there?"), "\(missing.output)")

@@ -15,11 +15,11 @@ struct LikelyCauseTests {
         var testDescription: String { cause ?? "nothing" }
 
         init(
-            code: Int32? = nil, signal: String? = nil, stopped: Bool = false, log: [String] = [], limit: String? = nil,
-            _ cause: String?, _ help: String? = nil
+            code: Int32? = nil, signal: String? = nil, reason: String = "", stopped: Bool = false, log: [String] = [],
+            limit: String? = nil, _ cause: String?, _ help: String? = nil
         ) {
-            evidence = .init(code: code, signal: signal, wasStopped: stopped, log: log)
-            if let limit { evidence.limits = [limit: LimitStatus(soft: 64, hard: 64)] }
+            evidence = .init(code: code, signal: signal, reason: reason, wasStopped: stopped, log: log)
+            if let limit { evidence.limits = [limit: "64"] }
             (self.cause, self.help) = (cause, help)
         }
     }
@@ -34,7 +34,7 @@ struct LikelyCauseTests {
             as [(UInt64?, String)]
         {
             evidence.memoryKills = count
-            #expect(LikelyCause.guess(evidence)?.cause.contains(words) == true, "\(words)")
+            #expect(LikelyCause.guess(evidence)?.cause?.contains(words) == true, "\(words)")
         }
     }
 
@@ -52,6 +52,11 @@ struct LikelyCauseTests {
                 "limits.nofile"),
             Case(code: 1, log: ["MemoryError"], limit: "as", "limit of memory (as 64)", "limits.as"),
             Case(code: 1, log: ["std::bad_alloc"], "no memory left", "free -m"),
+            Case(code: 1, log: ["Cannot allocate memory"], limit: "data", "limit of memory (data 64)", "limits.data"),
+            Case(
+                code: 1, log: ["mlock: Cannot allocate memory"], limit: "memlock",
+                "limit of locked memory (memlock 64)", "limits.memlock"),
+            Case(code: 1, log: ["fork: Cannot allocate memory"], limit: "memlock", "no memory left", "free -m"),
             Case(
                 code: 1, log: ["fork: Resource temporarily unavailable"], limit: "nproc",
                 "processes or threads (nproc 64)", "limits.nproc"),
@@ -70,6 +75,14 @@ struct LikelyCauseTests {
             Case(signal: "SIGKILL", "not by supd", "journalctl"), Case(signal: "SIGSEGV", "a defect", "core"),
             Case(signal: "SIGABRT", "gave up by itself"), Case(signal: "SIGTERM", "somebody has sent it"),
             Case(signal: "SIGXCPU", limit: "cpu", "CPU time (cpu 64)", "limits.cpu"), Case(signal: "SIGUSR1", nil),
+            // The core has said which limit it was.
+            Case(signal: "SIGXCPU", reason: "killed by SIGXCPU: cpu limit of 1 s reached", nil, "limits.cpu"),
+            Case(signal: "SIGXFSZ", reason: "killed by SIGXFSZ: fsize limit of 1M reached", nil, "limits.fsize"),
+            Case(
+                signal: "SIGKILL", reason: "killed by SIGKILL, perhaps by the hard end of its cpu limit of 1 s", nil,
+                "limits.cpu"),
+            Case(
+                signal: "SIGSEGV", reason: "killed by SIGSEGV, perhaps by its stack limit of 1M", nil, "limits.stack"),
             // What supd did needs no guess.
             Case(signal: "SIGKILL", stopped: true, nil), Case(signal: "SIGTERM", stopped: true, nil),
             Case(code: 0, stopped: true, log: ["Connection refused"], nil),
@@ -78,9 +91,9 @@ struct LikelyCauseTests {
     func guess(example: Case) {
         let guess = LikelyCause.guess(example.evidence)
         if let cause = example.cause {
-            #expect(guess?.cause.contains(cause) == true, "\(String(describing: guess))")
+            #expect(guess?.cause?.contains(cause) == true, "\(String(describing: guess))")
         } else {
-            #expect(guess == nil)
+            #expect(guess?.cause == nil, "\(String(describing: guess))")
         }
         if let help = example.help { #expect(guess?.help?.contains(help) == true, "\(String(describing: guess))") }
     }
@@ -265,7 +278,8 @@ struct WhyReasoningTests {
         db.instances[0].detail = "next try in 5 s"
         let answer = Self.answer(
             Self.service("waiting", detail: "db to be ready"), [], others: [db, Example.service("web")])
-        #expect(answer.besides == ["db is backoff: next try in 5 s; \"supctl why db\" tells more"])
+        #expect(answer.summary == "waits for db to be ready; db/1 is backoff: killed by SIGKILL; next try in 5 s")
+        #expect(answer.help == ["\"supctl why db\" tells more"])
         #expect(answer.since == nil && answer.exits.isEmpty)
     }
 
@@ -303,14 +317,27 @@ struct WhyReasoningTests {
             Self.reasoning(report, [(nil, .daemon(.init(step: .stopping)))]).supdAnswers() == [
                 "supd stops everything since \(Self.time(0)); it waits for api/1 (stopping; waits for it to end after SIGTERM, at most 8 s)"
             ])
+        // Those for which others wait, and who has asked for it.
+        let two = Example.report(
+            report.services + [Self.service("running", detail: "what depends on it to stop first", ready: true)])
+        let shutdown = EventKind.command(.init(verb: "shutdown", names: [], by: "uid 7", userID: 7))
+        #expect(
+            Self.reasoning(two, [(nil, shutdown), (nil, .daemon(.init(step: .stopping)))]).supdAnswers() == [
+                "supd stops everything since \(Self.time(1)), asked for by uid 7; it waits for api/1 (stopping; waits for "
+                    + "it to end after SIGTERM, at most 8 s); 1 more stops after that"
+            ])
         let open = Self.reasoning(report, [(nil, began), ("api/1", .rollout(.init(step: .replacing)))])
         #expect(
             open.supdAnswers() == [
-                "an apply of /etc/supd/supd.json5 is under way since \(Self.time(0)), asked for by uid 7"
+                "an apply of /etc/supd/supd.json5 is under way since \(Self.time(0)), asked for by uid 7; it waits for "
+                    + "api/1 (stopping; waits for it to end after SIGTERM, at most 8 s)"
             ])
         for end in [EventKind.ApplyStep.Step.done, .failed] {
             #expect(Self.reasoning(report, [(nil, began), (nil, .apply(.init(step: end)))]).supdAnswers() == [])
         }
+        // One that an earlier supd was in the midst of is over with it.
+        let restarted = EventKind.daemon(.init(step: .started))
+        #expect(Self.reasoning(report, [(nil, began), (nil, restarted)]).supdAnswers() == [])
         let refused = EventKind.apply(.init(step: .refused))
         #expect(Self.reasoning(report, [(nil, began), (nil, refused)]).supdAnswers().count == 1)
         #expect(
@@ -321,8 +348,8 @@ struct WhyReasoningTests {
     @Test("In words")
     func text() {
         let answer = WhyAnswer(
-            name: "api/1", state: "backoff", isFine: false, since: Self.time(0), waitsFor: "next try in 3 s",
-            occasion: nil,
+            name: "api/1", state: "backoff", isFine: false, since: Self.time(0),
+            summary: "exited with code 1; next try in 3 s", waitsFor: "next try in 3 s", occasion: nil,
             besides: ["beside"],
             exits: [
                 .init(
@@ -335,10 +362,10 @@ struct WhyReasoningTests {
             WhyText.text(WhyReport(supd: ["supd …"], answers: [answer]), now: now, allowsColour: false) == """
                 supd …
 
-                api/1: backoff since 2026-01-31T10:00:00.000Z (12s), next try in 3 s
+                api/1: backoff since 2026-01-31T10:00:00.000Z (12s): exited with code 1; next try in 3 s
                   beside
                   restarted 3 times in the last hour
-                  2026-01-31T10:00:00.000Z  exited with code 1 after 2.5s; probably its port is taken
+                  2026-01-31T10:00:00.000Z  exited with code 1 after 2.5s, probably its port is taken
                     | a?[31m
                   what helps:
                     this

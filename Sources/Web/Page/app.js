@@ -346,7 +346,7 @@ function whyAnswer(answer) {
   const say = (text) => block.append(make("p", {}, text));
   const state = make("span", { class: "state", "data-kind": answer.isFine ? "good" : kindOfState(answer.state) }, answer.state);
   block.append(make("h4", {}, `${answer.name} is `, state, answer.since ? ` since ${clock(answer.since)}` : ""));
-  if (answer.waitsFor) say(answer.waitsFor);
+  say(answer.summary);
   if (answer.occasion) say(answer.occasion);
   for (const text of answer.besides) say(text);
   if (answer.restartsInLastHour > 0) say(`${plural(answer.restartsInLastHour, "restart")} in the last hour`);

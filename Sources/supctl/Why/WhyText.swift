@@ -22,14 +22,11 @@ enum WhyText {
             }
             head += " since \(printable(since))\(ago ?? "")"
         }
-        if let detail = answer.waitsFor {
-            let waits = ["waiting", "starting", "draining", "stopping"].contains(answer.state)
-            let verb = waits ? detail.hasPrefix("to ") ? "waits " : "waits for " : ""
-            head += ", \(verb)\(printable(detail))"
+        var lines = ["\(head): \(printable(answer.summary))"]
+        // Mostly the first line has it, without the time.
+        if let occasion = answer.occasion, !answer.summary.contains(occasion.drop { $0 != " " }.dropFirst()) {
+            lines.append("  \(printable(occasion))")
         }
-        if answer.isFine, answer.exits.isEmpty { head += "; nothing is wrong with it" }
-        var lines = [head]
-        if let occasion = answer.occasion { lines.append("  \(printable(occasion))") }
         lines += answer.besides.map { "  \(printable($0))" }
         if answer.restartsInLastHour > 0 {
             lines.append("  restarted \(times(answer.restartsInLastHour)) in the last hour")
@@ -43,11 +40,7 @@ enum WhyText {
     }
 
     private static func lines(_ exit: WhyAnswer.Exit) -> [String] {
-        let ran = exit.ranSeconds.map { $0 < 0.001 ? " at once" : " after \(HumanText.seconds($0))" } ?? ""
-        var lines = ["  \(printable(exit.at))  \(printable(exit.reason))\(ran)"]
-        if let cause = exit.cause { lines[0] += "; \(exit.isGuess ? "probably " : "")\(printable(cause))" }
-        lines += exit.log.map { "    | \(printable($0))" }
-        return lines
+        ["  \(printable(exit.at))  \(printable(exit.words))"] + exit.log.map { "    | \(printable($0))" }
     }
 
     private static func times(_ count: Int) -> String { count == 1 ? "once" : count == 2 ? "twice" : "\(count) times" }

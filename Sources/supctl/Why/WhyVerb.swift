@@ -7,11 +7,12 @@ import Why
 let whyVerb = Verb(
     name: "why", synopsis: "[NAME…]", summary: "explain why something is as it is, and what helps",
     details: """
-        For each instance: what it is doing and since when, what it waits for, its last
-        ends with the likely cause and the last lines of its log before each, how often
-        it was restarted in the last hour, and what would help. Without a name: of all
-        that is not as it should be, and what supd as a whole is in the midst of, such as
-        an apply or a shutdown and what that waits for.
+        The first line for each instance says what it is doing and since when, why, and
+        what it waits for. Then come its last ends with the likely cause and the last
+        lines of its log before each, how often it was restarted in the last hour, and
+        what would help. Without a name: of all that is not as it should be.
+        While a start, stop, restart, apply or shutdown is under way, in another terminal,
+        it says what that waits for, in lines of their own for an apply and a shutdown.
         A cause is called probable where it is a guess, from what a program wrote last.
         Exit code 0 if all of it is as it should be, 3 if not.
         """,
