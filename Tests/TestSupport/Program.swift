@@ -1,12 +1,12 @@
 import FoundationEssentials
-package import Glibc
+import Glibc
 import Platform
 
 /// A program that a test runs: its output is collected by a thread, its end is waited for, and it is killed when the
 /// test lets go of it.
 package final class Program: Sendable {
     /// Its process id; meaningful until `wait` has returned.
-    package let pid: pid_t
+    package let pid: Int32
     private let collected = Collected()
     private let status = Lock<Int32?>(nil)
 
