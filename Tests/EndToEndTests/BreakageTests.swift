@@ -187,16 +187,18 @@ struct BreakageTests {
 
     @Test("A probe that hangs")
     func hungProbe() throws {
+        // It is started only once, so that nobody else may have its port meanwhile.
+        let (port, reservation) = try freePort()
         let daemon = try Daemon(
             """
-            { services: { x: { command: ['@demo@', '--quiet'], ready: { http: '/' }, restart: 'never',
+            { services: { x: { command: ['@demo@', '--quiet'], port: \(port), ready: { http: '/' }, restart: 'never',
                                health: { http: '/healthz', interval: '500ms', timeout: '500ms' } } } }
             """)
-        let port = try #require(try daemon.status("x").services.first?.instances.first?.port)
         #expect(try HTTP.get(port: port, "/sick?how=hang").status == 200)
         try expect(
             "x/1: running since TIME (AGO): unhealthy: GET /healthz: no answer within 500 ms, N times in a row; not "
                 + "restarted since its restart policy is never", daemon)
+        withExtendedLifetime(reservation) {}
     }
 
     @Test("A dependency that is never ready: the first line names the last one of a chain, and why it is not")

@@ -347,7 +347,8 @@ function whyAnswer(answer) {
   const state = make("span", { class: "state", "data-kind": answer.isFine ? "good" : kindOfState(answer.state) }, answer.state);
   block.append(make("h4", {}, `${answer.name} is `, state, answer.since ? ` since ${clock(answer.since)}` : ""));
   say(answer.summary);
-  if (answer.occasion) say(answer.occasion);
+  // Mostly the summary has it, without the time before the first blank.
+  if (answer.occasion && !answer.summary.includes(answer.occasion.slice(answer.occasion.indexOf(" ") + 1))) say(answer.occasion);
   for (const text of answer.besides) say(text);
   if (answer.restartsInLastHour > 0) say(`${plural(answer.restartsInLastHour, "restart")} in the last hour`);
   for (const exit of answer.exits) {
