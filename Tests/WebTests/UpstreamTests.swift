@@ -1,5 +1,6 @@
 import ControlAPI
 import Dispatch
+import Glibc
 import Links
 import Platform
 import TestSupport
@@ -131,6 +132,11 @@ struct UpstreamTests {
                 }
                 if count == 0 { return backlog > limits.streamBytesBehind ? true : nil }
             }
+        }
+        // Without the pause it would be full for a moment only.
+        for _ in 0..<50 {
+            usleep(2000)
+            #expect(try supervisor.send(rest) == 0, "it is still read though nobody takes it")
         }
         // All lines that are there in full, each as a message, and nothing else.
         let message = LineFeed.message("line", nil, line[...]).count
