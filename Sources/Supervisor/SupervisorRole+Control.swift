@@ -35,8 +35,8 @@ extension SupervisorRole {
         case .decide(let verb, let service): decide(verb, on: service, application, peer, responder)
         case .history: showHistory(responder)
         case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
-        case .logs(let names, let lines, let follows):
-            streamLogs(names, last: lines, follows: follows, application, responder)
+        case .logs(let names, let lines, let follows, let marks):
+            streamLogs(names, last: lines, follows: follows, before: marks, application, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             noteCommand("shutdown", [], by: peer)
