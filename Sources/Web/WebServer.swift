@@ -10,6 +10,9 @@ final class WebServer {
     /// Answers a request, at once or later.
     let handle: (HTTPRequest, WebConnection) -> Void
 
+    /// Whether an address is one of this machine, whose connections are not counted apart.
+    private let isLocal: ([UInt8]) -> Bool
+
     private struct Listener {
         var descriptor: Descriptor
         var source: any DispatchSourceRead
@@ -23,9 +26,13 @@ final class WebServer {
     /// Called when there is one more connection: from then on time counts.
     var onConnection: (() -> Void)?
 
-    init(queue: DispatchQueue, limits: WebLimits, handle: @escaping (HTTPRequest, WebConnection) -> Void) {
+    init(
+        queue: DispatchQueue, limits: WebLimits, isLocal: @escaping ([UInt8]) -> Bool = WebServer.isLoopback,
+        handle: @escaping (HTTPRequest, WebConnection) -> Void
+    ) {
         self.queue = queue
         self.limits = limits
+        self.isLocal = isLocal
         self.handle = handle
     }
 
@@ -83,7 +90,7 @@ final class WebServer {
     }
 
     private func welcome(_ stream: UnixStream, _ host: [UInt8]) {
-        let address = Self.isLoopback(host) ? [] : host
+        let address = isLocal(host) ? [] : host
         if connections.count >= limits.connections { makeRoom() }
         guard connections.count < limits.connections,
             address.isEmpty || (perAddress[address] ?? 0) < limits.connectionsPerAddress
@@ -114,7 +121,7 @@ final class WebServer {
         listeners[id]?.source.resume()
     }
 
-    private static func isLoopback(_ host: [UInt8]) -> Bool {
+    static func isLoopback(_ host: [UInt8]) -> Bool {
         host.first == 127 && host.count == 4 || host == Array(repeating: 0, count: 15) + [1]
     }
 }
