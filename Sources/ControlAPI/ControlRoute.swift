@@ -30,9 +30,11 @@ package enum ControlRoute: Sendable, Hashable {
     /// `GET /v1/events[?after=N][&follow=false]`: a line of JSON an event, those after this number, else all that are kept;
     /// and those that come, for as long as the client stays, unless it does not want them.
     case events(after: UInt64?, follow: Bool)
-    /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true]`: a line of JSON a line of the logs' ends, `N` of them (100) at first,
-    /// and with `follow` those that come. All there is, supctl reads from the files.
-    case logs(names: [String], lines: Int, follow: Bool)
+    /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true][&before=MARKS]`: a line of JSON a line of the logs' ends, `N` of them
+    /// (100) at first, and with `follow` those that come; with `before` the last ones before those of the marks, of which there
+    /// is one for each instance that the client has a line of. Fewer than `N` are no end, none are: what is looked through for
+    /// one answer is bounded. supctl reads the files itself.
+    case logs(names: [String], lines: Int, follow: Bool, before: [LogMark])
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
@@ -188,7 +190,12 @@ extension ControlRoute {
             guard let lines = Int(text), (0...10_000).contains(lines) else {
                 throw RouteFailure(400, "usage", "lines is \"\(text)\"; it takes a number up to 10000")
             }
-            self = .logs(names: names, lines: lines, follow: try parameters.takeBool("follow") ?? false)
+            let marks = try Self.marks(parameters.takeRaw("before"))
+            let follow = try parameters.takeBool("follow") ?? false
+            guard marks.isEmpty || !follow else {
+                throw RouteFailure(400, "usage", "what was before does not go on: either before or follow")
+            }
+            self = .logs(names: names, lines: lines, follow: follow, before: marks)
         case ["rollback"]:
             try require("POST")
             let text = try parameters.take("to")
@@ -300,13 +307,14 @@ extension ControlRoute {
             HTTPRequest(
                 method: "GET",
                 target: "/v1/events" + queryText([after.map { "after=\($0)" }, follow ? nil : "follow=false"]))
-        case .logs(let names, let lines, let follow):
+        case .logs(let names, let lines, let follow, let before):
             HTTPRequest(
                 method: "GET",
                 target: "/v1/logs"
                     + queryText([
                         names.isEmpty ? nil : "name=" + encodeNames(names), "lines=\(lines)",
                         follow ? "follow=true" : nil,
+                        before.isEmpty ? nil : "before=" + encodeNames(before.map(\.text)),
                     ]))
         case .rollback(let number, let dryRun, let options):
             HTTPRequest(
@@ -320,6 +328,21 @@ extension ControlRoute {
                 target: "/v1/upgrade"
                     + queryText([path.map { "path=" + PercentEncoding.encode($0) }, check ? "check=true" : nil]))
         }
+    }
+
+    private static func marks(_ text: Substring?) throws(RouteFailure) -> [LogMark] {
+        guard let text else { return [] }
+        var marks: [LogMark] = []
+        for part in try decodeNames(text) {
+            guard let mark = LogMark(part), !marks.contains(where: { $0.instance == mark.instance }) else {
+                throw RouteFailure(400, "usage", "before takes INSTANCE@PLACE@TIME, of each instance one, by commas")
+            }
+            marks.append(mark)
+        }
+        guard marks.count <= LogMark.most else {
+            throw RouteFailure(400, "usage", "before takes \(LogMark.most) instances, not \(marks.count)")
+        }
+        return marks
     }
 
     private static func unknown(_ path: Substring) -> RouteFailure {

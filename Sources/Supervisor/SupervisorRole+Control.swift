@@ -37,8 +37,8 @@ extension SupervisorRole {
             decide(verb, on: service, application, options, peer, responder)
         case .history: showHistory(responder)
         case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
-        case .logs(let names, let lines, let follows):
-            streamLogs(names, last: lines, follows: follows, application, responder)
+        case .logs(let names, let lines, let follows, let marks):
+            streamLogs(names, last: lines, follows: follows, before: marks, application, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             noteCommand("shutdown", [], by: peer)

@@ -10,18 +10,38 @@ struct LogWatches {
     /// One who reads lines.
     struct Watch {
         var responder: ControlResponder
-        var tails: [LogTail]
-        /// So many lines to begin with; nil: it has begun.
-        var first: Int?
+        var tails: [LogTail] = []
+        /// What it begins with; nil: it has begun.
+        var first: First?
         /// It wants what comes, too.
         var follows: Bool
         var isReading = false
     }
 
+    /// What one begins with: the last lines of instances, before those that it has of them.
+    struct First {
+        var instances: [String]
+        var count: Int
+        var marks: [LogMark]
+
+        /// These lines; for tails that begin where these end.
+        func lines(in directory: String, _ tails: [LogTail]) -> [LogLine] {
+            let pages = instances.enumerated().map { index, instance in
+                if let mark = marks.first(where: { $0.instance == instance }) {
+                    let place = LogPlace(file: mark.file, offset: mark.offset)
+                    return LogPages.before(place, time: mark.time, of: instance, in: directory, count: count)
+                }
+                let place = tails.indices.contains(index) ? tails[index].place : nil
+                return LogPages.before(place, of: instance, in: directory, count: count)
+            }
+            return LogPages.merged(pages, count: count)
+        }
+    }
+
     /// So many read at a time.
     static let most = 8
     /// So many instances one reads of.
-    static let mostInstances = 16
+    static let mostInstances = LogMark.most
 
     var watches: [UInt64: Watch] = [:]
     var isTicking = false
@@ -41,15 +61,16 @@ extension SupervisorRole {
     private static let logReading = DispatchQueue(label: "supd.log-tails", qos: .utility)
     private static let logTick = DispatchTimeInterval.milliseconds(300)
 
-    /// Answers with the last lines of instances, and with those that come as long as the client stays, if it follows.
+    /// Answers with the last lines of instances, or those before some, and with those that come as long as the client stays, if
+    /// it follows.
     func streamLogs(
-        _ names: [String], last count: Int, follows: Bool, _ application: Application, _ responder: ControlResponder
+        _ names: [String], last count: Int, follows: Bool, before marks: [LogMark], _ application: Application,
+        _ responder: ControlResponder
     ) {
         guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
-        let directory = configuration.logDirectory
         let instances = Array(choice.instances.prefix(LogWatches.mostInstances))
-        let tails = instances.compactMap { LogTail(instance: $0, directory: directory) }
-        let watch = LogWatches.Watch(responder: responder, tails: tails, first: count, follows: follows)
+        let first = LogWatches.First(instances: instances, count: count, marks: marks)
+        let watch = LogWatches.Watch(responder: responder, first: first, follows: follows)
         guard let id = logWatches.add(watch) else {
             return responder.fail(503, code: "busy", "\(LogWatches.most) clients read logs already; try again later")
         }
@@ -62,15 +83,19 @@ extension SupervisorRole {
     private func feedLog(_ id: UInt64) {
         guard let watch = logWatches.watches[id], !watch.isReading, watch.responder.hasRoom else { return }
         logWatches.watches[id]?.isReading = true
-        let (before, first) = (watch.tails, watch.first)
+        let (before, first, directory) = (watch.tails, watch.first, configuration.logDirectory)
         Self.logReading.async { [role = self] in
             var tails = before
             var lines: [LogLine] = []
-            for index in tails.indices { lines += tails[index].next() }
-            // Each file's lines are in order; those of several are here.
-            lines.sort { $0.timestamp < $1.timestamp }
-            if let first { lines = Array(lines.suffix(first)) }
-            let text = lines.flatMap { (ControlJSON.encode(LogObject($0)) ?? []) + [UInt8(ascii: "\n")] }
+            if let first {
+                tails = first.instances.compactMap { LogTail(instance: $0, directory: directory, atEnd: true) }
+                lines = first.lines(in: directory, tails)
+            } else {
+                for index in tails.indices { lines += tails[index].next() }
+                // Each file's lines are in order; those of several are here.
+                lines.sort { $0.timestamp < $1.timestamp }
+            }
+            let text = lines.flatMap { PlacedLine($0).text }
             let (after, isEmpty) = (tails, lines.isEmpty)
             role.queue.async { role.assumeIsolated { $0.haveLogLines(id, text, isEmpty: isEmpty, after) } }
         }
@@ -82,9 +107,11 @@ extension SupervisorRole {
         logWatches.watches[id]?.tails = tails
         logWatches.watches[id]?.first = nil
         if !text.isEmpty { watch.responder.send(lines: text) }
-        guard isEmpty else { return feedLog(id) }
-        if watch.follows { return lookAtLogsLater() }
-        logWatches.watches.removeValue(forKey: id)?.responder.finish()
+        guard watch.follows else {
+            logWatches.watches.removeValue(forKey: id)?.responder.finish()
+            return
+        }
+        if isEmpty { lookAtLogsLater() } else { feedLog(id) }
     }
 
     /// Whoever has seen all there is is looked after again in a moment.
@@ -98,4 +125,25 @@ extension SupervisorRole {
             }
         }
     }
+}
+
+/// A line as the API gives it: as `supctl logs --json` does, and where it is.
+private struct PlacedLine: Encodable {
+    private let line: LogObject
+    private let place: String?
+
+    private enum CodingKeys: CodingKey { case place }
+
+    init(_ line: LogLine) {
+        self.line = LogObject(line)
+        place = line.place.map { LogMark.place(file: $0.file, offset: $0.offset) }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try line.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encodeIfPresent(place, forKey: .place)
+    }
+
+    var text: [UInt8] { (ControlJSON.encode(self) ?? []) + [UInt8(ascii: "\n")] }
 }

@@ -30,6 +30,8 @@ final class LineFeed {
     /// The last events that are kept, until all are known.
     private var first: [ArraySlice<UInt8>] = []
     private var retryAt: Int64?
+    /// The supervisor does not answer this question: what it says of it.
+    private var refusal: [UInt8]?
     private(set) var isOver = false
 
     init(_ source: Source, to connection: WebConnection, pool: UpstreamPool, limits: WebLimits) {
@@ -87,19 +89,30 @@ final class LineFeed {
     private func take(_ event: Upstream.Event) {
         switch event {
         case .head(let status, _):
-            if status != 200 {
-                upstream?.cancel()
-                retry()
-            }
+            if status == 200 { return }
+            if !wantsStatus { return refusal = [] }
+            upstream?.cancel()
+            retry()
+        case .body(let bytes) where refusal != nil:
+            // An error's report is a few lines.
+            if refusal?.count ?? 0 < HTTPLimits.field { refusal? += bytes }
         case .body(let bytes):
             unfinished += bytes
             takeLines()
             if connection.backlog > limits.streamBytesBehind { upstream?.pause() }
         case .end:
+            if let refusal { return refuse(refusal) }
             if case .events(nil) = source { return haveFirst() }
             retry()
         case .lost: retry()
         }
+    }
+
+    /// To ask again would be answered alike: the page is told why, and may decide.
+    private func refuse(_ report: [UInt8]) {
+        upstream = nil
+        connection.send(Self.message("refused", nil, report[...]))
+        connection.endEvents()
     }
 
     private func retry() {

@@ -24,10 +24,19 @@ enum PageFiles {
     private static let files: [String: File] = [
         "/": File("text/html; charset=utf-8", PackageResources.index_html),
         "/style.css": File("text/css; charset=utf-8", PackageResources.style_css),
-        "/app.js": File("text/javascript; charset=utf-8", PackageResources.app_js),
-        "/pictures.js": File("text/javascript; charset=utf-8", PackageResources.pictures_js),
+        "/app.js": script(PackageResources.app_js),
+        "/details.js": script(PackageResources.details_js),
+        "/history.js": script(PackageResources.history_js),
+        "/log.js": script(PackageResources.log_js),
+        "/pictures.js": script(PackageResources.pictures_js),
+        "/words.js": script(PackageResources.words_js),
         "/icon.svg": File("image/svg+xml", PackageResources.icon_svg),
     ]
+
+    /// All paths, in order.
+    static var paths: [String] { files.keys.sorted() }
+
+    private static func script(_ bytes: [UInt8]) -> File { File("text/javascript; charset=utf-8", bytes) }
 
     /// The file of a path.
     static func file(_ path: some StringProtocol) -> File? { files[String(path)] }

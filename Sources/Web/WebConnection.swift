@@ -240,6 +240,15 @@ final class WebConnection {
         write(chunks ? HTTPAnswer.chunk(bytes) : bytes)
     }
 
+    /// Ends a stream, once all of it is sent.
+    func endEvents() {
+        guard case .streaming = phase else { return }
+        if chunks { write(HTTPAnswer.lastChunk) }
+        let gone = onGone
+        answered()
+        gone?()
+    }
+
     private func answered() {
         guard !isClosed else { return }
         onGone = nil

@@ -23,7 +23,9 @@ final class WebServer {
     /// Called when there is one more connection: from then on time counts.
     var onConnection: (() -> Void)?
 
-    init(queue: DispatchQueue, limits: WebLimits, handle: @escaping (HTTPRequest, WebConnection) -> Void) {
+    init(
+        queue: DispatchQueue, limits: WebLimits, handle: @escaping (HTTPRequest, WebConnection) -> Void
+    ) {
         self.queue = queue
         self.limits = limits
         self.handle = handle
@@ -114,7 +116,7 @@ final class WebServer {
         listeners[id]?.source.resume()
     }
 
-    private static func isLoopback(_ host: [UInt8]) -> Bool {
+    static func isLoopback(_ host: [UInt8]) -> Bool {
         host.first == 127 && host.count == 4 || host == Array(repeating: 0, count: 15) + [1]
     }
 }

@@ -35,7 +35,7 @@ final class WhyQuestion {
                 asked = ControlJSON.decode(StatusReport.self, from: body)
                 ask(.events(after: nil, follow: false)) { [self] in
                     events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
-                    ask(.logs(names: [name], lines: Self.lines, follow: false)) { [self] in finish() }
+                    ask(.logs(names: [name], lines: Self.lines, follow: false, before: [])) { [self] in finish() }
                 }
             }
         }

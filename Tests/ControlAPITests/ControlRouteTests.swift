@@ -33,6 +33,13 @@ struct ControlRouteTests {
         .apply(file: nil, dryRun: false, options: .init(wait: false)),
         .apply(file: "/etc/supd/a b&c.json5", dryRun: true, options: .init(wait: true, timeout: .seconds(3))),
         .shutdown(options: .init(wait: false)),
+        .logs(names: ["api", "b/1"], lines: 0, follow: true, before: []),
+        .logs(
+            names: ["api"], lines: 200, follow: false,
+            before: [
+                LogMark(instance: "api/1", file: .max, offset: 0, time: "2026-01-31T10:20:30.123456789Z"),
+                LogMark(instance: "api/balancer", file: 7, offset: .max, time: "2026-01-31T10:20:30.123456789Z"),
+            ]),
         .upgrade(path: nil, check: false),
         .upgrade(path: "/opt/supd 2/ü", check: true),
     ]
@@ -110,6 +117,13 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/scale?replicas=1,2", 400), ("POST", "/v1/services/a,b/scale?replicas=1", 400),
             ("POST", "/v1/services/api/scale?replicas=99999999999999999999", 400),
             ("POST", "/v1/services/api/scale?replicas=1&force=1", 400),
+            ("GET", "/v1/logs?lines=10001", 400), ("GET", "/v1/logs?before=", 400),
+            ("GET", "/v1/logs?before=api/1", 400), ("GET", "/v1/logs?before=api/1@7.8@now", 400),
+            ("GET", "/v1/logs?before=api/1@7@2026-01-31T10:20:30Z", 400),
+            ("GET", "/v1/logs?before=api/1@7.-1@2026-01-31T10:20:30Z", 400),
+            ("GET", "/v1/logs?before=api/1@7.99999999999999999999@2026-01-31T10:20:30Z", 400),
+            ("GET", "/v1/logs?follow=true&before=api/1@7.8@2026-01-31T10:20:30Z", 400),
+            ("GET", "/v1/logs?before=a/1@7.8@2026-01-31T10:20:30Z,a/1@7.8@2026-01-31T10:20:30Z", 400),
             ("POST", "/v1/upgrade?path=supd", 400), ("POST", "/v1/upgrade?path=", 400),
             ("POST", "/v1/upgrade?path=/a%00b", 400), ("POST", "/v1/upgrade?force=1", 400),
         ])

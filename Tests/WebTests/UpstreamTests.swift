@@ -97,6 +97,39 @@ struct UpstreamTests {
         #expect(asked.count == 25)
     }
 
+    @Test("what the supervisor refuses is said to a stream, which then is over")
+    func refusal() throws {
+        let (client, served) = try UnixStream.pair()
+        let limits = WebLimits()
+        let server = WebServer(queue: queue, limits: limits) { _, connection in connection.beginEvents() }
+        let connection = WebConnection(id: 1, stream: served, address: [], server: server)
+        queue.sync { connection.begin() }
+        try send("GET /v1/logs HTTP/1.0\r\nHost: localhost\r\n\r\n", client)
+        var text = ""
+        try eventually("the head") {
+            if case .bytes(let bytes) = try client.receive(limit: 4096) { text += String(decoding: bytes, as: UTF8.self) }
+            return text.contains("\r\n\r\n") ? true : nil
+        }
+        let (supervisor, given) = try UnixStream.pair()
+        let pool = UpstreamPool(queue: queue, limits: limits) { _ in }
+        let feed = LineFeed(.other(ControlRoute.version.request), to: connection, pool: pool, limits: limits)
+        queue.sync {
+            feed.begin()
+            pool.connected(1, given.descriptor)
+        }
+        let body = "{\"error\":{\"code\":\"no-such-name\",\"message\":\"gone\"}}"
+        try send("HTTP/1.1 404 Not Found\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)", supervisor)
+        try eventually("the end of the stream") {
+            switch try client.receive(limit: 4096) {
+            case .bytes(let bytes): text += String(decoding: bytes, as: UTF8.self)
+            case .end: return true
+            default: break
+            }
+            return nil
+        }
+        #expect(text.contains("event: refused\ndata: \(body)\n\n"), "\(text)")
+    }
+
     @Test("a browser that does not read its stream costs no more than a bound, and gets all of it later")
     func backpressure() throws {
         let (client, served) = try UnixStream.pair()

@@ -1,56 +1,5 @@
 "use strict";
-// The page: what the supervisor says, by server-sent events, put into the document. All text goes in as text, never as markup.
-
-const byID = (id) => document.getElementById(id);
-
-/** An element with attributes and children; texts among them stay texts. */
-function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
-/** Sets a text only where it is another: a screen reader is not told what has not changed, and nothing is laid out anew. */
-function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
-
-// Words and numbers.
-
-const stateKinds = {
-  running: "good", completed: "good", idle: "rest", down: "rest", stopping: "warn", starting: "warn", waiting: "warn",
-  degraded: "warn", draining: "warn", backoff: "bad", failed: "bad",
-};
-const kindOfState = (state) => stateKinds[state] ?? "warn";
-
-function kindOf(instance) {
-  if (instance.health && instance.health.state === "unhealthy") return "bad";
-  if (instance.drained || (instance.state === "running" && !instance.ready)) return "warn";
-  return kindOfState(instance.state);
-}
-
-function bytes(count) {
-  if (count === null || count === undefined) return "";
-  const units = ["B", "K", "M", "G", "T"];
-  let unit = 0;
-  while (count >= 1024 && unit < 4) { count /= 1024; unit += 1; }
-  return (unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)) + " " + units[unit];
-}
-
-function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "";
-  const s = Math.floor(seconds);
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
-  return `${Math.floor(s / 86400)} d`;
-}
-
-function clock(text) {
-  const time = new Date(text);
-  return Number.isNaN(time.getTime()) ? text : time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-}
-
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+// The page: what the supervisor says, by server-sent events, put into the document.
 
 // Asking.
 
@@ -58,19 +7,22 @@ const tokenKey = "supd.token";
 let canAct = false;
 const token = () => sessionStorage.getItem(tokenKey);
 
-async function ask(target, method = "GET") {
+async function askText(target, method = "GET") {
   const headers = {};
   if (method === "POST" && token()) headers.Authorization = `Bearer ${token()}`;
   const answer = await fetch(target, { method, headers, cache: "no-store" });
   const text = await answer.text();
-  let value = null;
-  try { value = JSON.parse(text); } catch { /* Said below. */ }
   if (!answer.ok) {
     if (answer.status === 401) { sessionStorage.removeItem(tokenKey); showActions(); }
+    const value = parsed(text);
     throw new Error(value?.error?.message ?? value?.message ?? `the answer was ${answer.status}`);
   }
-  return value;
+  return text;
 }
+
+function parsed(text) { try { return JSON.parse(text); } catch { return null; } }
+
+async function ask(target, method = "GET") { return parsed(await askText(target, method)); }
 
 let toastTimer = null;
 function toast(text) {
@@ -119,7 +71,6 @@ const rowOf = new WeakMap();
 
 const table = document.querySelector("#services table");
 const rows = new Map();
-const series = new Map();
 
 class Row {
   constructor(isService, name) {
@@ -190,26 +141,18 @@ class Row {
     setText(this.texts.connections, count(instance.flow?.connections));
     setText(this.restarts, count(instance.restarts));
     setText(this.up, duration(instance.uptimeSeconds));
-    const seen = seriesOf(instance.id);
-    this.plots.cpu.draw(seen.cpu, 5);
-    this.plots.memory.draw(seen.memory, 1);
-    this.plots.connections.draw(seen.connections, 4);
+    if (!this.isSeen) return;
+    wantPast(instance.id);
+    const seen = seriesOf(instance.id), span = plotSpan();
+    this.plots.cpu.draw(seen.cpu, span, 5);
+    this.plots.memory.draw(seen.memory, span, 1);
+    this.plots.connections.draw(seen.connections, span, 4);
   }
   setState(text, kind) {
     setText(this.state, text);
     if (this.state.dataset.kind !== kind) this.state.dataset.kind = kind;
   }
 }
-
-function seriesOf(id) {
-  let own = series.get(id);
-  if (!own) series.set(id, own = { cpu: new Series(), memory: new Series(), connections: new Series() });
-  return own;
-}
-
-const sum = (values) => values.some((value) => typeof value === "number") ? values.reduce((all, value) => all + (value ?? 0), 0) : null;
-const percent = (value) => value === null || value === undefined ? "" : `${value.toFixed(value < 10 ? 1 : 0)} %`;
-const count = (value) => value === null || value === undefined ? "" : String(value);
 
 let status = null;
 let pictureDue = false;
@@ -225,10 +168,13 @@ function showStatus(next) {
       live.add(instance.id);
     }
   }
-  for (const id of series.keys()) if (!live.has(id)) series.delete(id);
+  for (const id of series.keys()) if (!live.has(id)) { series.delete(id); askedPast.delete(id); }
   status = next;
-  if (!pictureDue) { pictureDue = true; requestAnimationFrame(draw); }
+  watchDetail();
+  drawSoon();
 }
+
+function drawSoon() { if (!pictureDue) { pictureDue = true; requestAnimationFrame(draw); } }
 
 function draw() {
   pictureDue = false;
@@ -260,6 +206,7 @@ function draw() {
   const trouble = bad.length ? `; look at ${bad.slice(0, 5).map((service) => service.name).join(", ")}` : "";
   setText(byID("summary"), `${up} of ${plural(status.services.length, "service")} as they should be${trouble}`);
   document.title = bad.length ? `(${bad.length}) supd` : "supd";
+  setText(byID("plots-span"), `The plots show the last ${spanText(plotSpan())}.`);
   drawFlow(wanted);
   if (shownDetail) drawDetail();
 }
@@ -305,134 +252,39 @@ function setButtons(row) {
 const isNarrow = matchMedia("(max-width: 44rem)");
 isNarrow.addEventListener("change", () => draw());
 
+// As the rows, the flow is drawn while somebody can see it.
+let flowIsSeen = false;
+new IntersectionObserver((entries) => {
+  flowIsSeen = entries.at(-1).isIntersecting;
+  if (flowIsSeen) drawSoon();
+}, { rootMargin: "200px" }).observe(byID("flow"));
+
+const mostPictures = 30;
+const flowPictures = new Map();
+
 function drawFlow(wanted) {
+  if (!flowIsSeen) return;
   const place = byID("flow-picture");
-  const balanced = status.services.filter((s) => s.fronts && s.fronts.length > 0 && (!wanted || s.name.includes(wanted)));
-  const key = JSON.stringify([isNarrow.matches].concat(balanced.slice(0, 30).map((s) => [s.name, s.fronts.map((f) => [f.address, f.connections, f.connectionsTotal, f.queued]),
-    s.instances.map((i) => [i.id, i.state, i.ready, i.drained, i.flow?.connections, i.flow?.connectionsTotal])])));
-  if (place.dataset.key === key) return;
-  place.dataset.key = key;
-  const pictures = balanced.slice(0, 30).map((service) => flowPicture(service, kindOf, isNarrow.matches));
-  place.replaceChildren(...(pictures.length ? pictures : [make("p", {}, "No service has a front.")]));
-}
-
-// One service or instance in full.
-
-let shownDetail = null;
-
-function showDetail(name) {
-  shownDetail = name;
-  setText(byID("detail-title"), name);
-  drawDetail();
-  byID("detail-dialog").showModal();
-  byID("why").replaceChildren();
-  explain(name);
-  openLog(name);
-}
-
-async function explain(name) {
-  const place = byID("why");
-  try {
-    const report = await ask(`v1/why?name=${encodeURIComponent(name)}`);
-    if (shownDetail !== name) return;
-    place.replaceChildren(...report.supd.map((text) => make("p", {}, text)), ...report.answers.map(whyAnswer));
-  } catch (error) {
-    if (shownDetail === name) place.replaceChildren(make("p", {}, `No answer: ${error.message}`));
+  const all = status.services.filter((service) => service.fronts?.length > 0 && (!wanted || service.name.includes(wanted)));
+  const balanced = all.slice(0, mostPictures);
+  for (const service of balanced) {
+    const key = JSON.stringify([isNarrow.matches, service.fronts.map((f) => [f.address, f.connections, f.connectionsTotal, f.queued]),
+      service.instances.map((i) => [i.id, kindOf(i), i.state, i.flow?.connections, i.flow?.connectionsTotal])]);
+    const known = flowPictures.get(service.name);
+    if (known?.key === key) continue;
+    const picture = flowPicture(service, kindOf, isNarrow.matches);
+    known?.picture.replaceWith(picture);
+    flowPictures.set(service.name, { key, picture });
   }
-}
-
-function whyAnswer(answer) {
-  const block = make("article", { class: "why" });
-  const say = (text) => block.append(make("p", {}, text));
-  const state = make("span", { class: "state", "data-kind": answer.isFine ? "good" : kindOfState(answer.state) }, answer.state);
-  block.append(make("h4", {}, `${answer.name} is `, state, answer.since ? ` since ${clock(answer.since)}` : ""));
-  say(answer.summary);
-  // Mostly the summary has it, without the time before the first blank.
-  if (answer.occasion && !answer.summary.includes(answer.occasion.slice(answer.occasion.indexOf(" ") + 1))) say(answer.occasion);
-  for (const text of answer.besides) say(text);
-  if (answer.restartsInLastHour > 0) say(`${plural(answer.restartsInLastHour, "restart")} in the last hour`);
-  for (const exit of answer.exits) {
-    const cause = exit.cause ? ` — ${exit.isGuess ? "probably " : ""}${exit.cause}` : "";
-    say(`${clock(exit.at)}: ${exit.reason}${cause}`);
-    if (exit.log.length) block.append(make("pre", { tabindex: "0", "aria-label": `The last lines before ${clock(exit.at)}` }, exit.log.join("\n")));
-  }
-  if (answer.help.length) block.append(make("p", { class: "help" }, `What may help: ${answer.help.join("; ")}`));
-  return block;
-}
-
-function drawDetail() {
-  const facts = [];
-  const add = (term, value) => { if (value !== null && value !== undefined && value !== "") facts.push([term, String(value)]); };
-  for (const service of status.services) {
-    if (service.name === shownDetail) {
-      add("State", `${service.state}; it is to be ${service.goal}`);
-      add("Ready", `${service.ready} of ${service.replicas}`);
-      add("The manifest says", service.scaledFrom === null || service.scaledFrom === undefined ? null : plural(service.scaledFrom, "replica"));
-      add("Fronts", service.listen.join(", "));
-      for (const front of service.fronts ?? []) {
-        add(front.address, `${front.connections} open, ${front.connectionsTotal} in all, ${bytes(front.bytesIn)} in, ${bytes(front.bytesOut)} out, ${front.turnedAway ?? 0} turned away`);
-      }
-    }
-    for (const instance of service.instances) {
-      if (instance.id !== shownDetail) continue;
-      add("State", instance.detail ? `${instance.state}: ${instance.detail}` : instance.state);
-      add("It says", instance.statusText);
-      add("Process", instance.pid);
-      add("Port", instance.port);
-      add("Up", duration(instance.uptimeSeconds));
-      add("Restarts", instance.restarts);
-      add("CPU", percent(instance.cpuPercent));
-      add("Memory", bytes(instance.memoryBytes));
-      if (instance.lastExit) add("Last end", `${instance.lastExit.reason} (${clock(instance.lastExit.at)})`);
-      if (instance.flow) add("Connections", `${instance.flow.connections} open, ${instance.flow.connectionsTotal} in all`);
-    }
-  }
-  const key = JSON.stringify(facts);
-  const place = byID("detail-facts");
-  if (place.dataset.key === key) return;
-  place.dataset.key = key;
-  const list = make("dl");
-  for (const [term, value] of facts) list.append(make("dt", {}, term), make("dd", {}, value));
-  place.replaceChildren(list);
-}
-
-// The log of what is shown in full.
-
-const mostLines = 1000;
-let logSource = null;
-
-function openLog(name) {
-  closeLog();
-  byID("log").replaceChildren();
-  setText(byID("log-state"), "");
-  const isService = !name.includes("/");
-  logSource = new EventSource(`v1/logs?name=${encodeURIComponent(name)}&lines=200&follow=true`);
-  // Lines have no numbers: a connection that is opened again begins again.
-  logSource.addEventListener("open", () => { byID("log").replaceChildren(); setText(byID("log-state"), "live"); });
-  logSource.addEventListener("line", (message) => showLine(JSON.parse(message.data), isService));
-  logSource.addEventListener("error", () => setText(byID("log-state"), "connection lost, trying again"));
-}
-
-function closeLog() {
-  logSource?.close();
-  logSource = null;
-}
-
-function showLine(line, isService) {
-  const list = byID("log");
-  const item = make("li", {}, make("time", { datetime: line.time }, line.time.slice(11, 23)));
-  if (isService) item.append(make("span", { class: "who" }, line.instance));
-  if (line.stream === "stderr") item.append(make("span", { class: "error", title: "standard error" }, "!"));
-  item.append(line.message);
-  item.hidden = !matchesLine(item);
-  list.append(item);
-  while (list.children.length > mostLines) list.firstElementChild.remove();
-  if (byID("log-follow").checked) list.scrollTop = list.scrollHeight;
-}
-
-function matchesLine(item) {
-  const wanted = byID("log-filter").value.trim().toLowerCase();
-  return !wanted || item.textContent.toLowerCase().includes(wanted);
+  const names = new Set(balanced.map((service) => service.name));
+  for (const [name, { picture }] of flowPictures) if (!names.has(name)) { picture.remove(); flowPictures.delete(name); }
+  balanced.forEach((service, index) => {
+    const { picture } = flowPictures.get(service.name);
+    if (place.children[index] !== picture) place.insertBefore(picture, place.children[index] ?? null);
+  });
+  const note = byID("flow-note");
+  note.hidden = all.length > 0 && all.length <= mostPictures;
+  setText(note, all.length ? `${all.length - mostPictures} more services have fronts; the filter above shows them.` : "No service has a front.");
 }
 
 // Events.
@@ -489,7 +341,7 @@ function connect() {
   source?.close();
   // A browser that reconnects by itself says the last number itself (Last-Event-ID); one that is opened anew has it here.
   source = new EventSource(lastEvent ? `v1/events?after=${lastEvent}` : "v1/events");
-  source.addEventListener("open", () => setConnection("live", "live"));
+  source.addEventListener("open", () => { setConnection("live", "live"); if (status) pastIsMissing(); });
   source.addEventListener("hello", (message) => {
     canAct = JSON.parse(message.data).actions === "yes";
     showActions();
@@ -525,15 +377,6 @@ byID("token-form").addEventListener("submit", () => {
 byID("token-cancel").addEventListener("click", () => byID("token-dialog").close());
 byID("confirm-form").addEventListener("submit", (event) => { event.preventDefault(); byID("confirm-dialog").close("yes"); });
 byID("confirm-cancel").addEventListener("click", () => byID("confirm-dialog").close(""));
-byID("why-again").addEventListener("click", () => { if (shownDetail) explain(shownDetail); });
-byID("detail-close").addEventListener("click", () => byID("detail-dialog").close());
-byID("detail-dialog").addEventListener("close", () => { shownDetail = null; closeLog(); });
-byID("log-filter").addEventListener("input", () => {
-  for (const item of byID("log").children) item.hidden = !matchesLine(item);
-});
-byID("log-follow").addEventListener("change", (event) => {
-  if (event.target.checked) byID("log").scrollTop = byID("log").scrollHeight;
-});
 byID("rollback").addEventListener("click", async () => {
   if (await confirmed("Go back to the last good manifest that is not in force?") !== null) act("v1/rollback", "Going back");
 });

@@ -10,42 +10,38 @@ function svg(name, attributes, ...children) {
   return element;
 }
 
-/** What a page has seen of one figure: at most `Series.most` values, the oldest first. */
-class Series {
-  static most = 150;
-  values = [];
-  add(value) {
-    this.values.push(value === null || value === undefined ? NaN : value);
-    if (this.values.length > Series.most) this.values.shift();
-  }
-}
-
-/** A plot, drawn anew by `draw`; for a screen reader a sentence stands in its place. */
+/** A plot, drawn anew by `draw`. A screen reader has the figure beside it. */
 class Plot {
   constructor() {
     this.line = svg("path", { d: "" });
     this.area = svg("path", { d: "", class: "area" });
-    this.element = svg("svg", { class: "plot", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" },
+    this.element = svg("svg", { class: "plot", viewBox: "0 0 1000 240", preserveAspectRatio: "none", "aria-hidden": "true" },
       this.area, this.line);
   }
-  draw(series, floor) {
-    const values = series.values;
-    const known = values.filter((value) => !Number.isNaN(value));
-    if (known.length < 2) { this.line.setAttribute("d", ""); this.area.setAttribute("d", ""); return; }
-    const top = Math.max(floor, ...known);
-    // The line of a page that was just opened is not a dot: it has room for a minute at least.
-    const step = 100 / (Math.max(values.length, 30) - 1);
-    const begin = 100 - step * (values.length - 1);
-    let line = "", area = "", last = null;
-    values.forEach((value, index) => {
-      const x = (begin + index * step).toFixed(2);
-      if (Number.isNaN(value)) { if (last !== null) area += `L${last} 24Z`; last = null; return; }
-      const y = (22.5 - 21 * value / top).toFixed(2);
-      line += (last === null ? "M" : "L") + `${x} ${y}`;
-      area += (last === null ? `M${x} 24L` : "L") + `${x} ${y}`;
-      last = x;
+  /** The last `span` seconds of a series; what is at most `floor` stays low. Where nothing is known, there is nothing. */
+  draw(series, span, floor) {
+    const end = moment(), xs = [], ys = [];
+    let top = floor;
+    series.forEach((time, value) => {
+      if (end - time > span) return;
+      xs.push(1000 - 1000 * (end - time) / span);
+      ys.push(value);
+      if (value > top) top = value;
     });
-    if (last !== null) area += `L${last} 24Z`;
+    // A step has twenty seconds, a look two: what is farther apart was not looked at in between.
+    const gap = 1000 * 50 / span;
+    let line = "", area = "", begin = null, last = null;
+    const close = () => { if (begin !== null) area += `L${last} 240L${begin} 240Z`; begin = null; };
+    for (let i = 0; i < xs.length; i += 1) {
+      if (Number.isNaN(ys[i]) || begin !== null && xs[i] - last > gap) close();
+      if (Number.isNaN(ys[i])) continue;
+      const x = Math.round(xs[i]), point = `${x} ${Math.round(225 - 210 * ys[i] / top)}`;
+      line += (begin === null ? "M" : "L") + point;
+      area += (begin === null ? "M" : "L") + point;
+      if (begin === null) begin = x;
+      last = x;
+    }
+    close();
     this.line.setAttribute("d", line);
     this.area.setAttribute("d", area);
   }
