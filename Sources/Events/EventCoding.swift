@@ -30,6 +30,7 @@ extension EventKind {
         case .gone: "gone"
         case .rollout: "rollout"
         case .scale: "scale"
+        case .scaleHindered: "scaleHindered"
         case .limit: "limit"
         case .command: "command"
         case .apply: "apply"
@@ -54,6 +55,7 @@ extension EventKind {
         case .drain(let payload): payload
         case .rollout(let payload): payload
         case .scale(let payload): payload
+        case .scaleHindered(let payload): payload
         case .limit(let payload): payload
         case .command(let payload): payload
         case .apply(let payload): payload
@@ -77,6 +79,7 @@ extension EventKind {
         case "gone": self = .gone(try Gone(from: decoder))
         case "rollout": self = .rollout(try RolloutStep(from: decoder))
         case "scale": self = .scale(try ScaleStep(from: decoder))
+        case "scaleHindered": self = .scaleHindered(try ScaleHindrance(from: decoder))
         case "limit": self = .limit(try LimitChange(from: decoder))
         case "command": self = .command(try Command(from: decoder))
         case "apply": self = .apply(try ApplyStep(from: decoder))

@@ -249,6 +249,10 @@ package struct WhyReasoning {
         }
         if let text = instance.statusText { lines.append("it says: \(text)") }
         if openRollouts().contains(service.name) { lines.append("a rollout of \(service.name) is under way") }
+        // Once for the service.
+        if let hindrance = service.scalingHindrance, service.instances.first?.id == instance.id {
+            lines.append("\(service.name) cannot have as many instances as its load asks for: \(hindrance)")
+        }
         for front in service.fronts ?? [] {
             guard let queued = front.queued, queued > 0 else { continue }
             lines.append("\(HumanText.count(queued)) connections to \(front.address ?? "?") wait for an instance")

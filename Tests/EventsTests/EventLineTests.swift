@@ -18,6 +18,7 @@ struct EventLineTests {
         (.gone(), #""kind":"gone""#),
         (.rollout(.init(step: .goingBack, reason: "api/1 was not ready")), #""step":"goingBack""#),
         (.scale(.init(from: 2, to: 3, reason: "81 connections per instance")), #""from":2,"instance""#),
+        (.scaleHindered(.init(from: 2, to: 4, reason: "no port", load: "x")), #""kind":"scaleHindered","load":"x""#),
         (.limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)")), #""limit":"nofile""#),
         (.command(.init(verb: "restart", names: ["api", "web-*"], by: "uid 0 (pid 9)", userID: 0)), #""userID":0"#),
         (.apply(.init(step: .began, manifest: "/etc/supd.json5", by: "SIGHUP")), #""manifest":"/etc/supd.json5""#),

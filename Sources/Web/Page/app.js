@@ -64,6 +64,8 @@ function eventText(event) {
     case "drain": return event.drained ? "drained" : "undrained";
     case "gone": return "gone: the manifest does not ask for it";
     case "rollout": return `rollout: ${event.step}${because}`;
+    case "scale": return `scaled from ${event.from} to ${event.to}${because}`;
+    case "scaleHindered": return event.reason ? `cannot scale from ${event.from} to ${event.to}${because}` : "its load is no longer too much for what it can have";
     case "limit": return `limit ${event.limit} changed from ${event.old} to ${event.new} by ${event.by}`;
     case "command": return `${[event.verb, ...(event.names ?? [])].join(" ")}, asked for by ${event.by}`;
     case "apply": return `apply${event.manifest ? " " + event.manifest : ""} ${event.step}${because}${event.by ? `, asked for by ${event.by}` : ""}`;

@@ -13,6 +13,7 @@ import Testing
         var applies = 0
         var switches = 0
         var recalls = 0
+        var drawn: [Set<Drawn>] = []
         for seed in first..<first + count {
             var world = World(seed: seed, traced: false)
             do {
@@ -30,16 +31,22 @@ import Testing
             applies += world.applies
             switches += world.switches
             recalls += world.recalls
+            drawn.append(world.drawn)
         }
+        let most = drawn.map { $0.intersection(Drawn.together).count }.max() ?? 0
         print(
             "simulation: \(count) schedules, \(heirs) restarts by standing order, \(healthRestarts) for health, "
                 + "\(applies) manifests applied, \(switches) sets of new instances taken over to at once, \(recalls) rollouts "
-                + "sent back by a stop")
+                + "sent back by a stop\nschedules with \(Drawn.summary(drawn)); \(most) of \(Drawn.together.count) in one"
+        )
         // The schedules lead to what they are about.
         #expect(only != nil || heirs > Int(count) / 8, "\(heirs) heirs")
         #expect(only != nil || healthRestarts > Int(count) / 8, "\(healthRestarts) restarts for health")
         #expect(only != nil || switches > Int(count) / 100, "\(switches) switches")
         #expect(only != nil || recalls > Int(count) / 100, "\(recalls) rollouts sent back by a stop")
+        for one in Drawn.expected {
+            #expect(only != nil || count < 800 || drawn.contains { $0.contains(one) }, "no schedule has come to \(one)")
+        }
         #expect(only != nil || applies > Int(count) / 2, "\(applies) applies")
     }
 }

@@ -134,6 +134,8 @@ struct World {
     /// How often a new set of instances has taken over at once, and how often a stop has sent a rollout back.
     var switches = 0
     var recalls = 0
+    /// What this schedule has come to.
+    var drawn: Set<Drawn> = []
     /// What has become of the events.
     var chronicle = Chronicle()
 
@@ -291,6 +293,7 @@ struct World {
         }
         try checkEffects(effects, before: before)
         try followTrials(before)
+        noteDrawn()
         // Nothing is released before the events of the turn are written down: what is lost without them is not.
         let losesEvents = lostAfter != nil && random.oneIn(2)
         if !losesEvents {
@@ -319,8 +322,10 @@ struct World {
 
     /// The supervisor dies; what was on its way to it is lost. The next one has the last snapshot that was stored,
     /// which may be a little old, or none at all.
-    mutating func loseSupervisor() throws(Violation) {
+    /// `leaves`: it goes of itself, for another image, and what it knew is kept.
+    mutating func loseSupervisor(leaves: Bool = false) throws(Violation) {
         note("supervisor lost")
+        if !leaves { drawn.insert(.supervisor) }
         // Until the next one says hello, the keeper follows the orders of the last one, who hears nothing of it any more.
         if random.oneIn(2), let heirless = orders.keys.min(), children[heirless]?.pid != nil {
             leaderDies(heirless, .signal(9, coreDumped: false))
@@ -338,7 +343,9 @@ struct World {
         scheduledDeadline = nil
         badEndOf = [:]
         startsOf = [:]
-        if random.oneIn(6), !isShuttingDown {
+        if leaves {
+            app = try decoded(snapshot.app)
+        } else if random.oneIn(6), !isShuttingDown {
             // What the keeper holds beside the snapshot is there all the same.
             let kept = snapshot.app
             app = Application(manifest: kept.manifest, revision: kept.revision, leaving: kept.leaving)

@@ -122,7 +122,7 @@ extension World {
             badEndOf = [:]
             startsOf = [:]
         case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .decided,
-            .connectsCounted, .wentIdle, .shutdownRequested:
+            .connectsCounted, .wentIdle, .scalingSettled, .shutdownRequested:
             break
         }
     }
@@ -258,7 +258,7 @@ extension World {
     /// Something goes wrong, or somebody wants something.
     mutating func chaos() throws(Violation) {
         let alive = children.values.filter { $0.leaderAlive && $0.pid != nil }.map(\.generation).sorted()
-        switch random.pick(0...18) {
+        switch random.pick(0...20) {
         case 0, 1, 2:
             if !alive.isEmpty { leaderDies(random.pick(alive), .signal(9, coreDumped: false)) }
         case 3: strangers.insert(UInt16(random.pick(20000...20024)))
@@ -289,10 +289,32 @@ extension World {
         case 15: try decide()
         case 16: try countConnects()
         case 17: try scaleItself()
+        case 18: loseBalancer()
+        case 19: if random.oneIn(3) { try upgrade() } else { try scaleItself() }
         default:
             _ = app.views(at: Instant(nanoseconds: now))
             comeAndGo()
         }
+    }
+
+    /// The balancer is lost, and with it all connections: whoever waited for them to end waits no longer.
+    private mutating func loseBalancer() {
+        note("balancer lost")
+        drawn.insert(.balancer)
+        for endpoint in published.flatMap(\.endpoints) where endpoint.state != .active {
+            emptied.insert(endpoint.generation)
+            send(.drained(endpoint.generation))
+        }
+    }
+
+    /// The keeper becomes another image: the supervisor keeps its snapshot and leaves, processes stay, and the next balancer has
+    /// no connections.
+    private mutating func upgrade() throws(Violation) {
+        note("upgrade")
+        drawn.insert(.upgrade)
+        snapshot = (app, now)
+        try loseSupervisor(leaves: true)
+        loseBalancer()
     }
 
     /// Clients leave services alone, and come back.
@@ -332,8 +354,10 @@ extension World {
         nextCommand += 1
         openCommands[id] = .restart
         isApplying = true
+        let before = app.revision
         try turn(.scaled(id, counts))
         isApplying = false
+        if app.revision != before { drawn.insert(.scaled) }
     }
 
     /// A service scales itself, or would like to: what makes no sense is not to be done.
@@ -350,6 +374,8 @@ extension World {
         if candidate == nil || from != count, app.manifest != before {
             throw Violation(text: "\(name) has scaled itself while it should not")
         }
+        if app.manifest != before { drawn.insert(.scaledItself) }
+        if random.oneIn(4) { try turn(.scalingSettled(service: name)) }
     }
 
     /// Somebody says a word on a rollout, if there is one.
