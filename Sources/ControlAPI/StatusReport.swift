@@ -59,6 +59,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var scaledFrom: Int?
     /// How it scales itself, `1 to 4, 50 connections each`; null if it does not, or from an older supd.
     package var scaling: String?
+    /// Why it cannot have as many instances as its load asks for; null if it has, or from an older supd.
+    package var scalingHindrance: String?
     /// The addresses of its fronts.
     package var listen: [String]
     /// Those of them whose sockets the instances have themselves; null from an older supd.
@@ -75,8 +77,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     /// Creates an entry.
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
-        scaling: String? = nil, listen: [String], passed: [String]? = [], logFormat: String? = "text",
-        limits: [String: LimitStatus]? = nil, fronts: [FlowStatus]?,
+        scaling: String? = nil, scalingHindrance: String? = nil, listen: [String], passed: [String]? = [],
+        logFormat: String? = "text", limits: [String: LimitStatus]? = nil, fronts: [FlowStatus]?,
         instances: [InstanceStatus]
     ) {
         self.name = name
@@ -87,6 +89,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.replicas = replicas
         self.scaledFrom = scaledFrom
         self.scaling = scaling
+        self.scalingHindrance = scalingHindrance
         self.listen = listen
         self.passed = passed
         self.logFormat = logFormat
@@ -319,6 +322,7 @@ extension ServiceStatus {
         try container.encode(replicas, forKey: .replicas)
         try container.encode(scaledFrom, forKey: .scaledFrom)
         try container.encode(scaling, forKey: .scaling)
+        try container.encode(scalingHindrance, forKey: .scalingHindrance)
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
         try container.encode(logFormat, forKey: .logFormat)

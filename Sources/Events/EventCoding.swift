@@ -30,6 +30,7 @@ extension EventKind {
         case .gone: "gone"
         case .rollout: "rollout"
         case .scale: "scale"
+        case .scaleHindered: "scaleHindered"
         case .limit: "limit"
         case .logDropped: "logDropped"
         case .command: "command"
@@ -55,6 +56,7 @@ extension EventKind {
         case .drain(let payload): payload
         case .rollout(let payload): payload
         case .scale(let payload): payload
+        case .scaleHindered(let payload): payload
         case .limit(let payload): payload
         case .logDropped(let payload): payload
         case .command(let payload): payload
@@ -79,6 +81,7 @@ extension EventKind {
         case "gone": self = .gone(try Gone(from: decoder))
         case "rollout": self = .rollout(try RolloutStep(from: decoder))
         case "scale": self = .scale(try ScaleStep(from: decoder))
+        case "scaleHindered": self = .scaleHindered(try ScaleHindrance(from: decoder))
         case "limit": self = .limit(try LimitChange(from: decoder))
         case "logDropped": self = .logDropped(try LogDrop(from: decoder))
         case "command": self = .command(try Command(from: decoder))

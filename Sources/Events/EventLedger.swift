@@ -57,6 +57,8 @@ package struct EventLedger: Sendable, Hashable, Codable {
     package private(set) var gone: [String: Instance] = [:]
     /// By the services' names.
     package var rollouts: [String: Rollout] = [:]
+    /// What keeps services from having as many instances as their load asks for, by their names; nil: nothing does.
+    package private(set) var scaleHindrances: [String: EventKind.ScaleHindrance]?
     /// The process of the last balancer that was told to have started, and not to have ended.
     package var balancer: Int32?
 
@@ -86,6 +88,10 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .role(let step) where step.role == "balancer": balancer = step.step == "started" ? step.pid : nil
         case .rollout(let step):
             if let service { takeRollout(step, of: service, instance) }
+        case .scale:
+            if let service { takeHindrance(nil, of: service) }
+        case .scaleHindered(let hindrance):
+            if let service { takeHindrance(hindrance.reason == nil ? nil : hindrance, of: service) }
         case .gone:
             if let instance { forget(instance) }
         default:
@@ -111,10 +117,18 @@ package struct EventLedger: Sendable, Hashable, Codable {
         case .drain(let change): told.isDrained = change.drained
         // The number of a start that the keeper never heard of is given again.
         case .startFailed: return
-        case .gone, .rollout, .scale, .limit, .logDropped, .command, .apply, .role, .daemon, .lost, .other: return
+        case .gone, .rollout, .scale, .scaleHindered, .limit, .logDropped, .command, .apply, .role, .daemon, .lost,
+            .other:
+            return
         }
         instances[name] = told
         gone[name] = nil
+    }
+
+    private mutating func takeHindrance(_ hindrance: EventKind.ScaleHindrance?, of service: String) {
+        var all = scaleHindrances ?? [:]
+        all[service] = hindrance
+        scaleHindrances = all.isEmpty ? nil : all
     }
 
     private mutating func takeRollout(

@@ -45,6 +45,8 @@ package enum EventKind: Sendable, Hashable {
     case rollout(RolloutStep)
     /// A service has scaled itself.
     case scale(ScaleStep)
+    /// A service would have more instances by itself, and cannot, or that is over.
+    case scaleHindered(ScaleHindrance)
     /// A limit of a running instance was changed.
     case limit(LimitChange)
     /// Lines of a service's logs were dropped: told once a minute at most.

@@ -145,6 +145,7 @@ extension Application {
         case .applied(let id, let manifest): beginApplying(manifest, id, &turn)
         case .scaled(let id, let counts): beginScaling(counts, id, &turn)
         case .scaledItself(let service, let step): beginScalingItself(service, step, &turn)
+        case .scalingSettled(let service): scalingSettled(service, &turn)
         case .decided(let id, let service, let decision, let who): decide(decision, on: service, by: who, id, &turn)
         case .connectsCounted(let counts): connectsCounted(counts, &turn)
         case .commandForgotten(let id): forget(id)

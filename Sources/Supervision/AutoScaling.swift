@@ -63,6 +63,12 @@ package struct ScalingWatch: Sendable {
         return rise(entry, now) ?? fall(entry, now)
     }
 
+    /// Whether a service was looked at for long enough to know that its load asks for no more instances.
+    package func hasSeenEnough(of service: String) -> Bool {
+        guard let looks = entries[service]?.looks, let first = looks.first, let last = looks.last else { return false }
+        return first.at + pace.rise <= last.at
+    }
+
     /// Forgets all other services.
     package mutating func keep(_ services: Set<String>) {
         entries = entries.filter { services.contains($0.key) }

@@ -98,6 +98,8 @@ extension Application {
     func blueGreenText(_ rollout: Rollout, _ service: Int) -> String? {
         guard let blueGreen = rollout.blueGreen, rollout.failure == nil, !blueGreen.hasSwitched else { return nil }
         let extras = layout.instances[service].filter { isExtra($0) }.prefix(rollout.surge)
+        // Where nothing ran there is nothing that they would stand beside.
+        guard extras.contains(where: { instances[$0].goal == .up }) else { return nil }
         let ready = extras.count { hasComeUp($0) && instances[$0].goal == .up }
         let missing = extras.first { !(hasComeUp($0) && instances[$0].goal == .up) }
         let doing = missing.map { ": \(activity($0))" } ?? ""

@@ -40,25 +40,11 @@ struct Deployment: Sendable, Hashable, Codable {
 }
 
 extension Application {
-    /// Why another manifest cannot be applied now; nil: it can.
-    package var applyHindrance: String? {
-        if isShuttingDown { return "supd is shutting down" }
-        guard let deployment = deployments.first(where: \.isApply) else { return nil }
-        let services = deployment.rollouts.map(\.service)
-        let what =
-            services.isEmpty
-            ? "waits for \(Wording.list((deployment.fresh + deployment.parting).map(\.description)))"
-            : "replaces \(Wording.list(services))"
-        let tasks = services.filter { name in manifest.services.contains { $0.name == name && $0.kind == .task } }
-        let hint = tasks.first.map { "; \"supctl stop \($0)\" ends it" } ?? ""
-        let trial = deployment.rollouts.first(where: \.isOnTrial).map(\.trialHint)
-        return "an earlier apply is under way: it \(what)\(hint)\(trial ?? "")"
-    }
-
     /// Takes on a manifest: what is not changed by it is not touched.
     mutating func beginApplying(_ new: Manifest, _ command: CommandID, _ turn: inout Turn) {
         if let hindrance = applyHindrance { return turn.effects.append(.finished(command, .failed(hindrance))) }
         let before = Set(layout.names)
+        let members = Set(instanceIDs)
         let rollouts = rollouts(to: new)
         supersedeRestarts(of: Set(rollouts.map(\.service)), &turn)
         supersedeScalings(under: new, &turn)
@@ -75,7 +61,7 @@ extension Application {
             [
                 Deployment(
                     command: command, rollouts: rollouts, total: rollouts.count, fresh: freshInstances(beside: before),
-                    parting: partingInstances)
+                    parting: partingInstances(of: members, replacing: Set(rollouts.map(\.service))))
             ] + others
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true
@@ -156,13 +142,15 @@ extension Application {
         return fresh
     }
 
-    /// Instances that are to go and are not gone.
-    var partingInstances: [InstanceID] {
+    /// Instances that are to go and are not gone. Those that stand beside the others are their rollout's, which ends when they are
+    /// gone. `members` are those that the manifest asked for before: no rollout has brought them, even if they may stand in
+    /// now for those that a restart replaces. Those of services that this very deployment replaces are its rollouts', however.
+    func partingInstances(of members: Set<InstanceID>, replacing replaced: Set<String> = []) -> [InstanceID] {
         var parting: [InstanceID] = []
         for place in instances.indices where isExtra(place) && instances[place].state != .down {
-            // Those that stand beside the others are its rollout's, which ends when they are gone.
-            guard rollout(of: instances[place].id.service) == nil else { continue }
-            parting.append(instances[place].id)
+            let id = instances[place].id
+            let isMember = members.contains(id) && !replaced.contains(id.service)
+            if isMember || rollout(of: id.service) == nil { parting.append(id) }
         }
         return parting
     }

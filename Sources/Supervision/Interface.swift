@@ -45,6 +45,8 @@ extension Application {
         case connectsCounted([ConnectCount])
         /// A service has scaled itself, as `ScalingWatch` says.
         case scaledItself(service: String, EventKind.ScaleStep)
+        /// Its load asks for no other number of instances, of a service that could not have more (`scalingHindrance`).
+        case scalingSettled(service: String)
         /// Nobody waits for a command any more; what it has begun goes on.
         case commandForgotten(CommandID)
         /// Stop everything in order.

@@ -28,7 +28,8 @@ struct Rollout: Sendable, Hashable, Codable {
     var underWay: [Int] = []
     /// The numbers of a task's instances that had completed when they were run anew.
     var hadCompleted: [Int] = []
-    /// The numbers of instances that are new, or were down, when they got the new settings, and have not come up yet; nil: none.
+    /// The numbers of instances that are new, or were down or waited, when they got the new settings, and have not come up yet;
+    /// nil: none.
     var untried: [Int]?
     /// Why it goes back; nil: it goes forward.
     var failure: String?
@@ -191,7 +192,8 @@ extension Application {
     }
 
     /// Of what has no process, and is to have none or waits for others, there is nothing to replace: it starts as what it is
-    /// then. So nobody stands in for it, either, whom others would take for it and who then goes.
+    /// then, and the rollout is judged by that. So nobody stands in for it, either, whom others would take for it and who then
+    /// goes.
     /// `isWaitedFor`: there are some already, which serve until it is there.
     private mutating func settleIdle(
         _ places: Range<Int>, _ rollout: inout Rollout, isWaitedFor: Bool, _ turn: inout Turn
@@ -200,14 +202,14 @@ extension Application {
             guard instances[place].goal == .down || instances[place].state == .waiting else { continue }
             takeOver(place, &turn)
             let number = instances[place].id.number
-            if instances[place].goal == .down { rollout.untried = (rollout.untried ?? []) + [number] }
+            rollout.untried = (rollout.untried ?? []) + [number]
             if isWaitedFor, instances[place].goal == .up, !rollout.underWay.contains(number) {
                 rollout.underWay.append(number)
             }
         }
     }
 
-    /// What is new, or was down when it got the new settings, has to come up like all others, if it is to.
+    /// What is new, or was down or waited when it got the new settings, has to come up like all others, if it is to.
     private func lookAtUntried(_ rollout: inout Rollout, _ places: Range<Int>) {
         guard let untried = rollout.untried else { return }
         rollout.untried = nil

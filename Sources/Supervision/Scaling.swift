@@ -64,18 +64,20 @@ extension Application {
         }
     }
 
-    /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done.
+    /// A service has scaled itself; what is out of its bounds, or comes while it is being changed, is not done. What there is no
+    /// room for is told.
     mutating func beginScalingItself(_ name: String, _ step: EventKind.ScaleStep, _ turn: inout Turn) {
         guard let candidate = scalingCandidates.first(where: { $0.service == name }), candidate.instances == step.from,
             step.to > step.from || (step.to < step.from && candidate.isWhole),
-            candidate.rule.nearest(to: step.to) == step.to,
-            let next = try? manifest(scaling: [name: step.to], itself: true)
+            candidate.rule.nearest(to: step.to) == step.to
         else { return }
+        let (part, hindrance) = feasible(step, of: name)
+        if let hindrance, part.to == part.from { return noteScalingHindrance(hindrance, of: name, step, &turn) }
+        guard let next = try? manifest(scaling: [name: part.to], itself: true) else { return }
         if let first = place(ofService: name).flatMap({ layout.instances[$0].first }) {
-            turn.report(instances[first].id, .info, "\(name) scaled from \(step.from) to \(step.to): \(step.reason)")
+            turn.report(instances[first].id, .info, "\(name) scaled from \(part.from) to \(part.to): \(part.reason)")
         }
-        let kind = EventKind.scale(step)
-        turn.effects.append(.happened(kind, service: name, instance: nil))
+        tellScaling(.scale(part), of: name, &turn)
         carryOut(next, of: [name], nil, &turn)
     }
 
@@ -84,6 +86,7 @@ extension Application {
     ) {
         supersedeScalings(of: services, by: "a later scale", &turn)
         let before = Set(layout.names)
+        let members = Set(instanceIDs)
         // Restarts go on, with as many that stand in as the service may have now.
         let others = deployments.filter { !$0.isRestart } + restarts(beside: [], under: next)
         takeOver(next)
@@ -93,7 +96,8 @@ extension Application {
             Deployment(
                 command: command, rollouts: [], total: 0,
                 fresh: freshInstances(beside: before).filter { services.contains($0.service) },
-                parting: partingInstances.filter { services.contains($0.service) }, scales: services.sorted()))
+                parting: partingInstances(of: members).filter { services.contains($0.service) },
+                scales: services.sorted()))
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true
         turn.touched.append(contentsOf: instances.indices)

@@ -34,6 +34,7 @@ extension Application {
         }
         tellGone(&turn)
         tellRollouts(&turn)
+        tellScalingRelief(&turn)
     }
 
     private mutating func tell(_ kind: EventKind, of id: InstanceID, _ turn: inout Turn) {

@@ -42,13 +42,20 @@ extension SupervisorRole {
         autoScaling.watch.keep(Set(candidates.map(\.service)))
         let shares = autoScaling.shares(cpu, at: now)
         for candidate in candidates {
-            guard let load = load(of: candidate, counters, shares),
-                let step = autoScaling.watch.looked(
-                    at: candidate.service, load: load, instances: candidate.instances, isWhole: candidate.isWhole,
-                    rule: candidate.rule, now: now)
-            else { continue }
-            take(.scaledItself(service: candidate.service, step))
-            keepSnapshotNow()
+            guard let load = load(of: candidate, counters, shares) else { continue }
+            let step = autoScaling.watch.looked(
+                at: candidate.service, load: load, instances: candidate.instances, isWhole: candidate.isWhole,
+                rule: candidate.rule, now: now)
+            if let step {
+                let before = application?.revision
+                take(.scaledItself(service: candidate.service, step))
+                // What there is no room for changes nothing, and is tried again with the next look.
+                if application?.revision != before { keepSnapshotNow() }
+            } else if application?.scalingHindrance(of: candidate.service) != nil,
+                autoScaling.watch.hasSeenEnough(of: candidate.service)
+            {
+                take(.scalingSettled(service: candidate.service))
+            }
         }
         arrangeScalingLook()
     }

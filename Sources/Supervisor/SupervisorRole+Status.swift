@@ -1,4 +1,5 @@
 import ControlAPI
+import Events
 import Dispatch
 import Links
 import Logs
@@ -75,6 +76,7 @@ extension SupervisorRole {
                 name: view.name, kind: service.kind.rawValue, state: view.state, goal: view.goal.rawValue,
                 ready: view.ready, replicas: service.replicas,
                 scaledFrom: service.scaling == nil ? service.scaledFrom : nil, scaling: service.scaling?.text,
+                scalingHindrance: application.scalingHindrance(of: view.name)?.reason,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
                 logFormat: service.log.format.rawValue, limits: service.limitStatus,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced

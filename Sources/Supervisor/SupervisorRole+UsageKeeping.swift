@@ -66,7 +66,7 @@ extension SupervisorRole {
         usage.isLooking = false
         if let archive {
             usage.history = archive.history
-            let latest = monotonicNanoseconds() + UsageSampling.lease
+            let latest = monotonicNanoseconds() + usage.lease
             usage.wantedUntil = max(usage.wantedUntil, min(archive.wantedUntil, latest))
             if let application {
                 let known = Set(application.instanceIDs.map(\.description))

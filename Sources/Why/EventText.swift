@@ -27,6 +27,12 @@ package enum EventText {
         case .gone(let gone): return ("gone: \(gone.reason ?? "the manifest does not ask for it")", false)
         case .rollout(let step): return rollout(step)
         case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
+        case .scaleHindered(let hindrance):
+            guard let reason = hindrance.reason else {
+                return ("its load is no longer too much for what it can have", false)
+            }
+            let load = hindrance.load.map { "; its load: \($0)" } ?? ""
+            return ("cannot scale from \(hindrance.from) to \(hindrance.to): \(reason)\(load)", true)
         case .limit(let change):
             return ("limit \(change.limit) changed from \(change.old) to \(change.new) by \(change.by)", false)
         case .logDropped(let drop):

@@ -130,6 +130,10 @@ package struct WhyReasoning {
         if let rollout = openRollouts.first(where: { $0.service == service.name }) {
             lines.append("a rollout of \(service.name) is under way since \(rollout.since)\(waited(in: service))")
         }
+        // Once for the service.
+        if let hindrance = service.scalingHindrance, service.instances.first?.id == instance.id {
+            lines.append("\(service.name) cannot have as many instances as its load asks for: \(hindrance)")
+        }
         for front in service.fronts ?? [] {
             guard let queued = front.queued, queued > 0 else { continue }
             let who = queued == 1 ? "a connection" : "\(HumanText.count(queued)) connections"

@@ -13,7 +13,7 @@ let changeOptions = [
 /// What the help says of waiting, for those verbs.
 let changeDetails = """
     Waits until it is done, and says on standard error what it waits for. Exit code 1 if it fails or takes longer
-    than the timeout.
+    than the timeout. Ctrl-C and the timeout end the wait alone: supd goes on with what was asked for.
     """
 
 /// Runs start, stop, restart, drain or undrain.

@@ -102,7 +102,10 @@ enum StatusTable {
 
     /// What a user has scaled it to, or how it scales itself; nil: it is as the manifest says.
     static func scaledLine(_ service: ServiceStatus) -> String? {
-        if let rule = service.scaling { return "by itself: \(rule)" }
+        if let rule = service.scaling {
+            let hindrance = service.scalingHindrance.map { "; its load asks for more than it can have: \($0)" } ?? ""
+            return "by itself: \(rule)\(hindrance)"
+        }
         return service.scaledFrom.map { "to \(service.replicas), the manifest says \($0)" }
     }
 

@@ -77,6 +77,6 @@ struct Options {
           --help                     print this
 
         SIGTERM and SIGINT stop all services in order; a second one ends them at once.
-        Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage.
+        Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, or another supd has one of the directories.
         """
 }

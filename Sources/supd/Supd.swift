@@ -96,35 +96,10 @@ enum Supd {
         // Before anything is opened that could become one of them.
         openStandardDescriptors()
         closeInheritedDescriptors()
-        let lock = takeLock(directories)
-        let logLock = takeLogLock(directories)
-        keep(path, directories, environment, [lock.descriptor] + [logLock?.descriptor].compactMap(\.self))
-    }
-
-    /// Two that write and rotate the same files would lose lines. Logs that cannot be written are no reason not to start.
-    private static func takeLogLock(_ directories: Directories) -> RuntimeLock? {
-        do throws(RuntimeLock.Failure) {
-            return try RuntimeLock(path: "\(directories.logs)/.supd.lock")
+        do throws(DirectoryLocks.Refusal) {
+            keep(path, directories, environment, try DirectoryLocks.take(directories, manifest: path))
         } catch {
-            guard case .held(let pid) = error else { return nil }
-            let who = pid.map { "pid \($0)" } ?? "another process"
-            fail("another supd writes its logs in \(directories.logs): \(who); name another --log-directory", code: 1)
-        }
-    }
-
-    private static func takeLock(_ directories: Directories) -> RuntimeLock {
-        do throws(RuntimeLock.Failure) {
-            return try RuntimeLock(path: "\(directories.runtime)/supd.lock")
-        } catch {
-            switch error {
-            case .held(let pid):
-                let who = pid.map { "pid \($0)" } ?? "another process"
-                fail(
-                    "supd runs already in \(directories.runtime): \(who); stop it, or name another --runtime-directory",
-                    code: 1)
-            case .system(let error):
-                fail("cannot lock \(error.subject): \(error.reason); name another --runtime-directory", code: 1)
-            }
+            fail(error.text, code: error.code)
         }
     }
 
@@ -162,7 +137,10 @@ enum Supd {
     ) -> KeeperConfiguration? {
         guard let state = resumed.state, let scope = ProcessScope(state.scope) else { return nil }
         let locks = state.program.locks.compactMap { try? resumed.descriptor($0) }
-        return configuration(of: state.program, scope, environment, locks)
+        var program = state.program
+        let all = DirectoryLocks.complete(locks, of: program)
+        program.locks = all.map(\.raw)
+        return configuration(of: program, scope, environment, all)
     }
 
     private static func configuration(

@@ -22,8 +22,9 @@ struct StatusReportTests {
         let service = try #require((object["services"] as? [[String: Any]])?.first)
         #expect(
             Set(service.keys) == [
-                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "listen", "passed",
-                "logFormat", "limits", "fronts", "instances",
+                "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "scalingHindrance",
+                "listen",
+                "passed", "logFormat", "limits", "fronts", "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)
         #expect(service["fronts"] is NSNull)

@@ -63,6 +63,38 @@ struct AutoScalingTests {
         #expect(daemon.keeper.output.contains("x/1: x scaled from 1 to 2: "))
     }
 
+    @Test("Where no port is left it becomes as many as it can, and says once why not more, and when that is over")
+    func hindered() throws {
+        let port = try freePort()
+        // As many as the manifest may need; a user gives `other` two of them.
+        let text = manifest(port.port, replicas: "{ min: 1, max: 4, target: { connections: 2 } }").replacingOccurrences(
+            of: "{ services:", with: "{ supd: { portRange: '31340-31344' }, services:")
+        let daemon = try Daemon(text, environment: Self.haste)
+        #expect(try daemon.ctl("scale", "other=3").code == 0)
+        do {
+            let held = try (0..<12).map { _ in try KeptConnection(port: port.port) }
+            for one in held { _ = try one.get("/") }
+            try waitFor(2, daemon)
+            let reason = "supd.portRange (\"31340-31344\") has 5 ports for instances, and 6 would be needed"
+            try daemon.keeper.waitForOutput("x cannot scale from 2 to 4: \(reason)")
+            #expect(try daemon.status("x").services.first?.scalingHindrance == reason)
+            #expect(try daemon.ctl("status").output.contains("its load asks for more than it can have: \(reason)"))
+            #expect(try daemon.ctl("why", "x").output.contains("as many instances as its load asks for: \(reason)"))
+            // It goes on trying, also under another supervisor, and says no more.
+            let supervisor = try daemon.role("supervisor")
+            kill(supervisor, SIGKILL)
+            try daemon.waitForAnother("supervisor", than: supervisor)
+            #expect(try daemon.status("x").services.first?.scalingHindrance == reason)
+            withExtendedLifetime(held) {}
+        }
+        try eventually("that it is over") {
+            try daemon.status("x").services.first?.scalingHindrance == nil ? true : nil
+        }
+        let events = try daemon.ctl("events", "x").output
+        #expect(events.components(separatedBy: "cannot scale from 2 to ").count == 2, "\(events)")
+        try waitFor(1, daemon)
+    }
+
     @Test("Its number survives supd, and an apply makes it another rule, or a count, without touching what runs")
     func kept() throws {
         let port = try freePort()

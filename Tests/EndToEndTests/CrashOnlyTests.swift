@@ -344,37 +344,6 @@ struct CrashOnlyTests {
         #expect(try daemon.role("supervisor") == supervisor)
     }
 
-    @Test("A second supd on the same runtime directory says who holds it")
-    func secondDaemon() throws {
-        let daemon = try Daemon("{ services: { a: { command: [\"/bin/sleep\", \"1000\"] } } }")
-        let second = try Program(
-            Daemon.supd,
-            [
-                daemon.directory.file("supd.json5"), "--runtime-directory", daemon.directory.file("run"),
-                "--log-directory", daemon.directory.file("log"), "--state-directory", daemon.directory.file("state"),
-            ])
-        let result = try second.wait()
-        #expect(result.code == 1)
-        #expect(result.output.contains("\(daemon.keeper.pid)"))
-    }
-
-    @Test("A second supd that would write into the same logs says who does")
-    func sharedLogs() throws {
-        let manifest = "{ services: { a: { command: [\"/bin/sleep\", \"1000\"] } } }"
-        let daemon = try Daemon(manifest)
-        let other = try TemporaryDirectory()
-        let second = try Program(
-            Daemon.supd,
-            [
-                try other.write("supd.json5", manifest), "--runtime-directory", other.file("run"),
-                "--log-directory", daemon.directory.file("log"), "--state-directory", other.file("state"),
-            ])
-        let result = try second.wait()
-        #expect(result.code == 1)
-        #expect(result.output.contains("--log-directory"))
-        #expect(result.output.contains("pid \(daemon.keeper.pid)"))
-    }
-
     @Test("SIGTERM stops everything in order; nothing is left", arguments: [SIGTERM, SIGINT])
     func termination(signal: Int32) throws {
         let daemon = try Daemon(

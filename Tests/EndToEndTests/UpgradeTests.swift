@@ -130,11 +130,19 @@ struct UpgradeTests {
             #expect(version.upgradeFailure == nil)
         }
         #expect(try clients.end().isEmpty)
-        // The lock was never given up.
+        // The locks were never given up.
         let other = try Program.run(
             Daemon.supd, [directory.file("supd.json5")] + Daemon.directoryOptions(in: directory))
-        #expect(other.code == 1)
+        #expect(other.code == 2)
         #expect(other.output.contains("runs already in"))
+        let elsewhere = try TemporaryDirectory()
+        let beside = try Program.run(
+            Daemon.supd,
+            [
+                directory.file("supd.json5"), "--runtime-directory", elsewhere.file("run"), "--state-directory",
+                directory.file("state"), "--log-directory", elsewhere.file("log"),
+            ])
+        #expect(beside.code == 2 && beside.output.contains("keeps its history and events in"), "\(beside.output)")
 
         // Its children are still its own: an end is seen at once, and so is who has left the group of the dead one.
         let deserter = try #require(

@@ -18,6 +18,7 @@ struct EventLineTests {
         (.gone(), #""kind":"gone""#),
         (.rollout(.init(step: .goingBack, reason: "api/1 was not ready")), #""step":"goingBack""#),
         (.scale(.init(from: 2, to: 3, reason: "81 connections per instance")), #""from":2,"instance""#),
+        (.scaleHindered(.init(from: 2, to: 4, reason: "no port", load: "x")), #""kind":"scaleHindered","load":"x""#),
         (.limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)")), #""limit":"nofile""#),
         (.logDropped(.init(lines: 12, bytes: 345, reason: "No space left on device")), #""lines":12"#),
         (.command(.init(verb: "restart", names: ["api", "web-*"], by: "uid 0 (pid 9)", userID: 0)), #""userID":0"#),

@@ -38,6 +38,16 @@ struct StatusTableTests {
         #expect(detail.contains("\n  scaled     to 3, the manifest says 2\n"), "\(detail)")
     }
 
+    @Test("What keeps a service from scaling itself is shown with its rule")
+    func hindered() {
+        var service = Example.service("api", replicas: 2)
+        service.scaling = "1 to 4, 50 connections each"
+        service.scalingHindrance = "no port is left"
+        let line = "by itself: 1 to 4, 50 connections each; its load asks for more than it can have: no port is left"
+        let table = StatusTable.text(Example.report([service]), width: 200, allowsColour: false)
+        #expect(table.contains("\n  scaled \(line)\n"), "\(table)")
+    }
+
     @Test("What stands beside the others is counted beside them, and not as one of them")
     func beside() {
         var service = Example.service("api", replicas: 3)

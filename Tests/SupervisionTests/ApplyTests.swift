@@ -410,8 +410,48 @@ struct ApplyTests {
         var story = upStory(api)
         story.apply(1, version(2, of: api))
         story.apply(2, version(3, of: api))
-        #expect(story.outcome(2) == .failed("an earlier apply is under way: it replaces api"))
+        let text =
+            "an earlier apply is under way: it replaces api (api: 0 of 3 replaced: api/4 is starting); "
+            + "\"supctl rollback api\" sends it back"
+        #expect(story.outcome(2) == .failed(text))
         #expect(story.app.manifest.services == [version(2, of: api)])
+    }
+
+    @Test func `it is told what the earlier one waits for, why, and how that is ended`() throws {
+        let db = service("db", ready: .tcp)
+        let web = service("web", ready: .tcp, dependsOn: [Dependency(service: "db")])
+        var story = Story(db)
+        // A new service that waits.
+        story.apply(1, db, web)
+        #expect(
+            story.app.applyHindrance
+                == "an earlier apply is under way: it waits for web/1 (web/1 waits for db to be ready); "
+                + "\"supctl stop web/1\" ends the wait for it")
+        // Nobody waits for it any more: it goes on, and says the same to others.
+        story.tell(.commandForgotten(CommandID(1)))
+        #expect(story.app.applyHindrance?.contains("(web/1 waits for db to be ready)") == true)
+        story.command(2, .stop, instance("web"))
+        #expect(story.app.applyHindrance == nil)
+        // One that is replaced, and waits.
+        story.command(3, .start, instance("web"))
+        story.apply(4, db, version(2, of: web))
+        #expect(
+            story.app.applyHindrance
+                == "an earlier apply is under way: it replaces web (web: 0 of 1 replaced: web/1 waits for db to be ready); "
+                + "\"supctl rollback web\" sends it back")
+        story.tell(.decided(CommandID(5), service: "web", .rollBack))
+        #expect(story.app.applyHindrance == nil)
+        // A task at work, and instances that go.
+        let task = service("t", kind: .task)
+        story = upStory(api, task)
+        story.apply(1, api, version(2, of: task))
+        #expect(story.app.applyHindrance?.hasSuffix("; \"supctl stop t\" ends it") == true)
+        story = upStory(api)
+        story.apply(1)
+        #expect(
+            story.app.applyHindrance
+                == "an earlier apply is under way: it waits for api/1, api/2 and api/3 (api/1 lets its connections end; "
+                + "api/2 lets its connections end; api/3 lets its connections end)")
     }
 
     @Test func `what depends on a changed service waits for it`() {

@@ -182,6 +182,97 @@ struct AutoScalingTests {
         #expect(story.effects.isEmpty)
     }
 
+    /// Of ten ports `other` takes five, its fronts and fixed ports none; the rest is for `web`.
+    private func narrow(_ others: Int = 5, rule: ScalingRule = ScalingRule(min: 1, max: 8, target: .connections(50)))
+        -> Story
+    {
+        var story = Story(
+            web(rule), service("other", replicas: others, ready: .tcp), ports: PortRange(first: 20000, last: 20009))
+        story.play()
+        return story
+    }
+
+    private func hindrances(_ story: Story) -> [EventKind.ScaleHindrance] {
+        story.happenings.compactMap { if case .scaleHindered(let hindrance) = $0.kind { hindrance } else { nil } }
+    }
+
+    @Test func `a step is taken as far as there are ports, and says what is missing`() {
+        var story = narrow()
+        story.tell(step(1, 2))
+        story.play()
+        story.tell(step(2, 4))
+        story.play()
+        story.tell(step(4, 8))
+        #expect(story.app.instanceCounts["web"] == 5 && hindrances(story).isEmpty)
+        let text =
+            "load; 8 are not possible: supd.portRange (\"20000-20009\") has 10 ports for instances, and 13 would be needed"
+        #expect(story.reports == ["web/1: web scaled from 4 to 5: \(text)"])
+    }
+
+    @Test func `where nothing more can be had it is told once for each reason, tried again, and told when it is over`()
+    {
+        var story = narrow(9)
+        let reason = "supd.portRange (\"20000-20009\") has 10 ports for instances, and 11 would be needed"
+        story.tell(step(1, 2))
+        #expect(hindrances(story) == [.init(from: 1, to: 2, reason: reason, load: "load")])
+        #expect(story.reports == ["web/1: web cannot scale from 1 to 2: \(reason); its load: load"])
+        #expect(story.app.scalingHindrance(of: "web")?.reason == reason)
+        #expect(story.app.instanceCounts["web"] == 1 && !story.effects.contains(.manifestChanged))
+        // The load varies, the reason does not.
+        for to in [2, 4, 8] {
+            story.tell(step(1, to))
+            #expect(story.effects.isEmpty)
+        }
+        // The next supervisor knows what was told.
+        let ledger = story.app.told
+        story.app.recall(ledger)
+        story.tell(step(1, 3))
+        #expect(story.effects.isEmpty)
+        // Room for one: the next try is a step, and the one after that has another reason.
+        story.tell(.scaled(CommandID(1), ["other": 8]))
+        story.play()
+        story.tell(step(1, 2))
+        #expect(hindrances(story).isEmpty && story.app.scalingHindrance(of: "web") == nil)
+        story.play()
+        #expect(story.running.keys.count { $0.service == "web" } == 2)
+        story.tell(step(2, 3))
+        #expect(hindrances(story).map(\.from) == [2])
+        // The load is less, and that is told once.
+        story.tell(.scalingSettled(service: "web"))
+        #expect(hindrances(story) == [.init(from: 2, to: 3)])
+        #expect(story.app.scalingHindrance(of: "web") == nil)
+        story.tell(.scalingSettled(service: "web"))
+        #expect(story.effects.isEmpty)
+    }
+
+    @Test(
+        "with another rule, a count, a stop or no service at all the hindrance is over",
+        arguments: ["bounds", "count", "stop", "gone"])
+    func hindranceEnds(by what: String) throws {
+        var story = narrow(9)
+        story.tell(step(1, 2))
+        #expect(hindrances(story).count == 1)
+        let other = service("other", replicas: 9, ready: .tcp)
+        switch what {
+        case "bounds": story.apply(1, web(ScalingRule(min: 1, max: 1, target: .connections(50))), other)
+        case "count": story.apply(1, service("web", front: 80, ready: .tcp), other)
+        case "stop": story.command(1, .stop, instance("web"))
+        default: story.apply(1, other)
+        }
+        #expect(hindrances(story) == [.init(from: 1, to: 2)], "\(story.effects)")
+        #expect(story.app.scalingHindrance(of: "web") == nil)
+    }
+
+    @Test func `what was seen for too short a time says nothing about the load`() {
+        var watch = ScalingWatch(pace: Self.pace)
+        for second in stride(from: 0, through: 30, by: 5) {
+            #expect(!watch.hasSeenEnough(of: "a"))
+            _ = watch.looked(
+                at: "a", load: 50, instances: 1, rule: Self.rule, now: Instant(nanoseconds: 0) + .seconds(second))
+        }
+        #expect(watch.hasSeenEnough(of: "a") && !watch.hasSeenEnough(of: "b"))
+    }
+
     @Test func `while one of them crashes, or is drained, there are not fewer; more there may be`() throws {
         let rule = ScalingRule(min: 1, max: 4, target: .connections(50))
         var story = Story(web(rule, replicas: 3))

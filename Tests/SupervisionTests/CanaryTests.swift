@@ -262,7 +262,8 @@ import Testing
         let story = onTrial()
         #expect(
             story.app.applyHindrance
-                == "an earlier apply is under way: it replaces api; \"supctl promote api\" or \"supctl rollback api\" "
+                == "an earlier apply is under way: it replaces api (api: api/4 is on trial for 2 min); "
+                + "\"supctl promote api\" or \"supctl rollback api\" "
                 + "ends its trial")
     }
 

@@ -90,6 +90,66 @@ import Testing
         }
     }
 
+    /// `api` waits for `db`, which starts; both as generation 1 and later.
+    private func waiting(_ old: Service, brings new: Service) -> Story {
+        var story = Story(service("db", ready: .tcp), old)
+        story.spawned(1)
+        #expect(story.app.instances.last?.state == .waiting)
+        story.apply(1, service("db", ready: .tcp), new)
+        return story
+    }
+
+    @Test(
+        "one that waits for a dependency when the new version comes has to come up with it",
+        arguments: [
+            service("api", front: 80, ready: .tcp, dependsOn: [Dependency(service: "db")]),
+            service("api", port: 7000, ready: .tcp, dependsOn: [Dependency(service: "db")]),
+            service("api", dependsOn: [Dependency(service: "db")], deploy: DeploySettings(failures: 1)),
+            service("api", replicas: 2, front: 80, ready: .tcp, dependsOn: [Dependency(service: "db")], deploy: canary),
+            service(
+                "api", replicas: 2, front: 80, ready: .tcp, dependsOn: [Dependency(service: "db")],
+                deploy: DeploySettings(strategy: .blueGreen)),
+        ])
+    func waitingForOthers(old: Service) throws {
+        for isBroken in [false, true] {
+            var story = waiting(old, brings: next(old))
+            #expect(story.outcome(1) == nil)
+            #expect(story.progress.last?.contains("api/1 waits for db to be ready") == true, "\(story.progress)")
+            story.ready(1)
+            if isBroken, !old.isProbed {
+                let generation = try #require(story.spawns.first)
+                story.spawned(generation)
+                story.exited(generation)
+            }
+            story.play(broken: { isBroken && $0.service == "api" })
+            #expect((story.outcome(1) == .done) == !isBroken, "\(String(describing: story.outcome(1)))")
+            #expect(story.app.manifest.services.last == (isBroken ? old : next(old)))
+            #expect(story.app.deployments.isEmpty)
+        }
+    }
+
+    @Test func `it goes back at once where what it waits for will not come, and if a user says so`() {
+        let old = service("api", front: 80, ready: .tcp, dependsOn: [Dependency(service: "db")])
+        var story = waiting(old, brings: next(old))
+        story.command(2, .stop, instance("db"))
+        guard case .rolledBack(let text, _)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text == "api/1 waits for db to be ready (db/1 is stopped)")
+        #expect(story.app.manifest.services.last == old)
+
+        story = waiting(old, brings: next(old))
+        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.app.manifest.services.last == old && story.app.deployments.isEmpty)
+        // Without the dependency there is nothing to wait for.
+        let free = service("api", front: 80, ready: .tcp)
+        story = waiting(old, brings: free)
+        story.play()
+        #expect(story.outcome(1) == .done && story.app.manifest.services.last == free)
+    }
+
     @Test func `so it is in the midst of a replacement, and with a fixed port`() {
         for old in [service("api", replicas: 2, front: 80, ready: .tcp), service("api", port: 7000, ready: .tcp)] {
             var story = up(old)

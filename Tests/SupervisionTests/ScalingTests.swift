@@ -153,6 +153,43 @@ struct ScalingTests {
         #expect(story.effects.contains(.signal(Generation(generation), "TERM")))
     }
 
+    @Test(
+        "during a restart it is done when those that it takes away are gone, be they standing in for others",
+        arguments: [(3, 1), (5, 3), (5, 4), (4, 0)], [1, 2])
+    func duringRestart(counts: (Int, Int), surge: Int) throws {
+        let (from, to) = counts
+        var story = Story(
+            service("a", replicas: from, front: 80, ready: .tcp, deploy: DeploySettings(surge: surge)))
+        story.play()
+        let before = Set(story.running.filter { $0.key.number > to }.values)
+        story.tell(.commanded(CommandID(1), .restart, targets: story.app.instanceIDs))
+        let restart = story.effects
+        try scale(&story, 2, ["a": to])
+        #expect(story.outcome(2) == nil)
+        story.effects = restart + story.effects
+        var isEarly = false
+        story.play(afterEachRound: { app in
+            let isThere = app.instances.contains { before.contains($0.process?.generation.number ?? 0) }
+            if isThere, !app.deployments.contains(where: { $0.scales != nil }) { isEarly = true }
+        })
+        #expect(!isEarly)
+        #expect(story.outcome(2) == .done)
+        #expect(story.running.count == to && story.app.deployments.isEmpty)
+    }
+
+    @Test func `an apply with fewer instances during a restart waits for those to go, too`() {
+        var story = Story(service("a", replicas: 4, front: 80, ready: .tcp))
+        story.play()
+        story.tell(.commanded(CommandID(1), .restart, targets: story.app.instanceIDs))
+        let restart = story.effects
+        story.apply(2, service("a", replicas: 2, front: 80, ready: .tcp))
+        #expect(story.outcome(2) == nil)
+        #expect(story.app.deployments.first?.parting == [instance("a", 3), instance("a", 4)])
+        story.effects = restart + story.effects
+        story.play()
+        #expect(story.outcome(2) == .done && story.running.count == 2)
+    }
+
     @Test func `what waits for ever is scaled back; an apply with another number takes its place`() throws {
         var story = Story(service("db", ready: .tcp), service("a", ready: .tcp, dependsOn: [Dependency(service: "db")]))
         // The database never gets ready.

@@ -186,8 +186,15 @@ import Testing
         #expect(story.app.told.rollouts["a"]?.replacing == ["a/2"])
         story.tell(.scaled(CommandID(3), ["a": 0]))
         read()
-        #expect(told(story).contains("a/2 gone"))
         #expect(told(story).filter { $0.contains("rollout") } == ["a/2 rollout gaveUp"])
+        #expect(story.outcome(3) == nil)
+        // The scale is done when the other one is gone, too.
+        story.tell(.drained(Generation(1)))
+        read()
+        story.exited(1)
+        read()
+        #expect(story.outcome(3) == .done)
+        #expect(told(story).contains("a/2 gone"))
         #expect(ledger == story.app.told)
     }
 

@@ -106,8 +106,9 @@ struct UpstreamTests {
         queue.sync { connection.begin() }
         try send("GET /v1/logs HTTP/1.0\r\nHost: localhost\r\n\r\n", client)
         var text = ""
-        try eventually("the head") {
-            if case .bytes(let bytes) = try client.receive(limit: 4096) { text += String(decoding: bytes, as: UTF8.self) }
+        try eventually("the head") { () -> Bool? in
+            guard case .bytes(let bytes) = try client.receive(limit: 4096) else { return nil }
+            text += String(decoding: bytes, as: UTF8.self)
             return text.contains("\r\n\r\n") ? true : nil
         }
         let (supervisor, given) = try UnixStream.pair()
@@ -119,7 +120,7 @@ struct UpstreamTests {
         }
         let body = "{\"error\":{\"code\":\"no-such-name\",\"message\":\"gone\"}}"
         try send("HTTP/1.1 404 Not Found\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)", supervisor)
-        try eventually("the end of the stream") {
+        try eventually("the end of the stream") { () -> Bool? in
             switch try client.receive(limit: 4096) {
             case .bytes(let bytes): text += String(decoding: bytes, as: UTF8.self)
             case .end: return true

@@ -21,8 +21,10 @@ struct WordedEventTests {
         case .drain: .gone(.init(reason: "scaled to 1"))
         case .gone: .rollout(.init(step: .goingBack, reason: "api/1 was not ready"))
         case .rollout: .scale(.init(from: 2, to: 3, reason: "81 connections per instance, the target is 50"))
-        case .scale: .limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)"))
-        case .limit: .command(.init(verb: "restart", names: ["api"], by: "the dashboard", userID: nil))
+        case .scale: .scaleHindered(.init(from: 2, to: 3, reason: "there is no port left", load: "81 connections"))
+        case .scaleHindered: .limit(.init(limit: "nofile", old: "1024", new: "4096", by: "uid 0 (pid 9)"))
+        case .limit: .logDropped(.init(lines: 7, bytes: 700, reason: "more than 10 a second"))
+        case .logDropped: .command(.init(verb: "restart", names: ["api"], by: "the dashboard", userID: nil))
         case .command: .apply(.init(step: .failed, manifest: "/etc/supd.json5", reason: "api/1 was not ready"))
         case .apply: .role(.init(role: "balancer", step: "ended", reason: "killed by SIGKILL"))
         case .role: .daemon(.init(step: .started, version: "1.0"))
@@ -45,7 +47,7 @@ struct WordedEventTests {
 
     @Test("every kind comes with the words of supctl, and all else as it was")
     func words() throws {
-        #expect(Self.all.count == 17)
+        #expect(Self.all.count == 19)
         for event in Self.all {
             let line = try #require(EventLine.text(event)).dropLast()
             let worded = WordedEvent.line(line)

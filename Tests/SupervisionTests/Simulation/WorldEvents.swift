@@ -13,9 +13,12 @@ struct Chronicle {
     /// How many events there were, and how many of them about rollouts.
     var count = 0
     var rolloutSteps = 0
+    /// How often services were kept from scaling themselves, or were so no longer.
+    var hindrances = 0
 
     mutating func write(_ kind: EventKind, _ service: String, _ instance: InstanceID?) throws(Violation) {
         count += 1
+        let hindrance = ledger.scaleHindrances?[service]
         ledger.take(kind, service: service, instance: instance?.description)
         switch kind {
         case .start(let start):
@@ -31,6 +34,11 @@ struct Chronicle {
                 throw Violation(text: "\(change.to) is told of \(instance?.description ?? "") twice")
             }
         case .rollout: rolloutSteps += 1
+        case .scaleHindered(let step):
+            hindrances += 1
+            guard step.reason != hindrance?.reason else {
+                throw Violation(text: "\(service) is told to be kept from scaling twice: \(step.reason ?? "it is not")")
+            }
         default: break
         }
     }
@@ -68,6 +76,10 @@ extension World {
             guard (told.health == .unhealthy) == instance.isUnhealthy || instance.readyGeneration == nil else {
                 throw Violation(text: "\(instance.id) is told to be \(told.health), but is not")
             }
+        }
+        for (service, hindrance) in chronicle.ledger.scaleHindrances ?? [:]
+        where app.instanceCounts[service] != hindrance.from {
+            throw Violation(text: "\(service) has another number, and is told to be kept from \(hindrance)")
         }
         let names = Set(app.instances.map(\.id.description) + app.leftovers.map(\.instance.description))
         for name in chronicle.ledger.instances.keys where !names.contains(name) {

@@ -122,7 +122,7 @@ extension World {
             badEndOf = [:]
             startsOf = [:]
         case .started, .commandForgotten, .deadlineReached, .groupChecked, .probed, .drained, .decided,
-            .connectsCounted, .wentIdle, .shutdownRequested:
+            .connectsCounted, .wentIdle, .scalingSettled, .shutdownRequested:
             break
         }
     }

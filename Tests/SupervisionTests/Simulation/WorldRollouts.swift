@@ -6,7 +6,7 @@ import Manifest
 struct Trial {
     /// What it brings.
     var settings: Service?
-    /// Nothing of the service ran, or it waited for others: there was nothing to compare with.
+    /// Nothing of the service was to run: there was nothing to compare with.
     var isFromNothing: Bool
     /// A process with the new settings was ready.
     var isProved = false
@@ -33,9 +33,6 @@ extension World {
                     isFromNothing: before == nil || known.allSatisfy { $0.goal == .down })
             }
             if rollout.failure != nil { trials[rollout.service]?.goesBack = true }
-            if members.contains(where: { $0.goal == .up && $0.state == .waiting }) {
-                trials[rollout.service]?.isFromNothing = true
-            }
             if members.contains(where: { $0.edition == .current && isUp($0) }) {
                 trials[rollout.service]?.isProved = true
             }
@@ -46,11 +43,9 @@ extension World {
         for (service, trial) in trials where !underWay.contains(service) {
             trials[service] = nil
             let members = app.instances.filter { $0.id.service == service }
-            // One that was waiting in between, in this very turn, is of no concern.
-            let waits = members.contains { $0.goal == .up && $0.state == .waiting }
             // It may have gone back, and been over, in one turn.
             let goesBack = trial.goesBack || trial.settings != app.manifest.services.first { $0.name == service }
-            guard goesBack || trial.isFromNothing || trial.isProved || waits || members.contains(where: isUp),
+            guard goesBack || trial.isFromNothing || trial.isProved || members.contains(where: isUp),
                 !members.isEmpty
             else {
                 if members.isEmpty { continue }

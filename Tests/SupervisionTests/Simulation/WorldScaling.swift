@@ -20,7 +20,13 @@ extension World {
             let step = scalingWatch.looked(
                 at: candidate.service, load: loads[candidate.service] ?? 0, instances: candidate.instances,
                 isWhole: candidate.isWhole, rule: candidate.rule, now: Instant(nanoseconds: now))
-            guard let step else { continue }
+            guard let step else {
+                if app.scalingHindrance(of: candidate.service) != nil, scalingWatch.hasSeenEnough(of: candidate.service)
+                {
+                    try turn(.scalingSettled(service: candidate.service))
+                }
+                continue
+            }
             try check(step, of: candidate)
             isApplying = true
             isLoadsStep = true
