@@ -280,7 +280,7 @@ extension Application {
         guard rollout.failure != nil else {
             return endRecall(of: rollout, trouble: "the new version of \(rollout.service) is in force already", &turn)
         }
-        let trouble = unrestored(service)
+        let trouble = unrestored(service, beside: rollout.failure)
         if let trouble { deployment.failures.append(trouble) }
         deployment.undone = (deployment.undone ?? 0) + 1
         endRecall(of: rollout, trouble: trouble, &turn)

@@ -62,11 +62,14 @@ extension Application {
         turn.effects.append(.finished(command, trouble.map { .failed($0) } ?? .done))
     }
 
-    /// What of a service does not come up, though its rollout has gone back; nil: all of it runs as it did before.
-    func unrestored(_ service: Int) -> String? {
+    /// What of a service does not come up, though its rollout has gone back; nil: all of it runs as it did before, or waits as it
+    /// did, for what has sent it back, `failure`.
+    func unrestored(_ service: Int, beside failure: String?) -> String? {
         for place in layout.instances[service] where !isExtra(place) && instances[place].goal == .up {
             guard !hasComeUp(place) else { continue }
-            if let reason = hopelessness(of: place, service) {
+            if let reason = hopelessness(of: place, service),
+                instances[place].state != .waiting || reason != failure
+            {
                 return "what ran before of \(manifest.services[service].name) does not come up: \(reason)"
             }
         }

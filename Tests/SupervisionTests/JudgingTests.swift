@@ -141,7 +141,7 @@ import Testing
 
         story = waiting(old, brings: next(old))
         story.tell(.decided(CommandID(2), service: "api", .rollBack))
-        #expect(story.outcome(1) == .failed("a user wants it back as it was"))
+        #expect(story.outcome(1) == .sentBack("api was rolled back by a user", by: "a user"))
         #expect(story.app.manifest.services.last == old && story.app.deployments.isEmpty)
         // Without the dependency there is nothing to wait for.
         let free = service("api", front: 80, ready: .tcp)
