@@ -5,6 +5,8 @@ import Platform
 package enum LogPages {
     /// So many bytes of an instance one page is taken from.
     package static let most = 4 * LogTail.chunk
+    /// So many bytes of text a page of several has, and of one line more.
+    package static let mostText = 1 << 20
 
     /// Some lines, the oldest first.
     package struct Page: Sendable, Equatable {
@@ -53,7 +55,8 @@ package enum LogPages {
     package static func merged(_ pages: [Page], count: Int) -> [LogLine] {
         var ends = pages.map(\.lines.count)
         var lines: [LogLine] = []
-        while lines.count < count {
+        var text = 0
+        while lines.count < count, text < mostText {
             var last: (index: Int, line: LogLine)?
             for (index, page) in pages.enumerated() where ends[index] > 0 {
                 let line = page.lines[ends[index] - 1]
@@ -62,6 +65,7 @@ package enum LogPages {
             }
             guard let last else { break }
             lines.append(last.line)
+            text += last.line.text.count
             ends[last.index] -= 1
             if ends[last.index] == 0, pages[last.index].hasMore { break }
         }

@@ -16,6 +16,8 @@ struct LogWatches {
         /// It wants what comes, too.
         var follows: Bool
         var isReading = false
+        /// All is said; it keeps its place until its client has taken that.
+        var isOver = false
     }
 
     /// What one begins with: the last lines of instances, before those that it has of them.
@@ -82,6 +84,10 @@ extension SupervisorRole {
 
     private func feedLog(_ id: UInt64) {
         guard let watch = logWatches.watches[id], !watch.isReading, watch.responder.hasRoom else { return }
+        if watch.isOver {
+            logWatches.watches[id] = nil
+            return watch.responder.finish()
+        }
         logWatches.watches[id]?.isReading = true
         let (before, first, directory) = (watch.tails, watch.first, configuration.logDirectory)
         Self.logReading.async { [role = self] in
@@ -107,11 +113,8 @@ extension SupervisorRole {
         logWatches.watches[id]?.tails = tails
         logWatches.watches[id]?.first = nil
         if !text.isEmpty { watch.responder.send(lines: text) }
-        guard watch.follows else {
-            logWatches.watches.removeValue(forKey: id)?.responder.finish()
-            return
-        }
-        if isEmpty { lookAtLogsLater() } else { feedLog(id) }
+        if !watch.follows { logWatches.watches[id]?.isOver = true }
+        if isEmpty, watch.follows { lookAtLogsLater() } else { feedLog(id) }
     }
 
     /// Whoever has seen all there is is looked after again in a moment.

@@ -135,4 +135,13 @@ import Testing
         #expect(numbers(LogPages.merged(back, count: 10)) == [5, 9, 6, 7])
         #expect(LogPages.merged([], count: 10).isEmpty && LogPages.merged(whole, count: 0).isEmpty)
     }
+
+    @Test func `a page of several has a bound in bytes, and one line more`() {
+        let text = [UInt8](repeating: 0x78, count: LogPages.mostText / 2 + 1)
+        let pages = (1...4).map { number in
+            let line = LogLine(instance: "a/\(number)", timestamp: "\(number)", stream: .stdout, text: text)
+            return LogPages.Page(lines: [line], hasMore: false)
+        }
+        #expect(LogPages.merged(pages, count: 10).map(\.timestamp) == ["3", "4"])
+    }
 }

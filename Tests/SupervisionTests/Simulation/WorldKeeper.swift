@@ -97,7 +97,10 @@ extension World {
             }
         case .spawnFailed(let generation, _):
             refused.remove(generation)
-            if let place = app.owners[generation] { badEndOf[app.instances[place].id] = now }
+            guard let place = app.owners[generation] else { return }
+            // What was asked to end need not begin first.
+            if case .stopping(_, let stop) = app.instances[place].state, stop.isAsked { return }
+            badEndOf[app.instances[place].id] = now
         case .portTaken(let generation, _):
             refused.remove(generation)
             if let place = app.owners[generation] { retriedPort = app.instances[place].id }
