@@ -129,7 +129,8 @@ struct World {
     var loads: [String: Double] = [:]
     var scalingWatch = ScalingWatch(pace: World.scalingPace)
     var looksSince: Int64 = 0
-    /// When services have last got another number of instances.
+    /// How many instances they had at the last look, and since which look it is that number.
+    var lookedCounts: [String: Int] = [:]
     var countChanges: [String: Int64] = [:]
     var snapshot: Kept
     var nextCommand: UInt64 = 1
@@ -306,7 +307,7 @@ struct World {
         remember(event)
         let before = app
         let effects = app.handle(event, at: Instant(nanoseconds: now), jitter: random.jitter())
-        countScaling(event, effects, before)
+        countScaling(event, effects)
         try checkDrained(event)
         try checkHealth(after: event, before)
         if case .commanded(_, .stop, _, _) = event { try checkStopped(before) }

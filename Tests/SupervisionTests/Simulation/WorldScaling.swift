@@ -14,6 +14,11 @@ extension World {
         guard isBalancerThere else { return }
         let candidates = app.scalingCandidates
         scalingWatch.keep(Set(candidates.map(\.service)))
+        // Only at a look the watch can see that a number is another one: one that went and came back meanwhile it cannot.
+        let counts = Dictionary(
+            candidates.map { ($0.service, $0.instances) }, uniquingKeysWith: { first, _ in first })
+        for (service, count) in counts where lookedCounts[service] != count { countChanges[service] = now }
+        lookedCounts = counts
         let looking = epoch
         for candidate in candidates where epoch == looking {
             if random.oneIn(12) { loads[candidate.service] = random.pick([0, 5, 12, 25, 60]) }
@@ -48,16 +53,9 @@ extension World {
         }
     }
 
-    /// After a turn, notes which services have got another number of instances.
-    mutating func countScaling(
-        _ event: Application.Event, _ effects: [Application.Effect], _ before: Application
-    ) {
+    /// After a turn, notes whether a service has got another number of instances.
+    mutating func countScaling(_ event: Application.Event, _ effects: [Application.Effect]) {
         if case .scaled = event, effects.contains(.manifestChanged) { tally.count(.scaledByHand) }
         if case .scaledItself = event, isLoadsStep, effects.contains(.manifestChanged) { tally.count(.scaledItself) }
-        guard app.revision != before.revision else { return }
-        for service in app.manifest.services where service.scaling != nil {
-            let old = before.manifest.services.first { $0.name == service.name }
-            if old?.replicas != service.replicas { countChanges[service.name] = now }
-        }
     }
 }
