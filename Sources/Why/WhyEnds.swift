@@ -61,7 +61,7 @@ extension WhyReasoning {
             guard case .state(let change) = earlier.kind else { return nil }
             return change
         }
-        let wasStopped = state.map { ["stopping", "draining"].contains($0.to) } ?? false
+        let wasStopped = state.map { Self.isOnItsWayOut($0.to) } ?? false
         var guess = LikelyCause.guess(
             .init(
                 code: end.code, signal: end.signal, reason: end.reason, wasStopped: wasStopped,
@@ -123,9 +123,14 @@ extension WhyReasoning {
             .map { "supd ended it: \(EventText.text(of: $0).text)" } ?? "supd ended it"
     }
 
-    /// What somebody has asked for that ends the process of an instance, which began with an event.
+    /// What somebody has asked for that ends the process of an instance, which began with an event. What was asked for when it was
+    /// on its way out already is not it.
     func ending(_ id: String, before end: UInt64, since start: UInt64?) -> EventRecord? {
-        last(before: end, since: start) { event in
+        let wayOut = own(id).last { event in
+            guard event.number < end, case .state(let change) = event.kind else { return false }
+            return Self.isOnItsWayOut(change.to) && !(change.from.map(Self.isOnItsWayOut) ?? false)
+        }
+        return last(before: wayOut?.number ?? end, since: start) { event in
             switch event.kind {
             case .command(let command):
                 return ["stop", "restart"].contains(command.verb)
@@ -136,6 +141,8 @@ extension WhyReasoning {
             }
         }
     }
+
+    private static func isOnItsWayOut(_ state: String) -> Bool { ["stopping", "draining"].contains(state) }
 
     /// A signal that a user has sent it by supctl, and that may have ended it.
     private func signal(_ name: String?, before end: EventRecord, since start: UInt64?) -> String? {

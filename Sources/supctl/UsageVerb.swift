@@ -13,9 +13,9 @@ let usageVerb = Verb(
         supd looks every ten seconds, for a day after somebody has asked; where services
         have a limit of as, data or nofile, at these always; otherwise never. It keeps the
         last hour in steps of ten seconds and the last day in steps of five minutes (the
-        average of CPU, the highest of all else), 10,368 bytes an instance, in the memory
-        of the supervisor: with a restart, crash or upgrade of supd it begins anew. The
-        last line says since when there is something.
+        average of CPU, the highest of all else), 10,368 bytes an instance, in memory: it
+        outlives a crash of the supervisor and an upgrade of supd, and begins anew with a
+        restart of supd. The last line says since when there is something.
         """,
     options: [
         Verb.Option("--day", "the last day in place of the last hour"),

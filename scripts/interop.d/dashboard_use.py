@@ -144,6 +144,8 @@ class Use:
         some = f"{picture}.querySelectorAll('path.some').length"
         width = f"Math.max(...[...{picture}.querySelectorAll('path.some')].map((p) => Number(p.getAttribute('stroke-width'))))"
         fronts = self.browser.evaluate("status.services.find((s) => s.name === 'db').fronts.map((f) => f.address)")
+        # It is drawn while somebody can see it.
+        self.browser.evaluate("document.querySelector('#flow').scrollIntoView()")
         port = int(fronts[0].rsplit(":", 1)[1])
         none = f"{picture}.querySelectorAll('path.none').length === {2 * len(fronts)} && {some} === 0"
         self.eventually("no line of the flow is drawn as used while no connection is open", none)
@@ -160,6 +162,7 @@ class Use:
         for connection in kept:
             connection.close()
         self.eventually("and none is once they have ended", none)
+        self.browser.evaluate("scrollTo(0, 0)")
 
     def follow(self):
         """The log goes on by itself, to its end if that is wanted, and leaves alone who reads further up."""
