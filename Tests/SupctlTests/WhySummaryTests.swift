@@ -174,7 +174,8 @@ struct WhySummaryTests {
         // What is asked for when it is on its way out already is not why.
         let apply: Entry = (nil, .apply(.init(step: .began, manifest: "/m", by: "uid 8")))
         #expect(
-            Self.summary(service, [Self.began, stop, goal, stopping, apply]) == "stop api, asked for by uid 7; \(waits)")
+            Self.summary(service, [Self.began, stop, goal, stopping, apply]) == "stop api, asked for by uid 7; \(waits)"
+        )
         #expect(
             Self.summary(service, [Self.began, ("api/1", Self.state("running", "stopping", "unhealthy: timed out"))])
                 == "unhealthy: timed out; \(waits)")

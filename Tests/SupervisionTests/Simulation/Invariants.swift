@@ -107,6 +107,9 @@ extension World {
         for dependency in service.dependsOn where !isThere(dependency) && !isThere(dependency, in: previous) {
             // It was for a moment, until the same turn took a rollout, or a restart, on to its next instance.
             if app.rollout(of: dependency.service) != nil || previousRestarts.contains(dependency.service) { continue }
+            // A process that was taken up as ready, and is ended for its health in the same turn.
+            let taken = app.instances.filter { $0.id.service == dependency.service }.compactMap(\.process?.generation)
+            if isResuming, taken.contains(where: toldReady.contains) { continue }
             if app.operations.contains(where: { operation in
                 operation.verb == .restart
                     && operation.open.contains { app.instances[$0].id.service == dependency.service }

@@ -42,6 +42,7 @@ struct World {
         var app: Application
         var time: Int64
         var replacements: [String: Replacement] = [:]
+        var canaries: [String: CanaryWatch] = [:]
     }
 
     enum Happening {
@@ -148,6 +149,8 @@ struct World {
 
     /// This turn is one of `applied`.
     var isApplying = false
+    /// This turn takes up what another supervisor has left.
+    var isResuming = false
     /// This turn is one of `scaledItself`, as the load says.
     var isLoadsStep = false
     /// The rollouts under way, and what they have shown.

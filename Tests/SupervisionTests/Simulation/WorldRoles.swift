@@ -39,7 +39,9 @@ extension World {
     }
 
     /// The keeper holds what is known now.
-    mutating func keepSnapshot() { snapshot = Kept(app: app, time: now, replacements: replacements) }
+    mutating func keepSnapshot() {
+        snapshot = Kept(app: app, time: now, replacements: replacements, canaries: canaries)
+    }
 
     // MARK: The balancer
 
@@ -107,6 +109,8 @@ extension World {
         scalingWatch = ScalingWatch(pace: Self.scalingPace)
         looksSince = now
         replacements = snapshot.replacements
+        // A trial that is over since then is not, for who reads the snapshot.
+        canaries.merge(snapshot.canaries) { present, _ in present }
         if toUpgrade {
             app = try decoded(snapshot.app)
         } else if random.oneIn(6), !isShuttingDown {
@@ -142,7 +146,9 @@ extension World {
         try checkHealth(after: nil, old)
         // A command that stopped the daemon is the keeper's: it asks again.
         let shutDownAgain = isShuttingDown
+        isResuming = true
         try perform(effects, before: nil)
+        isResuming = false
         if shutDownAgain, !isAllDown { try turn(.shutdownRequested) }
     }
 
