@@ -47,7 +47,8 @@ extension FieldTable {
         Field(
             "command", .command, required: true, inDefaults: false,
             "What runs, as supd's own user, in the manifest's folder: it gets the event as one line of JSON on its standard "
-                + "input, and ten seconds. At most four run at a time. Variables are those of the instance."
+                + "input, and ten seconds. At most four run at a time. Variables are those of the instance; "
+                + "INSTANCE and PORT are empty if the event is not of one instance alone."
         ) { $1.command = $0 },
     ])
 

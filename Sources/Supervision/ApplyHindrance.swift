@@ -27,16 +27,15 @@ extension Application {
 
     /// How a user ends what an apply waits for; nil: it ends by itself.
     private func wayOut(of deployment: Deployment) -> String? {
-        if let trial = deployment.rollouts.first(where: \.isOnTrial) {
-            return "\"supctl promote \(trial.service)\" or \"supctl rollback \(trial.service)\" ends its trial"
-        }
-        let tasks = deployment.rollouts.map(\.service).filter { name in
-            manifest.services.contains { $0.name == name && $0.kind == .task }
-        }
-        if let task = tasks.first { return "\"supctl stop \(task)\" ends it" }
         let open = deployment.rollouts.filter { $0.failure == nil }
+        if let name = open.first(where: { hindrance(of: .promote, on: $0.service) == nil })?.service {
+            return "\"supctl promote \(name)\" or \"supctl rollback \(name)\" ends its trial"
+        }
+        // One that is under way, if any is: what waits for its turn is not what the apply waits for.
         if let rollout = open.first(where: { !$0.isWaiting }) ?? open.first {
-            return "\"supctl rollback \(rollout.service)\" sends it back"
+            let name = rollout.service
+            let isAtWork = !rollout.isWaiting && manifest.services.contains { $0.name == name && $0.kind == .task }
+            return isAtWork ? "\"supctl stop \(name)\" ends it" : "\"supctl rollback \(name)\" sends it back"
         }
         guard deployment.rollouts.isEmpty, let fresh = deployment.fresh.first else { return nil }
         return "\"supctl stop \(fresh)\" ends the wait for it"

@@ -4,7 +4,7 @@ import Manifest
 //
 // A rollout says whether the new version of a service works: all of its instances have come up with it, or one has not. A user
 // who stops the service meanwhile takes that answer away. So the stop sends the rollout back: the service keeps the settings that
-// it had, the apply fails and says who has stopped it, and a later start runs what ran before. What was stopped already
+// it had, the apply is sent back and says who has stopped it, and a later start runs what ran before. What was stopped already
 // when the manifest was applied is another matter: there is nothing to compare with, and it starts as the manifest says.
 //
 // A restart meanwhile would replace processes in place, beside a rollout that does the same: it is refused.

@@ -56,6 +56,31 @@ package struct SpawnPlanner: Sendable {
             label: ChildLabel(role: .probe, instance: id, generation: generation, port: port))
     }
 
+    /// How a command of a hook runs: as a probe would. The number and the port of an instance are empty where there is none: an
+    /// event may be about several, or about none.
+    package func hookPlan(
+        _ command: [Template], of service: Service, instance: Int?, port: UInt16?, manifest: Manifest
+    ) throws(StartFailure) -> SpawnPlan {
+        let value = templateValues(service: service.name, instance: instance ?? 1, port: port ?? 0)
+        let texts = command.map { template in
+            template.expanded { variable in
+                switch variable {
+                case .instance where instance == nil, .port where port == nil: ""
+                default: value(variable)
+                }
+            }
+        }
+        var plan = try probePlan(
+            texts.map { Template(literal: $0) }, of: service, instance: instance ?? 1, port: port ?? 0,
+            generation: Generation(0), manifest: manifest, child: 0)
+        let unknown =
+            (instance == nil ? [Template.Variable.instance] : []) + (port == nil ? [Template.Variable.port] : [])
+        for name in unknown.map(\.rawValue) {
+            plan.environment = plan.environment.map { $0.hasPrefix("\(name)=") ? "\(name)=" : $0 }
+        }
+        return plan
+    }
+
     /// One start of one instance.
     private struct Start {
         var id: InstanceID

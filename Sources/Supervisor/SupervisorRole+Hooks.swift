@@ -75,9 +75,10 @@ extension SupervisorRole {
         let service = Service(
             name: run.event.service ?? "supd", command: run.command,
             directory: Template(literal: ManifestFile.directory(of: configuration.manifestPath)))
-        var plan = try planner.probePlan(
-            run.command, of: service, instance: instance?.id.number ?? 1, port: instance?.port ?? 0,
-            generation: Generation(0), manifest: application.manifest, child: 0)
+        // One that is gone has its number still.
+        let number = instance?.id.number ?? name.split(separator: "/").last.flatMap { Int($0) }
+        var plan = try planner.hookPlan(
+            run.command, of: service, instance: number, port: instance?.port, manifest: application.manifest)
         plan.arguments = ["/bin/sh", "-c", Self.script] + plan.arguments
         plan.candidates = ["/bin/sh"]
         return plan

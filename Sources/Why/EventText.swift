@@ -29,7 +29,7 @@ package enum EventText {
         case .scale(let step): return ("scaled from \(step.from) to \(step.to): \(step.reason)", false)
         case .scaleHindered(let hindrance):
             guard let reason = hindrance.reason else {
-                return ("its load is no longer too much for what it can have", false)
+                return ("it no longer asks for more instances", false)
             }
             let load = hindrance.load.map { "; its load: \($0)" } ?? ""
             return ("cannot scale from \(hindrance.from) to \(hindrance.to): \(reason)\(load)", true)

@@ -18,7 +18,7 @@ package struct WhyAnswer: Encodable, Equatable {
     package var besides: [String]
     /// Its last ends, the newest first.
     package var exits: [Exit]
-    /// Starts other than the first in the last hour.
+    /// Starts in the last hour that nobody asked for: after an end, not by a command or a request.
     package var restartsInLastHour: Int
     /// What may help, the likeliest first.
     package var help: [String]

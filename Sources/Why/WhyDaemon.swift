@@ -106,9 +106,9 @@ extension WhyReasoning {
         let shown = instances.prefix(5).map { instance in
             guard let detail = instance.detail else { return "\(instance.id) (\(instance.state))" }
             let waits = ["waiting", "starting", "draining", "stopping"].contains(instance.state)
-            let verb = waits ? detail.hasPrefix("to ") ? "waits " : "waits for " : ""
+            let words = waits ? Self.waits(detail) : detail
             let ignored = ignoredSignal(instance).map { "; it ignores \($0)" } ?? ""
-            return "\(instance.id) (\(instance.state); \(verb)\(detail)\(ignored))"
+            return "\(instance.id) (\(instance.state); \(words)\(ignored))"
         }
         let more = instances.count > shown.count ? " and \(instances.count - shown.count) more" : ""
         return shown.joined(separator: ", ") + more

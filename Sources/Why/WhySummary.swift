@@ -24,7 +24,8 @@ extension WhyReasoning {
         }
     }
 
-    private static func waits(_ detail: String) -> String {
+    /// That something waits for what a detail says.
+    static func waits(_ detail: String) -> String {
         detail.hasPrefix("to ") ? "waits \(detail)" : "waits for \(detail)"
     }
 

@@ -60,11 +60,16 @@ struct DirectoryLocks {
             Directories(
                 runtime: configuration.runtimeDirectory, state: configuration.stateDirectory,
                 logs: configuration.logDirectory), manifest: configuration.manifestPath)
+        // By the file itself: on a full disk, who holds it could not be written into it.
+        if let file = try? FileIO.status(path: wish.stateFile),
+            locks.contains(where: { (try? FileIO.status($0))?.isSameFile(as: file) == true })
+        {
+            return locks
+        }
         do throws(RuntimeLock.Failure) {
             return locks + [try RuntimeLock(path: wish.stateFile, holder: wish.holder).descriptor]
         } catch {
-            // Held by itself: it is among them.
-            if case .held(let other) = error, other.pid != wish.holder.pid {
+            if case .held(let other) = error {
                 DaemonLog.warning("\(wish.stateRefusal(other)); this one goes on, end one of the two")
             }
             return locks

@@ -56,6 +56,24 @@ struct HookTests {
         try eventually("the end of its group") { kill(-pid, 0) == 0 ? nil : true }
     }
 
+    private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Configs/home-server/notify")
+        .path
+
+    @Test("The home server's hook names each occasion, and the service alone where there is no instance")
+    func homeServerNames() throws {
+        let directory = try TemporaryDirectory()
+        _ = try directory.writeProgram("sendmail", "#!/bin/sh\ncat\n")
+        for (instance, who) in [("", "x"), ("2", "x/2")] {
+            let mail = try Program.run(
+                "/bin/sh",
+                ["-c", #"echo '{"on":"log-dropped","number":7}' | /bin/sh "$0" mailto:root"#, Self.script],
+                environment: ["PATH": "\(directory.path):/usr/bin:/bin", "SERVICE": "x", "INSTANCE": instance])
+            #expect(mail.code == 0 && mail.output.contains("Subject: \(who): log-dropped ("), "\(mail.output)")
+            #expect(mail.output.contains("\"supctl why \(who)\" tells more."), "\(mail.output)")
+        }
+    }
+
     @Test(
         "The home server's hook mails by sendmail, or pushes by curl",
         arguments: [
@@ -63,8 +81,7 @@ struct HookTests {
             ("https://ntfy.sh/topic", "curl", "https://ntfy.sh/topic", #"{"on":"failed","#),
         ])
     func homeServer(address: String, program: String, argument: String, begins: String) throws {
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("Configs/home-server/notify").path
+        let script = Self.script
         let directory = try TemporaryDirectory()
         // In the place of what sends: keeps what it was to send.
         try FileManager.default.createDirectory(atPath: directory.file("bin"), withIntermediateDirectories: false)

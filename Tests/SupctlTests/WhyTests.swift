@@ -364,7 +364,7 @@ struct WhyReasoningTests {
 
                 api/1: backoff since 2026-01-31T10:00:00.000Z (12s): exited with code 1; next try in 3 s
                   beside
-                  restarted 3 times in the last hour
+                  restarted by itself 3 times in the last hour
                   2026-01-31T10:00:00.000Z  exited with code 1 after 2.5s, probably its port is taken
                     | a?[31m
                   what helps:

@@ -446,6 +446,11 @@ struct ApplyTests {
         story = upStory(api, task)
         story.apply(1, api, version(2, of: task))
         #expect(story.app.applyHindrance?.hasSuffix("; \"supctl stop t\" ends it") == true)
+        // A task that waits for its turn is not what the apply waits for.
+        let late = service("t", kind: .task, dependsOn: [Dependency(service: "api")])
+        story = upStory(late, api)
+        story.apply(1, version(2, of: late), version(2, of: api))
+        #expect(story.app.applyHindrance?.hasSuffix("; \"supctl rollback api\" sends it back") == true)
         story = upStory(api)
         story.apply(1)
         #expect(

@@ -256,6 +256,8 @@ import Testing
         story.apply(3, next(api))
         story.tell(.decided(CommandID(4), service: "api", .promote))
         #expect(story.outcome(4) == .failed("the new instances of api are not ready yet"))
+        // So another apply is not told to do that.
+        #expect(story.app.applyHindrance?.hasSuffix("; \"supctl rollback api\" sends it back") == true)
     }
 
     @Test func `another apply is refused, with what ends the trial`() {

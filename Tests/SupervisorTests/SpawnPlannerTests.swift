@@ -239,6 +239,29 @@ import Testing
         #expect(ChildLabel(probe.label)?.role == .probe)
     }
 
+    @Test("a hook gets no other instance's number and port where its event has none")
+    func hook() throws {
+        let service = Service(name: "api", command: literal("/bin/true"))
+        let command = [
+            Template(literal: "/bin/tell"), Template(parts: [.variable(.instance), .literal("-"), .variable(.port)]),
+            Template(parts: [.variable(.service)]),
+        ]
+        func plan(_ instance: Int?, _ port: UInt16?) throws -> SpawnPlan {
+            try planner().hookPlan(
+                command, of: service, instance: instance, port: port, manifest: Manifest(services: [service]))
+        }
+        let known = try plan(2, 20_001)
+        #expect(known.arguments == ["/bin/tell", "2-20001", "api"])
+        #expect(known.environment.contains("INSTANCE=2") && known.environment.contains("PORT=20001"))
+        let gone = try plan(2, nil)
+        #expect(gone.arguments == ["/bin/tell", "2-", "api"])
+        let unknown = try plan(nil, nil)
+        #expect(unknown.arguments == ["/bin/tell", "-", "api"])
+        for entry in ["INSTANCE=", "PORT=", "SERVICE=api", "DB_PORT=5432"] {
+            #expect(unknown.environment.contains(entry), "\(unknown.environment)")
+        }
+    }
+
     @Test(
         "what is no label is none",
         arguments: [

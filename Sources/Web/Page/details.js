@@ -34,7 +34,7 @@ function whyAnswer(answer) {
   // Mostly the summary has it, without the time before the first blank.
   if (answer.occasion && !answer.summary.includes(answer.occasion.slice(answer.occasion.indexOf(" ") + 1))) say(answer.occasion);
   for (const text of answer.besides) say(text);
-  if (answer.restartsInLastHour > 0) say(`${plural(answer.restartsInLastHour, "restart")} in the last hour`);
+  if (answer.restartsInLastHour > 0) say(`restarted by itself ${plural(answer.restartsInLastHour, "time")} in the last hour`);
   for (const exit of answer.exits) {
     const cause = exit.cause ? ` — ${exit.isGuess ? "probably " : ""}${exit.cause}` : "";
     say(`${clock(exit.at)}: ${exit.reason}${cause}`);

@@ -29,7 +29,7 @@ enum WhyText {
         }
         lines += answer.besides.map { "  \(printable($0))" }
         if answer.restartsInLastHour > 0 {
-            lines.append("  restarted \(times(answer.restartsInLastHour)) in the last hour")
+            lines.append("  restarted by itself \(times(answer.restartsInLastHour)) in the last hour")
         }
         for exit in answer.exits { lines += Self.lines(exit) }
         if !answer.help.isEmpty {

@@ -9,8 +9,8 @@ let whyVerb = Verb(
     details: """
         The first line for each instance says what it is doing and since when, why, and
         what it waits for. Then come its last ends with the likely cause and the last
-        lines of its log before each, how often it was restarted in the last hour, and
-        what would help. Without a name: of all that is not as it should be.
+        lines of its log before each, how often it was restarted by itself in the last
+        hour, and what would help. Without a name: of all that is not as it should be.
         While a start, stop, restart, apply or shutdown is under way, in another terminal,
         it says what that waits for, in lines of their own for an apply and a shutdown.
         A cause is called probable where it is a guess, from what a program wrote last.
