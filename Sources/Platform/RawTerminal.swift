@@ -3,8 +3,8 @@ import Glibc
 /// Standard input as a terminal that gives every key at once and shows none, by tcsetattr(3), until `restore`.
 package final class RawTerminal {
     private let before: termios
-    /// Whether there may be something to put right: to do so in the background would stop this process.
-    private var isEntered = false
+    /// Whether keys come as they are pressed, and there may be something to put right.
+    package private(set) var isEntered = false
     /// For waiting until there is a key.
     package let descriptor: Descriptor
 
@@ -21,20 +21,34 @@ package final class RawTerminal {
     /// Whether this process is the one that the terminal's keys are meant for, by tcgetpgrp(3).
     package var isInForeground: Bool { tcgetpgrp(STDIN_FILENO) == getpgrp() }
 
+    /// Whether it is the terminal that this process's session is controlled by.
+    package var isOwn: Bool { tcgetpgrp(STDIN_FILENO) >= 0 }
+
+    /// Whether the terminal is somebody else's now: to change it would stop this process by SIGTTOU, to read keys by SIGTTIN,
+    /// and one that blocks the signals that end it would stop again whoever continues it.
+    private var isInBackground: Bool { isOwn && !isInForeground }
+
     /// Keys come one by one, those that send signals too, unless these are to go on sending them; lines of output end as
-    /// they are written. Where the process is in the background it is stopped by SIGTTOU, or fails with EIO.
-    package func enter(keepingSignals: Bool = false) throws(SystemError) {
+    /// they are written. Returns false in the background: the terminal is as others have it, and no key is for this process.
+    package func enter(keepingSignals: Bool = false) throws(SystemError) -> Bool {
+        guard !isInBackground else {
+            isEntered = false
+            return false
+        }
         var settings = before
         cfmakeraw(&settings)
         isEntered = true
         if keepingSignals { settings.c_lflag |= tcflag_t(ISIG) }
         try systemCall("tcsetattr", "standard input") { tcsetattr(STDIN_FILENO, TCSADRAIN, &settings) }
+        return true
     }
 
-    /// All as it was found. What was typed and not read is dropped: it was not meant for the shell.
+    /// All as it was found, but in the background, where the shell has put it right. What was typed and not read is dropped: it
+    /// was not meant for the shell.
     package func restore() {
         guard isEntered else { return }
         isEntered = false
+        guard !isInBackground else { return }
         var settings = before
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
     }

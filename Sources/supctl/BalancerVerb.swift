@@ -48,7 +48,7 @@ let balancerVerb = Verb(
     let names = try invocation.checked(invocation.operands)
     let client = try invocation.client()
     let console = invocation.console
-    func ask() throws(VerbFailure) -> [UInt8] {
+    @Sendable func ask() throws(VerbFailure) -> [UInt8] {
         try asking { () throws(ControlClientError) in try client.ask(.balancer(names: names), timeout: .seconds(10)) }
     }
     func understand(_ text: [UInt8]) throws(VerbFailure) -> BalancerReport {
@@ -71,13 +71,15 @@ let balancerVerb = Verb(
         return .done
     }
     if invocation.has("--json") {
-        return try watch(console, inPlace: false, hint: "") { _ throws(VerbFailure) in
-            String(decoding: try ask(), as: UTF8.self) + "\n"
+        return try watch(console, inPlace: false, hint: "", ask: ask) { answer, _ in
+            String(decoding: answer, as: UTF8.self) + "\n"
         }
     }
     var last: (report: BalancerReport, at: Int64)?
-    return try watch(console, inPlace: console.output.isTerminal, hint: "q quits") { terminal throws(VerbFailure) in
-        let report = try understand(try ask())
+    return try watch(
+        console, inPlace: console.output.isTerminal, hint: "q quits", ask: ask
+    ) { answer, terminal throws(VerbFailure) in
+        let report = try understand(answer)
         let now = monotonicNanoseconds()
         let since = last.map { BalancerTables.Earlier(report: $0.report, seconds: Double(now - $0.at) / 1e9) }
         last = (report, now)

@@ -15,7 +15,8 @@ struct ObjectServices {
     private static let pause: Int64 = 100_000_000
     /// Between questions that nobody answers.
     private static let retryPause: Int64 = 1_000_000_000
-    private static let patience = Duration.seconds(2)
+    /// For an answer: lines wait for it.
+    private static let patience = Duration.milliseconds(300)
 
     /// As a status says, if there is one.
     init(_ client: ControlClient, _ report: StatusReport?) {
@@ -26,12 +27,13 @@ struct ObjectServices {
 
     /// Asks again if it may have changed.
     mutating func refresh() {
-        let now = monotonicNanoseconds()
-        guard now - lookedAt >= (lastEvent == nil ? Self.retryPause : Self.pause) else { return }
-        lookedAt = now
+        let pause = lastEvent == nil ? Self.retryPause : Self.pause
+        guard monotonicNanoseconds() - lookedAt >= pause else { return }
+        // The pause is between an answer, or its not coming, and the next question.
+        defer { lookedAt = monotonicNanoseconds() }
         if let lastEvent {
             guard let news = try? client.ask(.events(after: lastEvent, follow: false), timeout: Self.patience) else {
-                return
+                return self.lastEvent = nil
             }
             let events = news.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
             // Where so much has happened that some is not kept any more, it may have been that.

@@ -34,13 +34,13 @@ let statusVerb = Verb(
         return report.services.allSatisfy(\.isAsWanted) ? .done : .notUp
     }
     if invocation.has("--json") {
-        return try watch(console, inPlace: false, hint: "") { _ throws(VerbFailure) in
-            String(decoding: try question.ask(), as: UTF8.self) + "\n"
+        return try watch(console, inPlace: false, hint: "", ask: question.ask) { answer, _ in
+            String(decoding: answer, as: UTF8.self) + "\n"
         }
     }
-    return try watch(console, inPlace: console.output.isTerminal, hint: watchHint) { terminal throws(VerbFailure) in
-        question.text(try question.understand(try question.ask()), terminal)
-    }
+    return try watch(
+        console, inPlace: console.output.isTerminal, hint: watchHint, ask: question.ask
+    ) { answer, terminal throws(VerbFailure) in question.text(try question.understand(answer), terminal) }
 }
 
 /// What a watch says of keys other than q.
@@ -48,7 +48,7 @@ private let watchHint =
     "q quits; \"supctl top\" has keys to sort, select, filter, restart, show logs and tell why"
 
 /// The question how services are, and what is shown of the answer.
-private struct StatusQuestion {
+private struct StatusQuestion: Sendable {
     let client: ControlClient
     let names: [String]
 

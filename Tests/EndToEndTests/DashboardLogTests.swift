@@ -4,8 +4,8 @@ import Platform
 import TestSupport
 import Testing
 
-/// Logs as the page reads them, and how many pages there may be.
-@Suite("Logs and bounds of the dashboard", .timeLimit(.minutes(10)))
+/// Logs as the page reads them.
+@Suite("Logs of the dashboard", .timeLimit(.minutes(10)))
 struct DashboardLogTests {
     private struct Line: Decodable {
         var time: String
@@ -81,36 +81,5 @@ struct DashboardLogTests {
         try stream.wait(for: "\"code\":\"no-such-name\"")
         #expect(throws: TestFailure.self, "it ends") { try stream.wait(for: "event: line\n") }
         #expect(try DashboardTests.get(page.port, "/v1/logs?name=api/2").status == 404)
-    }
-
-    @Test("sixteen pages are served at a time; who closes one makes room; the status comes every two seconds")
-    func streams() throws {
-        let page = try freePort()
-        let daemon = try Daemon(
-            "{ supd: { web: { listen: \(page.port) } }, services: { api: { command: [\"/bin/sleep\", \"1000\"] } } }")
-        try DashboardTests.waitForPage(page.port)
-        var streams: [EventStream] = []
-        for _ in 0..<16 { streams.append(try EventStream(page.port)) }
-        for stream in streams { try stream.wait(for: "event: hello\n") }
-        let refused = try DashboardTests.get(page.port, "/v1/events")
-        #expect(refused.status == 503 && refused.text.contains("16 pages are open already"))
-        // What is asked for once is another thing.
-        #expect(try DashboardTests.get(page.port, "/v1/status").status == 200)
-        streams.removeLast()
-        try eventually("room") { () -> Bool? in
-            guard let stream = try? EventStream(page.port), (try? stream.wait(for: "event: hello\n")) != nil else {
-                return nil
-            }
-            streams.append(stream)
-            return true
-        }
-        // The first may be under way when a page comes; from then on two seconds lie between them.
-        let first = streams[0]
-        try first.wait(for: "event: status\n")
-        let begin = monotonicNanoseconds()
-        let before = first.text.matches(of: /event: status/).count
-        try first.wait(forStatuses: before + 3)
-        #expect(monotonicNanoseconds() - begin > 3_000_000_000)
-        withExtendedLifetime(daemon) {}
     }
 }

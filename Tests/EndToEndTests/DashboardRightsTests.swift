@@ -190,7 +190,8 @@ struct DashboardRightsTests {
             try stream.wait(for: "\nevent: status\n")
             pages.append(stream)
         }
-        #expect(try statusOfStream(page.port) == 503)
+        let tooMany = try Page.get(page.port, "/v1/events")
+        #expect(tooMany.status == 503 && tooMany.text.contains("16 pages are open already"), "\(tooMany.text)")
         #expect(try Page.get(page.port, "/v1/status").status == 200)
         // All of them hear of what comes.
         #expect(try daemon.ctl("restart", "api/1").code == 0)

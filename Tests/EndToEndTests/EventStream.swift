@@ -30,17 +30,6 @@ final class EventStream {
         }
     }
 
-    /// Reads until so many statuses have come, from the beginning on.
-    func wait(forStatuses count: Int) throws {
-        while text.matches(of: /event: status/).count < count { try readMore() }
-    }
-
-    private func readMore() throws {
-        let more = try stream.read(upTo: 65536)
-        guard !more.isEmpty else { throw TestFailure("the stream ended: \(text.suffix(2000))") }
-        text += String(decoding: more, as: UTF8.self)
-    }
-
     /// The numbers of all events so far.
     var numbers: [UInt64] {
         text.split(separator: "\n").compactMap { $0.hasPrefix("id: ") ? UInt64($0.dropFirst(4)) : nil }

@@ -123,6 +123,20 @@ struct FollowTests {
         #expect(try daemon.ctl("status", "--watch", "nobody").code == 4)
     }
 
+    @Test("A watch ends by SIGINT while nobody answers", arguments: ["status", "balancer"], [false, true])
+    func unansweredWatch(verb: String, onTerminal: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let server = try ScriptedServer(directory.file("control.sock"), [.silence])
+        defer { server.end() }
+        let watching = try Program(
+            Daemon.supctl, ["--socket", directory.file("control.sock"), verb, "--watch"],
+            to: onTerminal ? .terminal : .pipe)
+        try eventually("the question") { server.requests().isEmpty ? nil : true }
+        watching.send(SIGINT)
+        // One that has waited for the answer has failed.
+        #expect(try watching.wait().code == 0, "\(watching.output)")
+    }
+
     @Test("top says that it needs a terminal, and what does without")
     func top() throws {
         let daemon = try Daemon("{ services: { x: { command: ['sleep', '1000'] } } }")

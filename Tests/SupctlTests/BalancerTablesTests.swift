@@ -144,16 +144,21 @@ struct WatchTests {
     }
 
     private func watching(
-        _ frames: [Result<String, VerbFailure>], inPlace: Bool, news: [WatchNews] = []
+        _ frames: [Result<String, VerbFailure>], inPlace: Bool, news: [WatchNews] = [], background: Int = 0
     ) -> (outcome: Result<ExitCode, VerbFailure>, writes: [String]) {
         let screen = Screen()
         var rest = frames[...]
         var news = news
+        var background = background
         let outcome = Result { () throws(VerbFailure) in
             try watch(
                 screen.console, inPlace: inPlace, hint: "q quits",
                 frame: { _ throws(VerbFailure) in try (rest.popFirst() ?? .success("")).get() },
-                resume: { screen.writes.withLock { $0.append("resume") } },
+                resume: {
+                    screen.writes.withLock { $0.append("resume") }
+                    background -= 1
+                    return background < 0
+                },
                 suspend: { screen.writes.withLock { $0.append("suspend") } },
                 pause: { news.isEmpty ? (rest.isEmpty ? .end : .due) : news.removeFirst() })
         }
@@ -169,19 +174,35 @@ struct WatchTests {
     @Test("When it is stopped, the terminal is given back before, and taken again after, whoever had it meanwhile")
     func stopped() throws {
         let (outcome, writes) = watching(
-            [.success("a\n"), .success("b\n"), .success("c\n")], inPlace: true, news: [.stop, .resumed, .end])
+            [.success("a\n"), .success("b\n"), .success("c\n")], inPlace: true,
+            news: [.due, .stop, .due, .resumed, .due, .end])
         #expect(try outcome.get() == .done)
         #expect(
             writes == [
-                "resume", Self.begin, Self.drawn("a"), Self.end, "suspend", "resume", Self.begin, Self.drawn("b"),
-                "resume", Self.begin, Self.drawn("c"), Self.end,
+                "resume", Self.begin, Self.drawn("a"), Self.end, "suspend", "resume", Self.begin, Self.drawn("a"),
+                Self.drawn("b"), "resume", Self.begin, Self.drawn("b"), Self.drawn("c"), Self.end,
             ])
+    }
+
+    @Test("In the background nothing is drawn until the terminal is back")
+    func background() throws {
+        let (outcome, writes) = watching(
+            [.success("a\n"), .success("b\n")], inPlace: true, news: [.due, .due, .resumed, .end], background: 1)
+        #expect(try outcome.get() == .done)
+        #expect(writes == ["resume", "resume", Self.begin, Self.drawn("b"), Self.end])
+    }
+
+    @Test("What ends or stops it before anything has come leaves the terminal alone")
+    func early() throws {
+        let (outcome, writes) = watching([], inPlace: true, news: [.stop, .resumed, .end])
+        #expect(try outcome.get() == .done)
+        #expect(writes == ["suspend"])
     }
 
     @Test("A key that does nothing is answered with what does, in the last line, and asks supd for nothing")
     func keys() throws {
         let (outcome, writes) = watching(
-            [.success("a\n"), .success("1\n2\n3\n4\n")], inPlace: true, news: [.unknownKey, .due, .end])
+            [.success("a\n"), .success("1\n2\n3\n4\n")], inPlace: true, news: [.due, .unknownKey, .due, .end])
         #expect(try outcome.get() == .done)
         #expect(
             writes == [

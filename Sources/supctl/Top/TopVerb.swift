@@ -39,6 +39,8 @@ private struct TopSession {
     private let feed: TopFeed
     private var model = TopModel()
     private var keys = TopKeyReader()
+    /// Whether it has the screen: not while it is in the background.
+    private var isShown = false
     private var drawn: [String] = []
     private var size: Terminal
 
@@ -64,28 +66,39 @@ private struct TopSession {
     private static let enterScreen = Array("\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[H\u{1b}[2J".utf8)
     private static let leaveScreen = Array("\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l".utf8)
 
-    /// Takes the terminal; also after somebody else has had it.
+    /// Takes the terminal; also after somebody else has had it. Not in the background, where the shell has it: nothing is drawn
+    /// then until it comes back.
     private mutating func enter() throws(VerbFailure) {
+        let isOurs: Bool
         do throws(SystemError) {
-            try terminal.enter()
+            isOurs = try terminal.enter()
         } catch {
             throw VerbFailure(.failed, "cannot use the terminal: \(error.reason)")
         }
+        guard isOurs else { return try hide() }
+        isShown = true
         try console.write(Self.enterScreen)
         drawn = []
     }
 
     /// Gives it back until this process is continued.
     private mutating func suspend() throws(VerbFailure) {
-        try console.write(Self.leaveScreen)
+        try hide()
         terminal.suspend()
         try enter()
     }
 
-    private func leave() {
+    /// Leaves the screen as it was found.
+    private mutating func hide() throws(VerbFailure) {
+        guard isShown else { return }
+        isShown = false
+        try console.write(Self.leaveScreen)
+    }
+
+    private mutating func leave() {
         feed.end()
         // If the terminal is gone, there is nothing to put right.
-        try? console.write(Self.leaveScreen)
+        try? hide()
         terminal.restore()
     }
 
@@ -93,7 +106,9 @@ private struct TopSession {
     private mutating func step() throws(VerbFailure) -> Bool {
         let ready: [Bool]
         do throws(SystemError) {
-            ready = try waitReadable([signals.descriptor, terminal.descriptor, feed.notices], timeoutMilliseconds: 200)
+            ready = try waitReadable(
+                [signals.descriptor, feed.notices] + (terminal.isEntered ? [terminal.descriptor] : []),
+                timeoutMilliseconds: 200)
         } catch {
             throw VerbFailure(.failed, "cannot wait for keys: \(error.reason)")
         }
@@ -107,8 +122,10 @@ private struct TopSession {
             // What there was to read may have been dropped.
             return true
         }
-        if ready.dropFirst(2).first == true { takeNews() }
-        guard ready.dropFirst().first == true else { return true }
+        if ready.dropFirst().first == true { takeNews() }
+        // Not every shell tells by a signal that it has brought a process back.
+        if !terminal.isEntered, terminal.isInForeground { try enter() }
+        guard ready.dropFirst(2).first == true else { return true }
         let bytes = terminal.read()
         if bytes.isEmpty { return false }
         for key in keys.read(bytes) {
@@ -153,6 +170,7 @@ private struct TopSession {
 
     /// Writes the lines that differ from what is there.
     private mutating func draw() throws(VerbFailure) {
+        guard isShown else { return }
         let now = console.look()
         if now != size {
             size = now
