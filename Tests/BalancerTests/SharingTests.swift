@@ -18,14 +18,15 @@ struct SharingTests {
         }
     }
 
-    /// Waits until all loops together have so many connections, none more than twice as many as another.
+    /// Waits until all loops together have so many connections, none more than twice as many as another, or half of all.
     private func expectEven(_ total: Int, _ rig: Rig) throws {
         let counts = try eventually("\(total) connections") {
             let counts = rig.engine.connectionsByLoop
             return counts.reduce(0, +) == total ? counts : nil
         }
-        // Evener than that by far, mostly; but how often a loop rests has a limit, which fast clients reach.
-        #expect((counts.max() ?? 0) <= 2 * (counts.min() ?? 0), "\(counts)")
+        // Evener than that by far, mostly; but how often a loop rests has a limit, which fast clients reach. (Without any rest one
+        // loop has four fifths.)
+        #expect((counts.max() ?? 0) <= max(2 * (counts.min() ?? 0), total / 2), "\(counts)")
     }
 
     @Test("clients who stay are spread over the loops", arguments: [2, 4])

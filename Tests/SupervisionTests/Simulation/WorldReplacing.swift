@@ -20,7 +20,8 @@ struct Replacement {
 // who stands in before those are back. A stand-in that fails by itself while others are away is no breach; that more are taken
 // away meanwhile is.
 //
-// A rollout that goes back owes nothing for what was just starting with the settings that failed. Of what serves it keeps the
+// A rollout that goes back owes nothing for what was just starting with the settings that failed, and takes its stand-ins along
+// that serve nobody: what it took away comes back by itself. Of what serves it keeps the
 // same minimum, the larger of the two settings' `maxUnavailable` being allowed.
 //
 // Blue-green has a rule of its own (`checkSwitches`); what cannot run side by side goes all at once, and a task serves nobody.
@@ -63,7 +64,13 @@ extension World {
         }
         let spare = max(settings.deploy.maxUnavailable, rollout.other.deploy.maxUnavailable)
         let most = max(rollout.surge == 0 ? 1 : 0, standIns + spare)
-        guard replacement.away.count <= most else {
+        // As it goes back, one that stood in and served stays; what did not come up, or has failed by itself, is of no use.
+        let isSentAway = members.contains { instance in
+            guard let before = old[instance.id], instance.id.number > settings.replicas else { return false }
+            return before.goal == .up && serves(before) && instance.goal == .down
+        }
+        let isHarmless = rollout.failure != nil && taken.isEmpty && !isSentAway
+        guard replacement.away.count <= most || isHarmless else {
             let names = replacement.away.sorted().map(String.init).joined(separator: ", ")
             throw Violation(
                 text: "of \(settings.replicas) instances of \(rollout.service) \(names) are away, with "
