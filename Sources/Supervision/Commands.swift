@@ -156,6 +156,10 @@ extension Application {
             switch operation.statuses[place] {
             case .begun(let after):
                 if operation.verb == .restart, isBeingRestarted(place) { continue }
+                // Not by a command, which would have taken its place: by a scale, there and back.
+                if operation.verb == .stop, instances[place].goal == .up {
+                    return .failed("superseded: \(instances[place].id) is to be up again")
+                }
                 if isReached(operation.verb, place, after: after) {
                     if operation.verb == .restart, let latest = instances[place].latest, isUnproven(place),
                         instances[place].proven != latest

@@ -10,6 +10,16 @@ struct ScalingTests {
         story.tell(.scaled(CommandID(number), counts))
     }
 
+    @Test func `a stop of what is scaled away and asked for again is over`() {
+        var story = Story(service("a", replicas: 2, front: 80))
+        for generation in story.spawns { story.spawned(generation) }
+        story.command(1, .stop, instance("a", 2))
+        #expect(story.outcome(1) == nil)
+        story.tell(.scaled(CommandID(2), ["a": 0]))
+        story.tell(.scaled(CommandID(3), ["a": 2]))
+        #expect(story.outcome(1) == .failed("superseded: a/2 is to be up again"))
+    }
+
     @Test func `adding touches no other, and taking away drains the highest first`() throws {
         var story = Story(
             service("a", replicas: 2, front: 80, balance: BalanceSettings(drainTimeout: .seconds(7)), ready: .tcp),
