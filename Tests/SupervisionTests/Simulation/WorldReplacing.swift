@@ -66,8 +66,10 @@ extension World {
         let most = max(rollout.surge == 0 ? 1 : 0, standIns + spare)
         // As it goes back, one that stood in and served stays; what did not come up, or has failed by itself, is of no use.
         let isSentAway = members.contains { instance in
-            guard let before = old[instance.id], instance.id.number > settings.replicas else { return false }
-            return before.goal == .up && serves(before) && instance.goal == .down
+            guard let before = old[instance.id], instance.id.number > settings.replicas,
+                case .stopping(_, let stop) = instance.state
+            else { return false }
+            return before.goal == .up && serves(before) && instance.goal == .down && !stop.leaderEnded
         }
         let isHarmless = rollout.failure != nil && taken.isEmpty && !isSentAway
         guard replacement.away.count <= most || isHarmless else {
