@@ -224,7 +224,8 @@ class Systemd(Site):
             stderr=subprocess.STDOUT, text=True, bufsize=1)
         program = self.workspace.binaries / "demo-service"
         self.inside(f"test -x {program} || {{ echo it sees no {program}; false; }}")
-        unit = rf"[Service]\nExecStart={program} --quiet\nEnvironment=PORT={FIRST_PORT // 10}%%i SERVICE=api\nRestart=always\n"
+        # Restarted this often by hand it would be given up.
+        unit = rf"[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart={program} --quiet\nEnvironment=PORT={FIRST_PORT // 10}%%i SERVICE=api\nRestart=always\n"
         self.inside(f"printf '{unit}' >/run/systemd/system/api@.service && systemctl daemon-reload")
         self.inside("systemctl start " + self.units(self.numbers))
 
