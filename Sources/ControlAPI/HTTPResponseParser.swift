@@ -38,11 +38,6 @@ package struct HTTPResponseParser: Sendable {
     /// Creates a parser; more than `bodyLimit` bytes of body are a violation.
     package init(bodyLimit: Int = HTTPLimits.answerBody) { self.bodyLimit = bodyLimit }
 
-    /// Whether no byte of an answer has come yet.
-    package var isUntouched: Bool {
-        if case .statusLine = state { queue.count == 0 && interim == 0 } else { false }
-    }
-
     /// Takes bytes that have arrived.
     package mutating func append(_ bytes: some Collection<UInt8>) { queue.append(bytes) }
 
