@@ -67,9 +67,11 @@ extension World {
         // As it goes back, one that stood in and served stays; what did not come up, or has failed by itself, is of no use.
         let isSentAway = members.contains { instance in
             guard let before = old[instance.id], instance.id.number > settings.replicas,
-                case .stopping(_, let stop) = instance.state
+                case .stopping(let process, let stop) = instance.state, !stop.leaderEnded,
+                // Not one that was started anew in this very turn, after the other has ended by itself.
+                process.generation == before.process?.generation
             else { return false }
-            return before.goal == .up && serves(before) && instance.goal == .down && !stop.leaderEnded
+            return before.goal == .up && serves(before) && instance.goal == .down
         }
         let isHarmless = rollout.failure != nil && taken.isEmpty && !isSentAway
         guard replacement.away.count <= most || isHarmless else {
