@@ -67,8 +67,9 @@ extension World {
         // As it goes back, one that stood in and served stays; what did not come up, or has failed by itself, is of no use.
         let isSentAway = members.contains { instance in
             guard let before = old[instance.id], instance.id.number > settings.replicas,
-                case .stopping(let process, let stop) = instance.state, !stop.leaderEnded,
-                // Not one that was started anew in this very turn, after the other has ended by itself.
+                // Neither one that is ended for its watchdog or its health, nor one that was started anew in this very turn, after
+                // the other has ended by itself.
+                case .stopping(let process, let stop) = instance.state, stop.cause == .goal, !stop.leaderEnded,
                 process.generation == before.process?.generation
             else { return false }
             return before.goal == .up && serves(before) && instance.goal == .down
