@@ -94,4 +94,9 @@ function watchDetail() {
 
 byID("why-again").addEventListener("click", () => { if (shownDetail) explain(shownDetail); });
 byID("detail-close").addEventListener("click", () => byID("detail-dialog").close());
-byID("detail-dialog").addEventListener("close", () => { shownDetail = null; closeLog(); });
+// The event comes a moment after: by then another one's details may be open.
+byID("detail-dialog").addEventListener("close", (event) => {
+  if (event.target.open) return;
+  shownDetail = null;
+  closeLog();
+});
