@@ -24,7 +24,11 @@ struct Dependencies: Sendable {
         for (place, service) in services.enumerated() where places[service.name] == nil { places[service.name] = place }
         let wanted = services.map { service in
             service.dependsOn.compactMap { dependency in
-                places[dependency.service].map { Edge(service: $0, condition: dependency.condition) }
+                places[dependency.service].map { place in
+                    // Of a task that has gone back to the service that it was nothing completes.
+                    let isImpossible = dependency.condition == .completed && services[place].kind != .task
+                    return Edge(service: place, condition: isImpossible ? .ready : dependency.condition)
+                }
             }
         }
         order = Dependencies.sorted(wanted)
@@ -36,6 +40,21 @@ struct Dependencies: Sendable {
             for edge in edges where dependants[edge.service].last != place { dependants[edge.service].append(place) }
         }
         self.dependants = dependants
+    }
+
+    /// Which of the services that one depends on depend on it themselves, however indirectly, as the others are now: with these a
+    /// circle would be closed. In the order of its `dependsOn`.
+    static func leading(back service: Service, among services: [Service]) -> [String] {
+        var dependants: [String: [String]] = [:]
+        for other in services where other.name != service.name {
+            for dependency in other.dependsOn { dependants[dependency.service, default: []].append(other.name) }
+        }
+        var seen: Set<String> = [service.name]
+        var open = [service.name]
+        while let name = open.popLast() {
+            for dependant in dependants[name] ?? [] where seen.insert(dependant).inserted { open.append(dependant) }
+        }
+        return service.dependsOn.map(\.service).filter(seen.contains)
     }
 
     /// Kahn's algorithm; what is part of a cycle, or behind one, comes last.

@@ -260,7 +260,7 @@ extension Instance {
             if case .draining = stop.phase, stop.cause == .goal, !surroundings.isShuttingDown,
                 !wasFoundUnhealthy(process.generation)
             {
-                turn.report(id, .info, "goes on: started again while its connections were ending")
+                turn.report(id, .info, "goes on: it is wanted again, and its connections had not ended yet")
                 return state = .running(process)
             }
             if case .ending = stop.cause { changeCause(to: .goal, process, stop) }

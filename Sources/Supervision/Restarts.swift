@@ -171,8 +171,13 @@ extension Application {
     /// An apply that replaces the processes of these services takes over from their restarts.
     mutating func supersedeRestarts(of services: Set<String>, _ turn: inout Turn) {
         let over = operations.filter { operation in
-            operation.rollouts?.isDisjoint(with: services) == false
-                && operation.open.contains { isBeingRestarted($0) && services.contains(instances[$0].id.service) }
+            guard operation.verb == .restart else { return false }
+            let standIns = operation.rollouts?.isDisjoint(with: services) == false
+            return operation.open.contains { place in
+                // One whose turn has come in its place comes up as what it was, and is replaced then like all others.
+                services.contains(instances[place].id.service)
+                    && (standIns && isBeingRestarted(place) || operation.statuses[place] == .queued)
+            }
         }
         operations.removeAll { over.contains($0) }
         for operation in over {

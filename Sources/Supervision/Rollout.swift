@@ -1,4 +1,3 @@
-import Events
 import Manifest
 
 /// The replacement of a service's processes by such with other settings.
@@ -317,50 +316,5 @@ extension Application {
             return "\(instance.id) \(times): \(reason)"
         }
         return instance.state == .waiting ? hindrance(place) : nil
-    }
-
-    /// What was new is from now on what has to be replaced.
-    private mutating func goBack(
-        _ rollout: inout Rollout, _ reason: String, culprit: Int, _ service: Int, _ turn: inout Turn
-    ) {
-        rollout.failure = reason
-        turn.wentBack[rollout.service] = .init(step: .goingBack, reason: reason, by: rollout.sentBackBy)
-        let failed = manifest.services[service]
-        var restored = rollout.other
-        // Nobody waits for what is no more.
-        restored.dependsOn.removeAll { dependency in
-            leaving.contains(dependency.service) || place(ofService: dependency.service) == nil
-        }
-        manifest.services[service] = restored
-        rollout.other = failed
-        revision &+= 1
-        needsReshaping = true
-        for place in layout.instances[service] {
-            switch instances[place].edition {
-            // What is on its way out under the old settings comes back under them.
-            case .former, .leaving: instances[place].edition = .current
-            case .current:
-                // A task that had completed, or has done so now, is not run again as what it was.
-                let hadCompleted = rollout.hadCompleted.contains(instances[place].id.number)
-                if failed.kind == .task, instances[place].state == .completed {
-                    continue
-                } else if hadCompleted, instances[place].process == nil {
-                    if instances[place].goal == .up { instances[place].state = .completed }
-                    turn.note(place, of: service)
-                } else {
-                    instances[place].edition = .former
-                }
-            }
-        }
-        turnBack(&rollout, service)
-        // What was being replaced has to be replaced again.
-        rollout.underWay.removeAll { number in
-            layout.instances[service].contains { instances[$0].id.number == number && instances[$0].edition == .former }
-        }
-        turn.effects.append(.manifestChanged)
-        turn.routesChanged = true
-        turn.report(
-            instances[culprit].id, rollout.sentBackBy == nil ? .error : .info,
-            "the rollout of \(rollout.service) stops and goes back to what ran before: \(reason)")
     }
 }

@@ -126,6 +126,7 @@ import Testing
     @Test func `a user sends it back after the switch: the new ones serve until all of the old are back`() {
         var story = almostReady()
         story.ready(6)
+        for generation in 1...3 as ClosedRange<UInt64> { story.tell(.drained(Generation(generation))) }
         story.tell(.decided(CommandID(2), service: "api", .rollBack))
         #expect(serving(story.app) == [4, 5, 6])
         let sets = sets(&story)
@@ -133,6 +134,17 @@ import Testing
         #expect(sets.last?.count == 3 && sets.last?.isDisjoint(with: [4, 5, 6]) == true)
         #expect(story.app.manifest.services == [api] && story.app.deployments.isEmpty)
         #expect(story.outcome(1) == .sentBack("api was rolled back by a user", by: "a user"))
+    }
+
+    @Test func `a user sends it back while the old ones let their connections end: they serve again at once`() {
+        var story = almostReady()
+        let before = story.running.filter { $0.value <= 3 }
+        story.ready(6)
+        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        #expect(serving(story.app) == [1, 2, 3])
+        #expect(sets(&story) == [[1, 2, 3]])
+        #expect(story.running == before && story.app.manifest.services == [api] && story.app.deployments.isEmpty)
+        #expect(story.outcome(2) == .done)
     }
 
     @Test func `an old one that ends meanwhile is started as what it was, and serves`() {

@@ -30,6 +30,31 @@ import Testing
         #expect(dependencies.needs.map(\.count) == [0, 1, 0, 1])
     }
 
+    @Test func `what would close a circle is found, near and far`() {
+        func leading(_ dependencies: [String], _ others: Service...) -> [String] {
+            let one = service("one", dependsOn: dependencies.map { Dependency(service: $0) })
+            let now = service("one", dependsOn: [Dependency(service: "z")])
+            return Dependencies.leading(back: one, among: others + [now])
+        }
+        #expect(leading(["a"], service("a")) == [])
+        #expect(leading(["one"]) == ["one"])
+        #expect(leading(["a", "z"], service("a", dependsOn: [Dependency(service: "one")]), service("z")) == ["a"])
+        let chain = (0..<2000).map { number in
+            service(
+                "s\(number)", dependsOn: [Dependency(service: number == 1999 ? "one" : "s\(number + 1)")])
+        }
+        #expect(
+            Dependencies.leading(
+                back: service("one", dependsOn: [Dependency(service: "z"), Dependency(service: "s0")]), among: chain)
+                == ["s0"])
+        // A circle of others is none of its own.
+        let circle = [
+            service("a", dependsOn: [Dependency(service: "b")]), service("b", dependsOn: [Dependency(service: "a")]),
+        ]
+        #expect(
+            Dependencies.leading(back: service("one", dependsOn: [Dependency(service: "a")]), among: circle) == [])
+    }
+
     @Test func `a cycle does not keep anything from starting`() {
         let story = Story(
             service("a", dependsOn: [Dependency(service: "b", condition: .started)]),

@@ -44,6 +44,96 @@ struct GoingBackTests {
         #expect(story.app.manifest.services == [api])
         #expect(story.app.deployments.isEmpty && story.running.count == 3 && story.serving == 3)
     }
+
+    /// `h` depends on `i` from now on, and no longer `i` on `h`.
+    private func turnedRound() -> (story: Story, next: [Service]) {
+        let h = service("h", front: 80, ready: .tcp)
+        let i = service("i", front: 81, ready: .tcp, dependsOn: [Dependency(service: "h"), Dependency(service: "db")])
+        let db = service("db", ready: .tcp)
+        var story = Story(h, i, db)
+        story.play()
+        var (newH, newI) = (second(h), second(i))
+        newH.dependsOn = [Dependency(service: "i")]
+        newI.dependsOn = [Dependency(service: "db")]
+        return (story, [newH, newI, db])
+    }
+
+    private func second(_ service: Service) -> Service {
+        var next = service
+        next.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        return next
+    }
+
+    @Test func `what was turned round waits for nobody that waits for it`() {
+        var (story, next) = turnedRound()
+        story.apply(1, next[0], next[1], next[2])
+        story.tell(.decided(CommandID(2), service: "i", .rollBack))
+        story.play()
+        let services = story.app.manifest.services
+        #expect(services.first { $0.name == "i" }?.dependsOn == [Dependency(service: "db")])
+        #expect(services.first { $0.name == "i" }?.environment == [])
+        #expect(services.first { $0.name == "h" } == next[0])
+        let told = "it goes back without waiting for h, which by now depends on it"
+        guard case .sentBack(let text, _) = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.hasSuffix("; " + told))
+        // Both can be stopped and started.
+        story.command(3, .stop, instance("h"), instance("i"))
+        story.play()
+        #expect(story.outcome(3) == .done)
+        story.command(4, .start, instance("h"), instance("i"))
+        story.play()
+        #expect(story.outcome(4) == .done && story.running.count == 3)
+    }
+
+    @Test func `what depends on a task waits for it to be ready once it is a service again`() {
+        let plain = service("job", ready: .tcp)
+        var task = second(plain)
+        task.kind = .task
+        task.restart.policy = .onFailure
+        let user = service("user", ready: .tcp)
+        var story = Story(plain, user)
+        story.play()
+        var later = second(user)
+        later.dependsOn = [Dependency(service: "job", condition: .completed)]
+        story.apply(1, task, later)
+        story.tell(.decided(CommandID(2), service: "job", .rollBack))
+        story.play()
+        #expect(story.app.manifest.services.first { $0.name == "job" } == plain)
+        #expect(story.app.deployments.isEmpty && story.running.count == 2)
+    }
+
+    @Test func `one that was not told to end yet goes on, with its clients`() {
+        let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
+        var story = Story(api)
+        story.play()
+        story.apply(1, second(api))
+        story.spawned(2)
+        story.ready(2)
+        #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining, .active])
+        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        #expect(story.app.routes.first?.endpoints.map(\.state) == [.active, .draining])
+        story.play()
+        #expect(story.running == [instance("api"): 1])
+        #expect(story.app.deployments.isEmpty && story.outcome(2) == .done)
+    }
+
+    @Test func `one that was told to end is started again as what it was`() {
+        let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
+        var story = Story(api)
+        story.play()
+        story.apply(1, second(api))
+        story.spawned(2)
+        story.ready(2)
+        story.tell(.drained(Generation(1)))
+        story.tell(.decided(CommandID(2), service: "api", .rollBack))
+        story.play()
+        #expect(story.running.keys.sorted() == [instance("api")] && story.running[instance("api")] != 1)
+        #expect(story.app.manifest.services == [api])
+        #expect(story.app.deployments.isEmpty && story.outcome(2) == .done)
+    }
 }
 
 extension Story {

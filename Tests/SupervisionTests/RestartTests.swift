@@ -258,6 +258,32 @@ private let goesOn =
         #expect(story.app.instances.allSatisfy { $0.edition == .current })
     }
 
+    @Test func `it takes over from a restart in place, too, whose next instance it replaces itself`() {
+        let api = service("api", replicas: 2, front: 80, ready: .tcp, deploy: DeploySettings(surge: 0))
+        var story = up(api)
+        restartAll(&story)
+        var changed = api
+        changed.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        changed.deploy = DeploySettings(surge: 1, canary: CanarySettings(replicas: 1, hold: .seconds(60)))
+        story.apply(2, changed)
+        #expect(story.outcome(1) == .failed("superseded by a later apply"))
+        // The first one is on its way, and comes back as what it was; then the trial begins beside both.
+        let second = story.running[instance("api", 2)]
+        for generation in story.spawns {
+            story.spawned(generation)
+            story.ready(generation)
+        }
+        story.tell(.drained(Generation(1)))
+        story.exited(1)
+        for generation in story.spawns {
+            story.spawned(generation)
+            story.ready(generation)
+        }
+        #expect(story.app.settings(of: instance("api")) == api)
+        #expect(story.running[instance("api", 2)] == second && story.running.count == 3)
+        #expect(story.app.deployments.first?.rollouts.first?.isOnTrial == true)
+    }
+
     @Test func `an apply that does not touch its processes lets it go on`() {
         var story = up(api)
         restartAll(&story)

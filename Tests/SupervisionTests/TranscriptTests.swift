@@ -140,7 +140,9 @@ import Testing
         var story = up(db)
         story.apply(1, next(db))
         story.play(upToReplacing: instance("db"))
+        story.tell(.drained(Generation(1)))
         story.tell(.decided(CommandID(2), service: "db", .rollBack, by: "uid 7"))
+        story.exited(1)
         story.play(broken: { _ in true })
         let trouble = "what ran before of db does not come up: db/1 has failed: exited with code 7"
         #expect(transcript(2, story.effects).last == "failed: \(trouble)")

@@ -173,6 +173,7 @@ extension World {
             guard let rule = service.scaling, rule.nearest(to: service.replicas) != service.replicas else { continue }
             throw Violation(text: "\(service.name) has \(service.replicas) instances, out of \(rule.text)")
         }
+        try checkDependencies()
         // A process that was asked to end has its successor start afresh, also if that waits for others first.
         let waiting = Set(app.instances.filter { $0.state == .waiting }.map(\.id))
         for old in previous where waiting.contains(old.id) {
@@ -230,6 +231,21 @@ extension World {
                 throw Violation(text: "what is kept beside the states is not what follows from them")
             }
             _ = app.views(at: Instant(nanoseconds: now))
+        }
+    }
+
+    /// Whatever has gone back beside whatever has not: nobody waits for itself, nor for what is not there.
+    private func checkDependencies() throws(Violation) {
+        var open = app.manifest.services
+        while true {
+            let names = Set(open.map(\.name))
+            let rest = open.filter { $0.dependsOn.contains { names.contains($0.service) } }
+            if rest.isEmpty { return }
+            guard rest.count < open.count else {
+                let circle = rest.map { "\($0.name) for \($0.dependsOn.map(\.service))" }
+                throw Violation(text: "wait for each other: \(circle)")
+            }
+            open = rest
         }
     }
 

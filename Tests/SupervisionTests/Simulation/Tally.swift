@@ -6,6 +6,7 @@ struct Tally {
         case apply = "manifests applied"
         case replacement = "instances replaced a few at a time"
         case turnedBack = "such replacements that went back halfway"
+        case leftOut = "services that went back without a dependency that was turned round"
         case switchOver = "sets of new instances taken over to at once"
         case recall = "rollouts sent back by a stop"
         case trialBegun = "trials begun"
@@ -33,6 +34,7 @@ struct Tally {
             case .switchOver, .recall, .trialPassed: 100
             case .turnedBack, .trialSentBack: 200
             case .lostInTrial, .lostInSeveral: 400
+            case .leftOut: 1000
             case .trialPromoted: 800
             }
         }

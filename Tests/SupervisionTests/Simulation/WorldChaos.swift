@@ -106,7 +106,7 @@ extension World {
     private mutating func change(_ manifest: inout Manifest) {
         let count = manifest.services.count
         let index = count > 0 ? Int(random.pick(0...Int64(count - 1))) : 0
-        switch random.pick(0...9) {
+        switch random.pick(0...10) {
         case 0, 1, 2, 3:
             guard count > 0 else { return }
             let onTrial = manifest.services.indices.filter { manifest.services[$0].mayHaveTrial }
@@ -141,6 +141,7 @@ extension World {
             for other in manifest.services.indices {
                 manifest.services[other].dependsOn.removeAll { $0.service == name }
             }
+        case 9: turnRound(&manifest)
         default:
             let fresh = random.pick(["g", "h", "i"])
             guard !manifest.services.contains(where: { $0.name == fresh }) else { return }
@@ -155,6 +156,27 @@ extension World {
                     listen: random.oneIn(2)
                         ? [ListenSettings(.loopback(port: UInt16(8100 + random.pick(0...99))))] : [],
                     ready: .tcp, readyTimeout: .seconds(5), dependsOn: random.oneIn(2) ? needs : []))
+        }
+    }
+
+    /// Who depends on whom is another matter from now on; some of them are other versions, too.
+    private mutating func turnRound(_ manifest: inout Manifest) {
+        var order = Array(manifest.services.indices)
+        for place in order.indices { order.swapAt(place, Int(random.pick(0...Int64(place)))) }
+        for (position, index) in order.enumerated() {
+            var dependencies: [Dependency] = []
+            for earlier in order.prefix(position) where random.oneIn(3) {
+                let other = manifest.services[earlier]
+                // What others depend on does not sleep.
+                guard other.idleAfter == nil else { continue }
+                dependencies.append(
+                    Dependency(service: other.name, condition: other.kind == .task ? .completed : .ready))
+            }
+            manifest.services[index].dependsOn = dependencies
+            guard random.oneIn(2) else { continue }
+            manifest.services[index].environment = [
+                EnvironmentVariable(name: "V", value: Template(literal: "turned \(nextCommand)"))
+            ]
         }
     }
 

@@ -55,6 +55,7 @@ extension World {
             keepSnapshot()
         case .deploymentEnded, .scalingEnded, .happened: break
         case .report(let report):
+            if report.text.contains("goes back without waiting for") { tally.count(.leftOut) }
             guard !report.text.isEmpty else { throw Violation(text: "an empty report") }
         case .progress(let command, let text):
             guard openCommands[command] != nil, !text.isEmpty else {
