@@ -106,12 +106,14 @@ extension Application {
                     ?? instance.said?.phase.map { "it says that it is \($0.rawValue)" }
             )
         case .stopping(_, let stop):
+            // A user has asked for a start meanwhile.
+            let rest = instance.goal == .up && stop.cause == .goal ? "; a start waits for that" : ""
             switch stop.phase {
-            case .draining(let until): return ("draining", "its connections to end, \(left(until))")
+            case .draining(let until): return ("draining", "its connections to end, \(left(until))\(rest)")
             case .terminating(let until, _):
                 let who = stop.leaderEnded ? "its leftover processes" : "it"
-                return ("stopping", "\(who) to end after SIG\(service(of: place).stop.signal), \(left(until))")
-            case .killing: return ("stopping", "its processes to end after SIGKILL")
+                return ("stopping", "\(who) to end after SIG\(service(of: place).stop.signal), \(left(until))\(rest)")
+            case .killing: return ("stopping", "its processes to end after SIGKILL\(rest)")
             }
         case .backoff(let until): return ("backoff", "next try in \(Wording.time(until.elapsed(since: now)))")
         case .failed(let reason): return ("failed", reason)

@@ -25,6 +25,19 @@ import Testing
         #expect(story.app.nextDeadline == nil)
     }
 
+    @Test func `a start meanwhile waits for its end, and is told`() throws {
+        var story = Story(service("a"))
+        story.spawned(1)
+        story.command(1, .stop, instance("a"))
+        #expect(try story.view(instance("a")).detail == "it to end after SIGTERM, at most 10 s")
+        story.command(2, .start, instance("a"))
+        #expect(try story.view(instance("a")).detail == "it to end after SIGTERM, at most 10 s; a start waits for that")
+        story.pass(.seconds(10))
+        #expect(try story.view(instance("a")).detail == "its processes to end after SIGKILL; a start waits for that")
+        story.exited(1, .signal(9, coreDumped: false))
+        #expect(story.spawns == [2])
+    }
+
     @Test func `an instance is down only when its whole group is gone`() throws {
         var story = Story(service("a"))
         story.spawned(1)

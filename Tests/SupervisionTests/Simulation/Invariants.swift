@@ -17,15 +17,16 @@ extension World {
             before.deployments.flatMap(\.rollouts).filter { $0.blueGreen?.hasSwitched == true }.map(\.service))
         for place in app.instances.indices {
             guard let old = earlier[app.instances[place].id] else { continue }
-            try checkStopOrder(place, old)
+            try checkStopOrder(place, old, before.manifest)
             // What has taken over may have troubles of its own.
             if !switched.contains(old.id.service) { try checkReplacement(place, old) }
         }
         try checkSwitches(before)
     }
 
-    /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too.
-    private func checkStopOrder(_ place: Int, _ old: Instance) throws(Violation) {
+    /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too. What a service
+    /// gets back of its former dependencies in the same turn, as its rollout ends by the stop, counts from the next one on.
+    private func checkStopOrder(_ place: Int, _ old: Instance, _ manifest: Manifest) throws(Violation) {
         guard case .stopping(_, let stop) = app.instances[place].state, stop.cause == .goal else { return }
         if case .stopping(_, let earlier) = old.state, earlier.cause == .goal { return }
         guard app.instances[place].goal == .down else { return }
@@ -33,6 +34,8 @@ extension World {
         var seen: Set<String> = []
         while let name = services.popLast() {
             for dependant in app.manifest.services where dependant.dependsOn.contains(where: { $0.service == name }) {
+                let former = manifest.services.first { $0.name == dependant.name }
+                guard former?.dependsOn.contains(where: { $0.service == name }) != false else { continue }
                 guard seen.insert(dependant.name).inserted else { continue }
                 services.append(dependant.name)
                 for other in app.instances
