@@ -80,10 +80,14 @@ extension Application {
             // The process of an older manifest may be on a port that its instance would not get today.
             if let current { ports.take(current) }
         }
+        // Whoever has one keeps it, also from those before it that have none.
+        open.removeAll { place in
+            guard ports.isFree(instances[place].port) else { return false }
+            ports.take(instances[place].port)
+            return true
+        }
         for place in open {
-            if !ports.isFree(instances[place].port) {
-                instances[place].port = ports.free(after: place > 0 ? instances[place - 1].port : 0) ?? 0
-            }
+            instances[place].port = ports.free(after: place > 0 ? instances[place - 1].port : 0) ?? 0
             ports.take(instances[place].port)
         }
     }

@@ -28,6 +28,18 @@ import Testing
         #expect(story.spawns.isEmpty)
     }
 
+    @Test func `who has a port keeps it, also if one before it has none`() {
+        var story = Story(service("a"), service("b"), ports: PortRange(first: 20000, last: 20000))
+        story.command(1, .stop, instance("a"), instance("b"))
+        story.spawned(1)
+        story.exited(1)
+        #expect(ports(story) == [20000, 0])
+        story.app.instances[0].port = 0
+        story.app.instances[1].port = 20000
+        story.app.assignPorts()
+        #expect(ports(story) == [0, 20000])
+    }
+
     @Test func `a port of the range that is taken is exchanged for the next one at once`() throws {
         var story = Story(service("a", replicas: 2))
         story.tell(.portTaken(Generation(1), holder: "pid 7 (nginx)"))

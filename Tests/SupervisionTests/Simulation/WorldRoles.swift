@@ -193,7 +193,7 @@ extension World {
             let isShort = old.instances.contains { $0.port == 0 }
             let ports = zip(old.instances, new.instances).map { old, new in
                 var same = new
-                if isShort, old.process == nil { same.port = old.port }
+                if isShort, old.process == nil || old.port == 0 { same.port = old.port }
                 return same
             }
             guard ports == old.instances, new.facts == old.facts, new.blockers == old.blockers,
