@@ -68,6 +68,14 @@ struct DashboardTests {
         }
         let head = try Self.ask(page.port, "HEAD", "/v1/events").text
         #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n") && head.hasSuffix("\r\n\r\n"))
+        // Each that it lists is there.
+        let unknown = try Self.get(page.port, "/v1/nothing")
+        #expect(unknown.status == 404)
+        for path in ["/", "/metrics", "/v1/status", "/v1/balancer", "/v1/usage", "/v1/logs", "/v1/version"] {
+            #expect(unknown.text.contains(" \(path)"), "\(path)")
+            #expect(try Self.get(page.port, path).status == 200, "\(path)")
+        }
+        #expect(unknown.text.contains("/v1/why?name=NAME") && unknown.text.contains("/v1/events"))
         for path in ["/token", "/../supd.json5", "/%2e%2e/token", "//", "/index.html", "/app.js/"] {
             #expect(try Self.get(page.port, path).status == 404, "\(path)")
         }
