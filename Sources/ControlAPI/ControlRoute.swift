@@ -27,9 +27,10 @@ package enum ControlRoute: Sendable, Hashable {
     case apply(file: String?, dryRun: Bool, options: WaitOptions)
     /// `GET /v1/history`; answered by a `HistoryReport`.
     case history
-    /// `GET /v1/events[?after=N][&follow=false]`: a line of JSON an event, those after this number, else all that are kept;
-    /// and those that come, for as long as the client stays, unless it does not want them.
-    case events(after: UInt64?, follow: Bool)
+    /// `GET /v1/events[?after=N][&follow=false][&instances=IDS]`: a line of JSON an event, those after this number, else all that
+    /// are kept; and those that come, for as long as the client stays, unless it does not want them. With `instances`, of those
+    /// that are about an instance only those about these, `api/2` (none: `instances=`).
+    case events(after: UInt64?, follow: Bool, instances: [String]? = nil)
     /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true][&before=MARKS]`: a line of JSON a line of the logs' ends, `N` of them
     /// (100) at first, and with `follow` those that come; with `before` the last ones before those of the marks, of which there
     /// is one for each instance that the client has a line of. Fewer than `N` are no end, none are: what is looked through for
@@ -182,7 +183,9 @@ extension ControlRoute {
             if let text, after == nil {
                 throw RouteFailure(400, "usage", "after is \"\(text)\"; it takes the number of an event")
             }
-            self = .events(after: after, follow: try parameters.takeBool("follow") ?? true)
+            let list = parameters.takeRaw("instances")
+            let instances: [String]? = if let list { list.isEmpty ? [] : try decodeNames(list) } else { nil }
+            self = .events(after: after, follow: try parameters.takeBool("follow") ?? true, instances: instances)
         case ["logs"]:
             try require("GET")
             let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
@@ -303,10 +306,14 @@ extension ControlRoute {
                         [file.map { "file=" + PercentEncoding.encode($0) }, dryRun ? "dry-run=true" : nil]
                             + options.parts))
         case .history: HTTPRequest(method: "GET", target: "/v1/history")
-        case .events(let after, let follow):
+        case .events(let after, let follow, let instances):
             HTTPRequest(
                 method: "GET",
-                target: "/v1/events" + queryText([after.map { "after=\($0)" }, follow ? nil : "follow=false"]))
+                target: "/v1/events"
+                    + queryText([
+                        after.map { "after=\($0)" }, follow ? nil : "follow=false",
+                        instances.map { "instances=" + encodeNames($0) },
+                    ]))
         case .logs(let names, let lines, let follow, let before):
             HTTPRequest(
                 method: "GET",

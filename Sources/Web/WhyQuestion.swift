@@ -33,7 +33,8 @@ final class WhyQuestion {
             all = ControlJSON.decode(StatusReport.self, from: body)
             ask(.status(names: [name], limits: true)) { [self] in
                 asked = ControlJSON.decode(StatusReport.self, from: body)
-                ask(.events(after: nil, follow: false)) { [self] in
+                let instances = all.flatMap { WhyInterest.instances(asked: asked, among: $0) }
+                ask(.events(after: nil, follow: false, instances: instances)) { [self] in
                     events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
                     ask(.logs(names: [name], lines: Self.lines, follow: false, before: [])) { [self] in finish() }
                 }
