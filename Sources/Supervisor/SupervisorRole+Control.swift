@@ -39,8 +39,8 @@ extension SupervisorRole {
         case .history: showHistory(responder)
         case .events(let after, let follows, let instances):
             streamEvents(after: after, follows: follows, instances.map { EventFilter(instances: $0) }, responder)
-        case .logs(let names, let lines, let follows, let marks):
-            streamLogs(names, last: lines, follows: follows, before: marks, application, responder)
+        case .logs(let names, let lines, let follows, let marks, let until):
+            streamLogs(names, last: lines, follows: follows, before: marks, until: until, application, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             noteCommand("shutdown", [], by: peer)

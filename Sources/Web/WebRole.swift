@@ -124,7 +124,7 @@ package final class WebRole: @unchecked Sendable {
             case (.events(let after, follow: true, _), _):
                 let last = request.fields.last { $0.name == "last-event-id" }.flatMap { UInt64($0.value) }
                 stream(.events(after: last ?? after), isHead: isHead, connection)
-            case (.logs(_, _, follow: true, _), _): stream(.other(route.request), isHead: isHead, connection)
+            case (.logs(_, _, follow: true, _, _), _): stream(.other(route.request), isHead: isHead, connection)
             case (_, .reading), (_, .changing): relay(route, request, connection)
             }
         } catch {

@@ -29,7 +29,6 @@ package enum WhyInterest {
         guard instance.ready, instance.drained != true, instance.detail == nil, instance.health?.failures ?? 0 == 0,
             instance.health?.isUnhealthy != true
         else { return instance.state != "completed" }
-        let state = instance.pid.flatMap(processState)
-        return state == UInt8(ascii: "T") || state == UInt8(ascii: "t")
+        return instance.pid.flatMap(processState) == UInt8(ascii: "T")
     }
 }

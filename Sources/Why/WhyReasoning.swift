@@ -213,22 +213,14 @@ extension WhyReasoning {
         return text.map { [$0] } ?? []
     }
 
-    /// Of one whose process is there and does nothing: that it is stopped, and what lets it go on.
+    /// Of one whose process is there and does nothing: that it is stopped, and what lets it go on. One that is traced is so for a
+    /// moment at each of its system calls, which says nothing.
     func stopped(_ instance: InstanceStatus) -> (text: String, help: String)? {
-        guard let pid = instance.pid else { return nil }
-        switch processState(pid) {
-        case UInt8(ascii: "T"):
-            return (
-                "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT",
-                "\"supctl signal CONT \(instance.id)\" lets it go on"
-            )
-        case UInt8(ascii: "t"):
-            return (
-                "its process is stopped by a debugger (or another tracer), and does nothing until that lets it go on",
-                "\"grep TracerPid /proc/\(pid)/status\" says which process that is"
-            )
-        default: return nil
-        }
+        guard let pid = instance.pid, processState(pid) == UInt8(ascii: "T") else { return nil }
+        return (
+            "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT",
+            "\"supctl signal CONT \(instance.id)\" lets it go on"
+        )
     }
 }
 

@@ -36,6 +36,7 @@ struct ControlRouteTests {
         .apply(file: "/etc/supd/a b&c.json5", dryRun: true, options: .init(wait: true, timeout: .seconds(3))),
         .shutdown(options: .init(wait: false)),
         .logs(names: ["api", "b/1"], lines: 0, follow: true, before: []),
+        .logs(names: ["api/1"], lines: 5, follow: false, before: [], until: 1_769_854_830_123_456_789),
         .logs(
             names: ["api"], lines: 200, follow: false,
             before: [
@@ -113,6 +114,8 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/stop?timeout=inf", 400), ("POST", "/v1/services/api/stop?timeout=nan", 400),
             ("POST", "/v1/services/api/stop?timeout=1e300", 400), ("GET", "/v1/status?name=", 400),
             ("POST", "/v1/events", 405), ("GET", "/v1/events?after=", 400), ("GET", "/v1/events?instances=,", 400),
+            ("GET", "/v1/logs?until=-1", 400),
+            ("GET", "/v1/logs?until=now", 400), ("GET", "/v1/logs?until=1&follow=true", 400),
             ("GET", "/v1/events?after=-1", 400),
             ("GET", "/v1/events?after=+1", 400), ("GET", "/v1/events?after=18446744073709551616", 400),
             ("GET", "/v1/events?after=x", 400), ("GET", "/v1/events?follow=perhaps", 400),

@@ -154,6 +154,28 @@ struct DashboardTests {
         #expect(try Self.get(page.port, "/v1/logs?name=nobody").status == 404)
     }
 
+    @Test("it shows what was written before an end, however much has followed and was rotated, as supctl does")
+    func whyBehindRotation() throws {
+        let page = try freePort()
+        let directory = try TemporaryDirectory()
+        let flag = directory.file("second")
+        let daemon = try Daemon(
+            """
+            { supd: { web: { listen: \(page.port) } }, services: {
+                x: { command: ['/bin/sh', '-c', 'if [ ! -e \(flag) ]; then touch \(flag); echo first words; echo last words; exit 3; fi
+                     i=0; while [ $$i -lt 5000 ]; do echo what follows, and is long enough for several files $$i; i=$$((i + 1)); done
+                     exec sleep 1000'],
+                     restart: { initialDelay: '300ms' }, log: { maxSize: '64K', keep: 50 } },
+            } }
+            """, in: directory, waitUntilUp: false)
+        try Self.waitForPage(page.port)
+        try eventually("all that follows") { daemon.logLines("x").contains { $0.hasSuffix(" 4999") } ? true : nil }
+        let words = "\"log\":[\"first words\",\"last words\"]"
+        #expect(try daemon.ctl("why", "x", "--json").output.contains(words))
+        let answer = try Self.get(page.port, "/v1/why?name=x")
+        #expect(answer.status == 200 && answer.text.contains(words), "\(answer.text)")
+    }
+
     @Test("a token that others may read is none")
     func openToken() throws {
         let page = try freePort()

@@ -224,10 +224,10 @@ struct WhySummaryTests {
             service.instances[0].detail = "unhealthy: no answer"
             #expect(reasoning.summary(of: service.instances[0], service, []) == "\(words); unhealthy: no answer")
         }
-        reasoning.processState = { _ in UInt8(ascii: "t") }
-        #expect(reasoning.answers(service).first?.summary.contains("by a debugger") == true)
-        reasoning.processState = { _ in UInt8(ascii: "S") }
-        #expect(reasoning.answers(service).first?.summary.contains("stopped") == false)
+        for other in ["S", "t"] {
+            reasoning.processState = { _ in other.utf8.first }
+            #expect(reasoning.answers(service).first?.summary.contains("stopped") == false)
+        }
     }
 
     @Test(

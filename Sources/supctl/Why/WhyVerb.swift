@@ -13,7 +13,8 @@ let whyVerb = Verb(
         hour, and what would help. Without a name: of all that is not as it should be.
         While a start, stop, restart, apply or shutdown is under way, in another terminal,
         it says what that waits for, in lines of their own for an apply and a shutdown.
-        A cause is called probable where it is a guess, from what a program wrote last.
+        A cause is called probable where it is a guess, from what a program wrote last;
+        its last line stands beside it where that may say more.
         Exit code 0 if all of it is as it should be, 3 if not.
         """,
     options: [Verb.Option("--json", "as JSON")], operands: .names
