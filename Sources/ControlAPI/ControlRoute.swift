@@ -27,14 +27,16 @@ package enum ControlRoute: Sendable, Hashable {
     case apply(file: String?, dryRun: Bool, options: WaitOptions)
     /// `GET /v1/history`; answered by a `HistoryReport`.
     case history
-    /// `GET /v1/events[?after=N][&follow=false]`: a line of JSON an event, those after this number, else all that are kept;
-    /// and those that come, for as long as the client stays, unless it does not want them.
-    case events(after: UInt64?, follow: Bool)
-    /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true][&before=MARKS]`: a line of JSON a line of the logs' ends, `N` of them
+    /// `GET /v1/events[?after=N][&follow=false][&instances=IDS]`: a line of JSON an event, those after this number, else all that
+    /// are kept; and those that come, for as long as the client stays, unless it does not want them. With `instances`, of those
+    /// that are about an instance only those about these, `api/2` (none: `instances=`).
+    case events(after: UInt64?, follow: Bool, instances: [String]? = nil)
+    /// `GET /v1/logs[?name=NAMES][&lines=N][&follow=true][&before=MARKS][&until=TIME]`: a line of JSON a line of the logs' ends, `N` of them
     /// (100) at first, and with `follow` those that come; with `before` the last ones before those of the marks, of which there
-    /// is one for each instance that the client has a line of. Fewer than `N` are no end, none are: what is looked through for
+    /// is one for each instance that the client has a line of, and with `until` the last ones up to a time, in nanoseconds since
+    /// 1970. Fewer than `N` are no end, none are: what is looked through for
     /// one answer is bounded. supctl reads the files itself.
-    case logs(names: [String], lines: Int, follow: Bool, before: [LogMark])
+    case logs(names: [String], lines: Int, follow: Bool, before: [LogMark], until: Int64? = nil)
     /// `POST /v1/rollback[?to=N][&dry-run=true][&wait=true][&timeout=SECONDS]`; answered as `apply` is. No number: the last
     /// good manifest that is not in force.
     case rollback(number: Int?, dryRun: Bool, options: WaitOptions)
@@ -182,7 +184,9 @@ extension ControlRoute {
             if let text, after == nil {
                 throw RouteFailure(400, "usage", "after is \"\(text)\"; it takes the number of an event")
             }
-            self = .events(after: after, follow: try parameters.takeBool("follow") ?? true)
+            let list = parameters.takeRaw("instances")
+            let instances: [String]? = if let list { list.isEmpty ? [] : try decodeNames(list) } else { nil }
+            self = .events(after: after, follow: try parameters.takeBool("follow") ?? true, instances: instances)
         case ["logs"]:
             try require("GET")
             let names = if let list = parameters.takeRaw("name") { try decodeNames(list) } else { [String]() }
@@ -195,7 +199,15 @@ extension ControlRoute {
             guard marks.isEmpty || !follow else {
                 throw RouteFailure(400, "usage", "what was before does not go on: either before or follow")
             }
-            self = .logs(names: names, lines: lines, follow: follow, before: marks)
+            let time = try parameters.take("until")
+            let until = time.flatMap { Int64($0) }
+            if let time, until ?? -1 < 0 {
+                throw RouteFailure(400, "usage", "until is \"\(time)\"; it takes nanoseconds since 1970")
+            }
+            guard until == nil || marks.isEmpty && !follow else {
+                throw RouteFailure(400, "usage", "until goes neither with before nor with follow")
+            }
+            self = .logs(names: names, lines: lines, follow: follow, before: marks, until: until)
         case ["rollback"]:
             try require("POST")
             let text = try parameters.take("to")
@@ -303,11 +315,15 @@ extension ControlRoute {
                         [file.map { "file=" + PercentEncoding.encode($0) }, dryRun ? "dry-run=true" : nil]
                             + options.parts))
         case .history: HTTPRequest(method: "GET", target: "/v1/history")
-        case .events(let after, let follow):
+        case .events(let after, let follow, let instances):
             HTTPRequest(
                 method: "GET",
-                target: "/v1/events" + queryText([after.map { "after=\($0)" }, follow ? nil : "follow=false"]))
-        case .logs(let names, let lines, let follow, let before):
+                target: "/v1/events"
+                    + queryText([
+                        after.map { "after=\($0)" }, follow ? nil : "follow=false",
+                        instances.map { "instances=" + encodeNames($0) },
+                    ]))
+        case .logs(let names, let lines, let follow, let before, let until):
             HTTPRequest(
                 method: "GET",
                 target: "/v1/logs"
@@ -315,6 +331,7 @@ extension ControlRoute {
                         names.isEmpty ? nil : "name=" + encodeNames(names), "lines=\(lines)",
                         follow ? "follow=true" : nil,
                         before.isEmpty ? nil : "before=" + encodeNames(before.map(\.text)),
+                        until.map { "until=\($0)" },
                     ]))
         case .rollback(let number, let dryRun, let options):
             HTTPRequest(

@@ -67,6 +67,9 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package var passed: [String]?
     /// What its lines are, by `log.format`: `text` or `json`; null from an older supd.
     package var logFormat: String?
+    /// What shows that an instance is ready: `started`, `tcp`, `http PATH`, `command`, `notify`, `descriptor N` or `log`; null of
+    /// a task, and from an older supd.
+    package var readiness: String?
     /// Its limits by name as the manifest says; null if it says none, or from an older supd.
     package var limits: [String: LimitStatus]?
     /// Counters of its fronts, in the order of `listen`; null when the balancer did not answer.
@@ -78,8 +81,8 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
     package init(
         name: String, kind: String, state: String, goal: String, ready: Int, replicas: Int, scaledFrom: Int? = nil,
         scaling: String? = nil, scalingHindrance: String? = nil, listen: [String], passed: [String]? = [],
-        logFormat: String? = "text", limits: [String: LimitStatus]? = nil, fronts: [FlowStatus]?,
-        instances: [InstanceStatus]
+        logFormat: String? = "text", readiness: String? = nil, limits: [String: LimitStatus]? = nil,
+        fronts: [FlowStatus]?, instances: [InstanceStatus]
     ) {
         self.name = name
         self.kind = kind
@@ -93,6 +96,7 @@ package struct ServiceStatus: Codable, Sendable, Equatable {
         self.listen = listen
         self.passed = passed
         self.logFormat = logFormat
+        self.readiness = readiness
         self.limits = limits
         self.fronts = fronts
         self.instances = instances
@@ -167,10 +171,10 @@ package struct InstanceStatus: Codable, Sendable, Equatable {
     package var memoryBytes: UInt64?
     /// The last exit or failed start.
     package var lastExit: ExitReport?
-    /// What was dropped of its output because it could not be written, since the supervisor began or, if that is longer ago,
-    /// since the process did; null if nothing.
+    /// What was dropped of its output because it could not be written, or was more than `log.rate`, since supd began; null if
+    /// nothing.
     package var droppedOutput: DroppedOutput?
-    /// What systemd's journal has not got of its lines, since the supervisor began; null if nothing, or from an older supd.
+    /// What systemd's journal has not got of its lines, since supd began; null if nothing, or from an older supd.
     package var notInJournal: DroppedOutput?
     /// The limits in force by name, read from /proc/PID/limits; only where a single service was asked for.
     package var limits: [String: LimitStatus]?
@@ -326,6 +330,7 @@ extension ServiceStatus {
         try container.encode(listen, forKey: .listen)
         try container.encode(passed, forKey: .passed)
         try container.encode(logFormat, forKey: .logFormat)
+        try container.encode(readiness, forKey: .readiness)
         try container.encode(limits, forKey: .limits)
         try container.encode(fronts, forKey: .fronts)
         try container.encode(instances, forKey: .instances)

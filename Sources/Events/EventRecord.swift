@@ -141,11 +141,14 @@ extension EventKind {
         package var generation: UInt64
         /// Why, for people.
         package var reason: String
+        /// Which restart by itself it was, counted as with a process that has begun; nil: none, or from an older supd.
+        package var restarts: Int?
 
         /// Creates one.
-        package init(generation: UInt64, reason: String) {
+        package init(generation: UInt64, reason: String, restarts: Int? = nil) {
             self.generation = generation
             self.reason = reason
+            self.restarts = restarts
         }
     }
 

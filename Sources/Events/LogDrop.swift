@@ -1,5 +1,5 @@
 extension EventKind {
-    /// Lines that a service wrote and that are in no log, since the last event of this kind or the supervisor's start.
+    /// Lines that a service wrote and that are in no log, since the last event of this kind or supd's start.
     package struct LogDrop: Sendable, Hashable, Codable {
         /// How many lines.
         package var lines: UInt64

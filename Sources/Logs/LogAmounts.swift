@@ -1,4 +1,4 @@
-import Platform
+package import Platform
 
 /// How much output of an instance was taken, that which could not be written included.
 package struct LogAmount: Sendable, Hashable {
@@ -14,33 +14,34 @@ package struct LogAmount: Sendable, Hashable {
     }
 }
 
-/// How much of each instance's output was taken since the beginning of this process: the writer adds to it, whoever shows
-/// it looks without waiting for the writer.
+/// How much of each instance's output was taken: the writer adds to it, whoever shows it looks without waiting for the writer.
 package final class LogAmounts: Sendable {
-    private let amounts = Lock<[String: LogAmount]>([:])
+    private let counts: KeptCounts
 
-    /// Nothing so far.
-    package init() {}
+    /// What `counts` has of it.
+    package init(_ counts: KeptCounts = KeptCounts()) { self.counts = counts }
 
     /// What was taken of an instance (`api/2`); nil if nothing.
-    package subscript(_ instance: String) -> LogAmount? { amounts.withLock { $0[instance] } }
-
-    /// Forgets all instances but these: their services are gone.
-    package func keep(_ isKept: (_ instance: String) -> Bool) {
-        let known = amounts.withLock { Array($0.keys) }
-        let gone = known.filter { !isKept($0) }
-        amounts.withLock { amounts in
-            for instance in gone { amounts[instance] = nil }
-        }
+    package subscript(_ instance: String) -> LogAmount? {
+        guard let row = counts[instance], row[.logBytes] > 0 else { return nil }
+        return LogAmount(lines: row[.logLines], bytes: row[.logBytes])
     }
 
     func add(lines: UInt64, bytes: UInt64, of instance: String) {
         guard lines > 0 || bytes > 0 else { return }
-        amounts.withLock { amounts in
-            var amount = amounts[instance] ?? LogAmount(lines: 0, bytes: 0)
-            amount.lines &+= lines
-            amount.bytes &+= bytes
-            amounts[instance] = amount
-        }
+        counts.add([(.logLines, lines), (.logBytes, bytes)], to: instance)
     }
+}
+
+/// The columns of this module: 0 to 7, of an instance's name.
+extension KeptCounts.Column {
+    static let logLines = Self(0)
+    static let logBytes = Self(1)
+    static let droppedLines = Self(2)
+    static let droppedBytes = Self(3)
+    /// The code of a `LogLoss`, as are those of the next three.
+    static let droppedCode = Self(4)
+    static let journalDroppedLines = Self(5)
+    static let journalDroppedBytes = Self(6)
+    static let journalDroppedCode = Self(7)
 }

@@ -70,7 +70,7 @@ final class LogCursor {
 
     /// The start of a line in a file, not newer than the time if there is any such line. Halves what lies before it, as long as
     /// that is worth it.
-    private static func offset(ofTime time: String, in file: Descriptor) throws(SystemError) -> Int {
+    static func offset(ofTime time: String, in file: Descriptor) throws(SystemError) -> Int {
         var (low, high) = (0, try FileIO.status(file).size)
         while high - low > 1 << 18 {
             let middle = low + (high - low) / 2
@@ -196,7 +196,7 @@ final class LogCursor {
         return files.first
     }
 
-    private static func firstTimestamp(_ path: String) throws(SystemError) -> String? {
+    static func firstTimestamp(_ path: String) throws(SystemError) -> String? {
         do throws(SystemError) {
             let bytes = try FileIO.read(try FileIO.openForReading(path: path), at: 0, count: CRIFormat.prefixLength)
             return CRIFormat.parse(bytes[...])?.timestamp

@@ -97,11 +97,6 @@ struct DroppedLines: Equatable {
     mutating func add(_ other: DroppedLines) {
         if !other.isEmpty { add(lines: other.lines, bytes: other.bytes, code: other.code) }
     }
-
-    /// What came after an earlier count of the same.
-    func since(_ earlier: DroppedLines) -> DroppedLines {
-        DroppedLines(lines: lines &- earlier.lines, bytes: bytes &- earlier.bytes, code: code)
-    }
 }
 
 /// The journal's memory, with typed access.
@@ -312,7 +307,7 @@ final class LogJournal {
 
     /// What was dropped since the last note in the file.
     func dropped(_ slot: Int) -> DroppedLines { droppedLines(at: slot, Self.droppedField) }
-    /// All that was dropped of the stream.
+    /// All that was dropped of the stream: for versions before the counts were kept by themselves, should one come back.
     func lost(_ slot: Int) -> DroppedLines { droppedLines(at: slot, Self.lostField) }
 
     private func droppedLines(at slot: Int, _ first: Int) -> DroppedLines {

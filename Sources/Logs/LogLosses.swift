@@ -1,4 +1,4 @@
-import Platform
+package import Platform
 
 /// What was dropped of an instance's output because it could not be written, or was more than `log.rate`.
 package struct LogLoss: Sendable, Hashable {
@@ -27,14 +27,25 @@ package struct LogLoss: Sendable, Hashable {
 
 /// What was dropped of each instance's output so far: the writer adds to it, whoever shows it looks without waiting for
 /// the writer, who may be waiting for the disk.
-///
-/// It counts from the beginning of this process, and of what was dropped before that, it knows the share of the streams
-/// that are still open: that is in the journal.
 package final class LogLosses: Sendable {
-    private let losses = Lock<[String: LogLoss]>([:])
+    /// Where lines were to go.
+    package enum Target: Sendable {
+        /// The file of the instance.
+        case file
+        /// Systemd's journal.
+        case systemJournal
+
+        fileprivate var columns: (lines: KeptCounts.Column, bytes: KeptCounts.Column, code: KeptCounts.Column) {
+            switch self {
+            case .file: (.droppedLines, .droppedBytes, .droppedCode)
+            case .systemJournal: (.journalDroppedLines, .journalDroppedBytes, .journalDroppedCode)
+            }
+        }
+    }
+
+    private let counts: KeptCounts
+    private let target: Target
     private let news = Lock<News>(News())
-    /// As many as there can be streams; of more instances at a time nothing is counted.
-    static let most = LogJournal.slotCount
 
     /// Who is told that there is more, and whether it was.
     private struct News {
@@ -42,8 +53,11 @@ package final class LogLosses: Sendable {
         var isTold = false
     }
 
-    /// Nothing so far.
-    package init() {}
+    /// What `counts` has of it.
+    package init(_ counts: KeptCounts = KeptCounts(), of target: Target = .file) {
+        self.counts = counts
+        self.target = target
+    }
 
     /// Has `tell` called when something is dropped, once until the next call of `all`; on the queue of whoever drops it, which
     /// must not be held up.
@@ -52,31 +66,24 @@ package final class LogLosses: Sendable {
     /// What was dropped of each instance so far.
     package func all() -> [String: LogLoss] {
         news.withLock { $0.isTold = false }
-        return losses.withLock { $0 }
+        return counts.all.compactMapValues(loss)
     }
 
     /// What was dropped of an instance (`api/2`); nil if nothing.
-    package subscript(_ instance: String) -> LogLoss? { losses.withLock { $0[instance] } }
+    package subscript(_ instance: String) -> LogLoss? { counts[instance].flatMap(loss) }
 
-    /// Forgets all instances but these: their services are gone.
-    package func keep(_ isKept: (_ instance: String) -> Bool) {
-        let known = losses.withLock { Array($0.keys) }
-        let gone = known.filter { !isKept($0) }
-        losses.withLock { losses in
-            for instance in gone { losses[instance] = nil }
-        }
+    private func loss(_ row: KeptCounts.Row) -> LogLoss? {
+        let columns = target.columns
+        guard row[columns.bytes] > 0 else { return nil }
+        return LogLoss(
+            lines: row[columns.lines], bytes: row[columns.bytes], code: Int32(truncatingIfNeeded: row[columns.code]))
     }
 
     func add(_ dropped: DroppedLines, of instance: String) {
         guard !dropped.isEmpty else { return }
-        losses.withLock { losses in
-            guard losses.count < Self.most || losses[instance] != nil else { return }
-            var loss = losses[instance] ?? LogLoss(lines: 0, bytes: 0, code: 0)
-            loss.lines &+= dropped.lines
-            loss.bytes &+= dropped.bytes
-            loss.code = dropped.code
-            losses[instance] = loss
-        }
+        let columns = target.columns
+        counts.add([(columns.lines, dropped.lines), (columns.bytes, dropped.bytes)], to: instance)
+        counts.set([(columns.code, UInt64(UInt32(bitPattern: dropped.code)))], of: instance)
         let tell = news.withLock { news in
             defer { news.isTold = true }
             return news.isTold ? nil : news.tell

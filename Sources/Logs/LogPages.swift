@@ -50,6 +50,28 @@ package enum LogPages {
         return walk.page
     }
 
+    /// Where the first line begins that is newer than a time, in nanoseconds since 1970, or where the file ends in which it would
+    /// be: `before` begins there with those that are not newer. Nil: none is so old. It looks at some places of each file and
+    /// then at a piece of one, however large they are.
+    package static func place(after time: Int64, of instance: String, in directory: String) -> LogPlace? {
+        var writer = TimestampWriter()
+        let wanted = String(decoding: writer.text(of: max(0, time)), as: UTF8.self)
+        guard let path = LogPath.current(instance, in: directory), let files = try? LogFileList(path: path).files()
+        else { return nil }
+        for entry in files {
+            guard let first = (try? LogCursor.firstTimestamp(entry.path)) ?? nil, first <= wanted,
+                let file = try? FileIO.openForReading(path: entry.path), let status = try? FileIO.status(file),
+                let begin = try? LogCursor.offset(ofTime: wanted, in: file),
+                let bytes = try? FileIO.read(file, at: begin, count: min(status.size - begin, most + 2 * LogTail.chunk))
+            else { continue }
+            let lines = bytes[...].logLines(of: instance, in: status.inode, at: begin)
+            if let newer = lines.first(where: { $0.timestamp > wanted }) { return newer.place }
+            return LogPlace(
+                file: status.inode, offset: begin + (bytes.lastIndex(of: CRIFormat.newline).map { $0 + 1 } ?? 0))
+        }
+        return nil
+    }
+
     /// The last `count` lines of some instances, in the order of their times as far as each one's own order lets. It begins
     /// where one that has more before has no more here: what comes before is for the next page.
     package static func merged(_ pages: [Page], count: Int) -> [LogLine] {

@@ -11,9 +11,9 @@ package final class LogPump: Sendable {
     /// supervisor's pump.
     package let journal: Descriptor
     /// What was dropped so far; looking at it waits for nothing.
-    package let losses = LogLosses()
+    package let losses: LogLosses
     /// What was taken so far; looking at it waits for nothing either.
-    package let amounts = LogAmounts()
+    package let amounts: LogAmounts
     /// What systemd's journal has not got so far, of services that send it there.
     package let journalLosses: LogLosses
 
@@ -36,17 +36,20 @@ package final class LogPump: Sendable {
     private static let retrySeconds = 5
 
     /// Starts a pump that writes to `DIRECTORY/NAME/N.log`. `journal` is the one that the keeper held, or nil; it is
-    /// finished before this returns, so that no later line overtakes it. `report` may be called on any queue. `seen` is called on
+    /// finished before this returns, so that no later line overtakes it; what is taken and dropped is counted in `counts`. `report` may be called on any queue. `seen` is called on
     /// the pump's queue, with each generation of which a line has come that somebody waits for: one of `awaiting`, which a pump before
     /// was reading, or of `awaitLine`. It may be called twice for one.
     /// Throws only if the kernel gives no memory or descriptors at all.
     package init(
-        directory: String, journal: Descriptor?, awaiting: [UInt64: LinePattern] = [:],
+        directory: String, journal: Descriptor?, counts: KeptCounts = KeptCounts(),
+        awaiting: [UInt64: LinePattern] = [:],
         seen: @escaping @Sendable (_ generation: UInt64) -> Void = { _ in },
         systemJournal path: String = SystemJournal.standardPath,
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
-        let journalLosses = LogLosses()
+        losses = LogLosses(counts)
+        amounts = LogAmounts(counts)
+        let journalLosses = LogLosses(counts, of: .systemJournal)
         self.journalLosses = journalLosses
         systemJournal = SystemJournal(path: path, losses: journalLosses, report: report)
         let writer = try LogWriter(

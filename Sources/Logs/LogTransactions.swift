@@ -38,7 +38,6 @@ final class LogTransactions {
         let slot = transaction.slot
         let before = journal.dropped(slot)
         let batch = formatter.format(transaction, journal)
-        amounts.add(lines: batch.lines, bytes: UInt64(clamping: transaction.byteCount), of: journal.instance(slot))
         awaited.look(at: formatter.output, from: batch.noteLength, of: slot, journal)
         awaited.look(at: batch.droppedParts, of: slot, journal)
         atStep?(.formatted)
@@ -50,14 +49,13 @@ final class LogTransactions {
             systemJournal?.add(formatter.output, from: start, of: file.instance)
         }
         var dropped = batch.holdsNote || written < batch.noteLength ? before : DroppedLines()
-        var lost = journal.lost(slot)
+        var more = batch.overRate
         dropped.add(batch.overRate)
-        lost.add(batch.overRate)
         if !batch.overRate.isEmpty { tellOfFlood(file, slot, at: transaction.timestamp) }
         if let failure {
             let (lines, bytes) = formatter.count(from: max(written, batch.noteLength))
             dropped.add(lines: lines, bytes: bytes, code: failure.code)
-            lost.add(lines: lines, bytes: bytes, code: failure.code)
+            more.add(lines: lines, bytes: bytes, code: failure.code)
             if !file.isInTrouble { notices.post(.dropping(instance: file.instance, error: failure)) }
             file.isInTrouble = true
         } else if batch.noteLength > 0 {
@@ -70,10 +68,16 @@ final class LogTransactions {
         transaction.phase = .settling
         transaction.window = batch.window
         transaction.dropped = dropped
-        transaction.lost = lost
+        transaction.lost = journal.lost(slot)
+        transaction.lost.add(more)
         transaction.carrySource = batch.carrySource
         transaction.carryTarget = batch.carryTarget
         transaction.carryCount = batch.carryCount
+        // Once for each transaction, whoever finishes it: the next instruction ends the phase that would do it again. Killed
+        // just between the two, it is counted twice, which is better than never.
+        let instance = journal.instance(slot)
+        amounts.add(lines: batch.lines, bytes: UInt64(clamping: transaction.byteCount), of: instance)
+        losses.add(more, of: instance)
         journal.commit(transaction)
         atStep?(.settling)
         settle(transaction)
@@ -88,8 +92,6 @@ final class LogTransactions {
     }
 
     private func settle(_ transaction: LogTransaction) {
-        // Nothing, where the process before has come as far as the slot.
-        losses.add(transaction.lost.since(journal.lost(transaction.slot)), of: journal.instance(transaction.slot))
         journal.settle(transaction)
         atStep?(.settled)
         journal.commit(LogTransaction())

@@ -29,7 +29,6 @@ package final class LogWriter {
     private let journal: LogJournal
     private let transactions: LogTransactions
     private let notices: NoticeLimiter
-    private let losses: LogLosses
     private let awaited: AwaitedLines
     private let readiness: ReadinessSet
     private let peekPipe: PeekPipe
@@ -62,7 +61,6 @@ package final class LogWriter {
         report: @escaping @Sendable (LogNotice) -> Void
     ) throws(SystemError) {
         self.directory = directory
-        self.losses = losses
         notices = NoticeLimiter(report)
         readiness = try ReadinessSet()
         peekPipe = try PeekPipe()
@@ -85,7 +83,6 @@ package final class LogWriter {
     /// Finishes what the process before was doing when it ended.
     private func resume() {
         inherited = journal.scanSlots()
-        for slot in inherited { losses.add(journal.lost(slot), of: journal.instance(slot)) }
         transactions.resume { file(of: journal.instance($0), maxSize: journal.maxSize($0), keep: journal.keep($0)) }
         files = [:]
         // The transaction may have been a stream's last.

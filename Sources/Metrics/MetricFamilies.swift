@@ -84,8 +84,8 @@ extension MetricFamily {
     /// `supd_instance_restarts_total`.
     package static let instanceRestarts = MetricFamily(
         "supd_instance_restarts_total", .counter, ["service", "replica", "reason"],
-        "Starts after the first, by how the process before has ended, or why it was ended. RESTARTS of supctl status leaves out "
-            + "requested and woken, and begins anew with each requested one.")
+        "Starts after the first, failed ones too, by how the process before has ended, or why it was ended. RESTARTS of "
+            + "supctl status leaves out requested and woken, and begins anew with each requested one.")
     /// `supd_instance_start_time_seconds`.
     package static let instanceStart = MetricFamily(
         "supd_instance_start_time_seconds", .gauge, ofInstance,
@@ -144,13 +144,13 @@ extension MetricFamily {
     /// `supd_probes_total`.
     package static let probesDone = MetricFamily(
         "supd_probes_total", .counter, ["service", "kind", "result"],
-        "Probes that have ended; kind is ready or health, result passed or failed. Since the supervisor's start.")
+        "Probes that have ended; kind is ready or health, result passed or failed.")
     private static let probes = [probesDone]
 
     /// `supd_log_lines_total`.
     package static let logLines = MetricFamily(
         "supd_log_lines_total", .counter, ofInstance,
-        "Lines that were taken from the instance's output, those dropped included. Since the supervisor's start.")
+        "Lines that were taken from the instance's output, those dropped included.")
     /// `supd_log_bytes_total`.
     package static let logBytes = MetricFamily("supd_log_bytes_total", .counter, ofInstance, "The same in bytes.")
     /// `supd_log_dropped_lines_total`.

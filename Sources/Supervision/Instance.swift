@@ -34,7 +34,7 @@ struct Instance: Sendable, Hashable, Codable {
     var waitsToReplace = false
     /// Failed starts and short runs in a row.
     var failures = 0
-    /// How often a process was started.
+    /// How often a process was started, or could not be.
     var starts = 0
     /// How often it was started again, and why; nil: never.
     var restartCounts: RestartCounts?

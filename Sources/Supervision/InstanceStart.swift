@@ -109,6 +109,7 @@ extension Instance {
         _ process: Process, _ text: String, _ service: Service, _ surroundings: Surroundings, _ turn: inout Turn
     ) {
         turn.effects.append(.release(process.generation))
+        starts += 1
         let reason = Wording.bounded(text)
         turn.untold.append((.startFailed(.init(generation: process.generation.number, reason: reason)), id))
         lastExit = Application.LastExit(status: nil, reason: reason, at: turn.now)

@@ -1,5 +1,5 @@
-/// Why instances were started again: counted with each start after the first, by how the process before has ended, or why
-/// it was ended. It is told from outside of the machine, by what an event has changed, so that no path can forget it.
+/// Why instances were started again: counted with each start after the first, one that comes to nothing included, by how the
+/// process before has ended, or why it was ended. It is told from outside of the machine, by what an event has changed, so that no path can forget it.
 package enum RestartReason: String, Sendable, Hashable, Codable, CaseIterable {
     /// It has exited by itself.
     case exited
@@ -43,6 +43,13 @@ struct RestartCounts: Sendable, Hashable, Codable {
     /// those that nobody has asked for.
     var own: Int?
 
+    /// By reason, those that this version does not know left out.
+    var byReason: [RestartReason: Int] {
+        Dictionary(
+            counts.compactMap { word, count in RestartReason(rawValue: word).map { ($0, count) } },
+            uniquingKeysWith: { first, _ in first })
+    }
+
     /// The same, whoever has counted.
     var ownSinceAsked: Int {
         own
@@ -57,12 +64,19 @@ struct RestartCounts: Sendable, Hashable, Codable {
 extension Instance {
     /// An event was dealt with: what it means for the next start, and whether it was one.
     mutating func countRestart(after event: Event, from before: State, starts earlier: Int) {
-        if let reason = Self.reason(of: event, from: before, to: state) {
+        let reason = Self.reason(of: event, from: before, to: state)
+        // A start that came to nothing was one for the reason of before, and is itself that of the next one.
+        if reason == .startFailed { countStart(after: earlier) }
+        if let reason {
             let isWake = reason == .requested && restartCounts?.nextWakes == true && before.isIdle
             restartCounts = restartCounts ?? RestartCounts()
             restartCounts?.next = reason
             if !isWake { restartCounts?.nextWakes = nil }
         }
+        if reason != .startFailed { countStart(after: earlier) }
+    }
+
+    private mutating func countStart(after earlier: Int) {
         guard starts > earlier, earlier > 0 else { return }
         var counts = restartCounts ?? RestartCounts()
         let isWake = counts.nextWakes == true
@@ -149,11 +163,15 @@ extension Instance.Event {
 extension Application {
     /// How often an instance was started again, by reason; those that never happened left out.
     package func restarts(of id: InstanceID) -> [RestartReason: Int] {
-        guard let place = layout.places[id], instances.indices.contains(place),
-            let found = instances[place].restartCounts
-        else { return [:] }
-        return Dictionary(
-            found.counts.compactMap { word, count in RestartReason(rawValue: word).map { ($0, count) } },
-            uniquingKeysWith: { first, _ in first })
+        guard let place = layout.places[id], instances.indices.contains(place) else { return [:] }
+        return instances[place].restartCounts?.byReason ?? [:]
+    }
+}
+
+extension Snapshot {
+    /// The same of each instance, as of then.
+    package var restarts: [InstanceID: [RestartReason: Int]] {
+        Dictionary(
+            instances.map { ($0.id, $0.restartCounts?.byReason ?? [:]) }, uniquingKeysWith: { first, _ in first })
     }
 }

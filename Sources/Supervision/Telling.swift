@@ -25,7 +25,9 @@ extension Application {
 
     /// Tells what is otherwise than it was told.
     mutating func tellChanges(_ turn: inout Turn) {
-        for (kind, instance) in turn.untold where !wasTold(kind, of: instance) { tell(kind, of: instance, &turn) }
+        for (kind, instance) in turn.untold where !wasTold(kind, of: instance) {
+            tell(withRestarts(kind, of: instance), of: instance, &turn)
+        }
         turn.untold = []
         if let places = turn.changed {
             for place in places where instances.indices.contains(place) { tellChanges(of: place, &turn) }
@@ -35,6 +37,16 @@ extension Application {
         tellGone(&turn)
         tellRollouts(&turn)
         tellScalingRelief(&turn)
+    }
+
+    /// Of a start that came to nothing, which of the restarts by itself it was: that is counted after it was noted.
+    private func withRestarts(_ kind: EventKind, of id: InstanceID) -> EventKind {
+        guard case .startFailed(var failure) = kind, let place = layout.places[id] else { return kind }
+        let instance = instances[place]
+        if instance.ownRestarts > 0, instance.restartCounts?.hasWoken != true {
+            failure.restarts = instance.ownRestarts
+        }
+        return .startFailed(failure)
     }
 
     private mutating func tell(_ kind: EventKind, of id: InstanceID, _ turn: inout Turn) {

@@ -9,6 +9,8 @@ struct EventBook {
         var responder: ControlResponder
         /// The last that it was given.
         var after: UInt64
+        /// Which it wants; nil: all.
+        var filter: EventFilter?
         /// It wants those that come, too.
         var follows: Bool
         /// The store reads for it.

@@ -295,10 +295,10 @@ final class EventFile {
 
     /// Lines after a number, some `limit` bytes of them, and the number of the last one; none: there are no more. After a
     /// number that was never given all that is kept follows.
-    func read(after number: UInt64, limit: Int) -> (text: [UInt8], last: UInt64) {
+    func read(after number: UInt64, limit: Int, _ filter: EventFilter? = nil) -> (text: [UInt8], last: UInt64) {
         let after = number > last ? 0 : number
         guard after < last else { return ([], after) }
-        var found = Found(after: after, limit: limit)
+        var found = Found(after: after, limit: limit, filter: filter)
         if let first = recent.first, after + 1 >= first.number {
             for line in recent { found.take(line.text[...], line.number) }
             return (found.text, found.after)
@@ -314,16 +314,19 @@ final class EventFile {
     private struct Found {
         var after: UInt64
         let limit: Int
+        let filter: EventFilter?
         var text: [UInt8] = []
 
-        init(after: UInt64, limit: Int) { (self.after, self.limit) = (after, limit) }
+        init(after: UInt64, limit: Int, filter: EventFilter?) {
+            (self.after, self.limit, self.filter) = (after, limit, filter)
+        }
 
         var isFull: Bool { text.count >= limit }
 
         mutating func take(_ line: ArraySlice<UInt8>, _ number: UInt64) {
             guard number > after, !isFull else { return }
-            text += line
             after = number
+            if filter?.accepts(line) != false { text += line }
         }
     }
 

@@ -49,10 +49,11 @@ actor EventStore {
 
     /// Reads lines after a number; see `EventFile.read`.
     nonisolated func read(
-        after number: UInt64, limit: Int, done: @escaping @Sendable (_ text: [UInt8], _ last: UInt64) -> Void
+        after number: UInt64, limit: Int, _ filter: EventFilter? = nil,
+        done: @escaping @Sendable (_ text: [UInt8], _ last: UInt64) -> Void
     ) {
         queue.async {
-            let (text, last) = self.assumeIsolated { $0.file.read(after: number, limit: limit) }
+            let (text, last) = self.assumeIsolated { $0.file.read(after: number, limit: limit, filter) }
             done(text, last)
         }
     }

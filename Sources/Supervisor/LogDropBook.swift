@@ -1,10 +1,10 @@
 import Events
 import Logs
+import Platform
 import Supervision
 
 /// What of dropped lines was told as an event: of each service at once, and then once a minute at most, with all that was
-/// dropped since. It begins with each supervisor; what the one before had not told of the last minute, only the counts of
-/// `supctl status` know.
+/// dropped since. What was told, and when, is kept beside the counts, so that the next supervisor goes on with it.
 struct LogDropBook {
     /// An event that is due.
     struct Telling: Hashable {
@@ -31,13 +31,35 @@ struct LogDropBook {
     /// What was dropped before is no news.
     init(after losses: [String: LogLoss] = [:]) { told = losses }
 
+    /// Goes on where another one has come to.
+    init(_ counts: KeptCounts) {
+        told = [:]
+        for (name, row) in counts.all {
+            if row[.dropsToldAt] > 0 { toldAt[name] = Int64(clamping: row[.dropsToldAt]) }
+            if row[.toldBytes] > 0 { told[name] = LogLoss(lines: row[.toldLines], bytes: row[.toldBytes], code: 0) }
+        }
+    }
+
+    /// Keeps for the next one what was told of these services, once their events are kept.
+    func keep(_ services: Set<String>, in counts: KeptCounts) {
+        for (name, loss) in told where services.contains(Self.service(of: name)) {
+            counts.set([(.toldLines, loss.lines), (.toldBytes, loss.bytes)], of: name)
+        }
+        for service in services {
+            guard let time = toldAt[service] else { continue }
+            counts.set([(.dropsToldAt, UInt64(clamping: time))], of: service)
+        }
+    }
+
+    private static func service(of name: String) -> String { String(name.prefix { $0 != "/" }) }
+
     /// What is to be told now, of all that was dropped so far; and when there will be more to tell of it, nil: no more.
     mutating func take(_ losses: [String: LogLoss], at now: Int64) -> (due: [Telling], next: Int64?) {
         var due: [Telling] = []
         var next: Int64?
         let news = Dictionary(
             grouping: losses.filter { name, loss in loss.bytes != told[name]?.bytes ?? 0 }.sorted { $0.key < $1.key },
-            by: { String($0.key.prefix { $0 != "/" }) })
+            by: { Self.service(of: $0.key) })
         for (service, instances) in news.sorted(by: { $0.key < $1.key }) {
             if let last = toldAt[service], now &- last < Self.pause {
                 next = min(next ?? .max, last &+ Self.pause)

@@ -138,7 +138,7 @@ extension SupervisorRole {
         for generation in heirs.orders { withdrawHeir(of: generation) }
         changeLogSettings(application, before)
         changeLimits(application, before)
-        forgetTallies(beyond: manifest, application.leaving)
+        forgetCounts(beyond: manifest, application.leaving)
         bringSamplingIntoLine(with: application)
         balancer.routesAreStale = true
         do {

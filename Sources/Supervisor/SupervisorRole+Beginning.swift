@@ -18,6 +18,7 @@ extension SupervisorRole {
         static let journal = "log-journal"
         static let eventNumber = "event-number"
         static let usage = "usage"
+        static let counts = "counts"
         static let listenerPrefix = "listener "
         static let webPrefix = "web listener "
     }
@@ -30,6 +31,7 @@ extension SupervisorRole {
         do {
             let accepted = try acceptedManifest(inventory)
             let manifest = accepted.manifest
+            openCounts(inventory)
             try openLog(of: manifest, inventory)
             try openFronts(of: manifest, inventory)
             try openSessionLogs(of: manifest, inventory)
@@ -141,7 +143,7 @@ extension SupervisorRole {
     private func openLog(of manifest: Manifest, _ inventory: Inventory) throws(BeginningFailure) {
         do {
             let pump = try LogPump(
-                directory: configuration.logDirectory, journal: inventory.held[Held.journal],
+                directory: configuration.logDirectory, journal: inventory.held[Held.journal], counts: counts,
                 awaiting: awaitedLines(of: manifest, inventory),
                 seen: { [weak self] generation in
                     guard let self else { return }
@@ -300,6 +302,7 @@ extension SupervisorRole {
         application =
             snapshot
             ?? Application(manifest: manifest, revision: accepted.revision, leaving: accepted.leaving)
+        keptSnapshot = snapshot?.snapshot
         application?.recall(told)
         for child in inventory.children {
             if let label = ChildLabel(child.label), label.role == .leader {

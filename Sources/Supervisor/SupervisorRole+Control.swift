@@ -1,5 +1,6 @@
 import ControlAPI
 import Dispatch
+import Events
 import Links
 import Manifest
 import Platform
@@ -36,9 +37,10 @@ extension SupervisorRole {
         case .decide(let verb, let service, let options):
             decide(verb, on: service, application, options, peer, responder)
         case .history: showHistory(responder)
-        case .events(let after, let follows): streamEvents(after: after, follows: follows, responder)
-        case .logs(let names, let lines, let follows, let marks):
-            streamLogs(names, last: lines, follows: follows, before: marks, application, responder)
+        case .events(let after, let follows, let instances):
+            streamEvents(after: after, follows: follows, instances.map { EventFilter(instances: $0) }, responder)
+        case .logs(let names, let lines, let follows, let marks, let until):
+            streamLogs(names, last: lines, follows: follows, before: marks, until: until, application, responder)
         case .shutdown(let options):
             log.write(.notice, "shutdown, asked for by \(peer)")
             noteCommand("shutdown", [], by: peer)

@@ -132,8 +132,8 @@ extension SupervisorRole {
     // MARK: Out
 
     /// Answers with the events after a number; with those that come, for as long as the client stays, if it follows.
-    func streamEvents(after number: UInt64?, follows: Bool, _ responder: ControlResponder) {
-        let follower = EventBook.Follower(responder: responder, after: number ?? 0, follows: follows)
+    func streamEvents(after number: UInt64?, follows: Bool, _ filter: EventFilter?, _ responder: ControlResponder) {
+        let follower = EventBook.Follower(responder: responder, after: number ?? 0, filter: filter, follows: follows)
         guard let id = events.addFollower(follower) else {
             return responder.fail(
                 503, code: "busy", "\(EventBook.mostFollowers) clients read events already; try again later")
@@ -154,7 +154,7 @@ extension SupervisorRole {
             return
         }
         events.followers[id]?.isReading = true
-        store.read(after: follower.after, limit: EventBook.chunk) { [role = self] text, last in
+        store.read(after: follower.after, limit: EventBook.chunk, follower.filter) { [role = self] text, last in
             role.queue.async {
                 role.assumeIsolated { role in
                     role.events.followers[id]?.isReading = false

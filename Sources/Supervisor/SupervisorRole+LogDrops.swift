@@ -6,16 +6,17 @@ import Supervision
 
 /// Lines that are dropped become events. No timer runs while none are.
 extension SupervisorRole {
-    /// What is dropped from now on is told.
+    /// What is dropped from now on is told, and what the supervisor before had not told.
     func watchLogDrops() {
         guard let pump else { return }
-        logDrops = LogDropBook(after: pump.losses.all())
+        logDrops = LogDropBook(counts)
         pump.losses.onNews { [weak self] in
             guard let self else { return }
             self.queue.async {
                 self.assumeIsolated { $0.lookAtLogDrops(at: monotonicNanoseconds() + LogDropBook.gathering) }
             }
         }
+        if !pump.losses.all().isEmpty { lookAtLogDrops(at: monotonicNanoseconds() + LogDropBook.gathering) }
     }
 
     private func lookAtLogDrops(at time: Int64) {
@@ -37,7 +38,12 @@ extension SupervisorRole {
         for telling in due {
             happened(.logDropped(telling.drop), service: telling.service, instance: telling.instance)
         }
-        if !due.isEmpty { keepEvents() }
+        if !due.isEmpty {
+            let services = Set(due.map(\.service))
+            let told = logDrops
+            // Killed before that, the next supervisor tells of it again, which is better than never.
+            whenEventsAreKept { told.keep(services, in: $0.counts) }
+        }
         if let next { lookAtLogDrops(at: next) }
     }
 }

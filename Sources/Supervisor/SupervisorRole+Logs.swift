@@ -25,6 +25,7 @@ struct LogWatches {
         var instances: [String]
         var count: Int
         var marks: [LogMark]
+        var until: Int64?
 
         /// These lines; for tails that begin where these end.
         func lines(in directory: String, _ tails: [LogTail]) -> [LogLine] {
@@ -32,6 +33,12 @@ struct LogWatches {
                 if let mark = marks.first(where: { $0.instance == instance }) {
                     let place = LogPlace(file: mark.file, offset: mark.offset)
                     return LogPages.before(place, time: mark.time, of: instance, in: directory, count: count)
+                }
+                if let until {
+                    guard let place = LogPages.place(after: until, of: instance, in: directory) else {
+                        return LogPages.Page(lines: [], hasMore: false)
+                    }
+                    return LogPages.before(place, of: instance, in: directory, count: count)
                 }
                 let place = tails.indices.contains(index) ? tails[index].place : nil
                 return LogPages.before(place, of: instance, in: directory, count: count)
@@ -63,15 +70,15 @@ extension SupervisorRole {
     private static let logReading = DispatchQueue(label: "supd.log-tails", qos: .utility)
     private static let logTick = DispatchTimeInterval.milliseconds(300)
 
-    /// Answers with the last lines of instances, or those before some, and with those that come as long as the client stays, if
+    /// Answers with the last lines of instances, or those before some or up to a time, and with those that come as long as the client stays, if
     /// it follows.
     func streamLogs(
-        _ names: [String], last count: Int, follows: Bool, before marks: [LogMark], _ application: Application,
-        _ responder: ControlResponder
+        _ names: [String], last count: Int, follows: Bool, before marks: [LogMark], until: Int64?,
+        _ application: Application, _ responder: ControlResponder
     ) {
         guard let choice = resolve(names.isEmpty ? ["all"] : names, application, responder) else { return }
         let instances = Array(choice.instances.prefix(LogWatches.mostInstances))
-        let first = LogWatches.First(instances: instances, count: count, marks: marks)
+        let first = LogWatches.First(instances: instances, count: count, marks: marks, until: until)
         let watch = LogWatches.Watch(responder: responder, first: first, follows: follows)
         guard let id = logWatches.add(watch) else {
             return responder.fail(503, code: "busy", "\(LogWatches.most) clients read logs already; try again later")

@@ -39,6 +39,12 @@ extension SupervisorRole {
         statusRequests.end(number)?.finish(text, type: HTTPAnswer.metrics)
     }
 
+    private func counted(_ use: Consumption?, of instance: InstanceID, _ generation: Generation) -> Consumption? {
+        guard var use else { return nil }
+        use.cpuSeconds = counts.processorTime(use.cpuSeconds, of: instance, generation)
+        return use
+    }
+
     private var rolePids: [String: Int32] {
         var pids = ["keeper": configuration.keeper, "supervisor": ownProcessID()]
         pids["balancer"] = balancer.pid
@@ -52,14 +58,17 @@ extension SupervisorRole {
     ) -> MetricFacts? {
         guard let application else { return nil }
         let now = now
+        let kept = keptSnapshot?.restarts
         let services = zip(application.views(at: now), application.manifest.services).map { view, service in
             MetricFacts.Service(
                 view: view, replicas: service.replicas, sendsToJournal: service.log.journal,
                 instances: view.instances.map { instance in
                     let name = instance.id.description
                     return MetricFacts.Instance(
-                        view: instance, restarts: application.restarts(of: instance.id),
-                        use: instance.generation.flatMap { consumption[$0] }, output: pump?.amounts[name],
+                        view: instance,
+                        restarts: kept.map { $0[instance.id] ?? [:] } ?? application.restarts(of: instance.id),
+                        use: instance.generation.flatMap { counted(consumption[$0], of: instance.id, $0) },
+                        output: pump?.amounts[name],
                         dropped: pump?.losses[name], notInJournal: pump?.journalLosses[name])
                 })
         }
@@ -68,17 +77,6 @@ extension SupervisorRole {
             upgrades: upgrades.count, hasFronts: !balancer.fronts.isEmpty, roleUse: roleUse, roleStarts: roleStarts,
             ownLimits: ownLimits, services: services, readiness: prober?.tally ?? ProbeTally(),
             health: healthProber?.tally ?? ProbeTally(), counters: counters)
-    }
-
-    /// The manifest is another one: what was counted of services that are gone is of no use.
-    func forgetTallies(beyond manifest: Manifest, _ leaving: Set<String>) {
-        let kept = Set(manifest.services.map(\.name)).union(leaving)
-        prober?.tally.keep(kept)
-        healthProber?.tally.keep(kept)
-        pump?.amounts.keep { kept.contains(String($0.prefix { $0 != "/" })) }
-        logDrops.keep { kept.contains(String($0.prefix { $0 != "/" })) }
-        pump?.losses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
-        pump?.journalLosses.keep { kept.contains(String($0.prefix { $0 != "/" })) }
     }
 }
 

@@ -78,6 +78,8 @@ extension SupervisorRole {
             },
             note: { [log] in log.write(.notice, $0) })
         healthProber = makeProber(report: { $0.healthProbed($1, $2) }, note: { _ in })
+        prober?.tally = ProbeTally(.readiness, in: counts)
+        healthProber?.tally = ProbeTally(.health, in: counts)
     }
 
     private func makeProber(

@@ -78,7 +78,8 @@ extension SupervisorRole {
                 scaledFrom: service.scaling == nil ? service.scaledFrom : nil, scaling: service.scaling?.text,
                 scalingHindrance: application.scalingHindrance(of: view.name)?.reason,
                 listen: openAddresses(of: service), passed: (passedFronts[view.name] ?? []).map(\.address),
-                logFormat: service.log.format.rawValue, limits: service.limitStatus,
+                logFormat: service.log.format.rawValue, readiness: service.readinessWords,
+                limits: service.limitStatus,
                 fronts: passedFronts[view.name] != nil && !service.isBalanced
                     ? []
                     : fronts.map { ($0[view.name] ?? []).map { FlowStatus(of: $0) } },
@@ -203,6 +204,20 @@ extension ExitReport {
 }
 
 extension Service {
+    /// What shows that it is ready, as the API says it; nil of a task.
+    fileprivate var readinessWords: String? {
+        guard kind == .service else { return nil }
+        return switch ready {
+        case .started: "started"
+        case .tcp: "tcp"
+        case .http(let http): "http \(http.path)"
+        case .command: "command"
+        case .notify(.systemd): "notify"
+        case .notify(.descriptor(let number)): "descriptor \(number)"
+        case .log: "log"
+        }
+    }
+
     /// Its limits as the API shows them; nil if it has none.
     fileprivate var limitStatus: [String: LimitStatus]? {
         guard !limits.isEmpty else { return nil }

@@ -38,7 +38,8 @@ extension SupervisorRole {
     func keepSnapshotNow() {
         guard let application else { return }
         snapshotNumber += 1
-        keep(Self.write(application.snapshot), number: snapshotNumber)
+        let snapshot = application.snapshot
+        keep(snapshot, Self.write(snapshot), number: snapshotNumber)
     }
 
     /// One at a time; what changes meanwhile is for the next one.
@@ -53,7 +54,7 @@ extension SupervisorRole {
             queue.async {
                 self.assumeIsolated {
                     $0.isWritingSnapshot = false
-                    $0.keep(outcome, number: number)
+                    $0.keep(snapshot, outcome, number: number)
                 }
             }
         }
@@ -67,11 +68,12 @@ extension SupervisorRole {
         }
     }
 
-    private func keep(_ outcome: Result<Descriptor, any Error>, number: UInt64) {
+    private func keep(_ snapshot: Snapshot, _ outcome: Result<Descriptor, any Error>, number: UInt64) {
         // A newer one is there already.
         guard number == snapshotNumber else { return }
         switch outcome {
-        case .success(let descriptor): keeper?.send(.hold(name: Held.snapshot), [descriptor])
+        case .success(let descriptor):
+            if keeper?.send(.hold(name: Held.snapshot), [descriptor]) == true { keptSnapshot = snapshot }
         case .failure(let error): log.write(.error, "cannot keep a snapshot: \(error)")
         }
     }

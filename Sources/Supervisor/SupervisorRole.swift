@@ -108,6 +108,8 @@ actor SupervisorRole {
     var progress = StartupProgress()
     /// What happens, on its way to disk and to those who follow it.
     var events = EventBook()
+    /// What is counted, of instances and services.
+    var counts = KeptCounts()
     /// What was told of lines that were dropped.
     var logDrops = LogDropBook()
     /// Who reads logs over the control API.
@@ -119,6 +121,8 @@ actor SupervisorRole {
     /// What is known of upgrades, and who asked for the one under way.
     var upgrades = UpgradeRequests()
     var isWritingSnapshot = false
+    /// The last one that the keeper holds; nil: none yet.
+    var keptSnapshot: Snapshot?
     /// Of the last snapshot begun.
     var snapshotNumber: UInt64 = 0
     /// The keeper was told to exit: its end is no surprise.

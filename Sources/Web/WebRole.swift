@@ -121,15 +121,23 @@ package final class WebRole: @unchecked Sendable {
             let route = try ControlRoute(asked)
             switch (route, route.pageUse) {
             case (_, .never): connection.fail(403, "forbidden", "that is not for the page; ask by supctl")
-            case (.events(let after, follow: true), _):
+            case (.events(let after, follow: true, _), _):
                 let last = request.fields.last { $0.name == "last-event-id" }.flatMap { UInt64($0.value) }
                 stream(.events(after: last ?? after), isHead: isHead, connection)
-            case (.logs(_, _, follow: true, _), _): stream(.other(route.request), isHead: isHead, connection)
+            case (.logs(_, _, follow: true, _, _), _): stream(.other(route.request), isHead: isHead, connection)
             case (_, .reading), (_, .changing): relay(route, request, connection)
             }
         } catch {
-            connection.fail(error.status, error.report.code, error.report.message)
+            let message = error.status == 404 ? Self.unknown(path) : error.report.message
+            connection.fail(error.status, error.report.code, message)
         }
+    }
+
+    /// What there is here: less than at the control socket, and why.
+    private static func unknown(_ path: Substring) -> String {
+        "there is no \(path.prefix(100)) here; there are GET / (the page), /metrics, /v1/status, /v1/balancer, /v1/usage, "
+            + "/v1/events, /v1/logs, /v1/version and /v1/why?name=NAME, and with the token of supd.web.actions "
+            + "POST /v1/services/NAME/start, stop, restart and scale, and POST /v1/rollback"
     }
 
     private func sendFile(_ path: Substring, _ request: HTTPRequest, _ connection: WebConnection) {

@@ -5,10 +5,10 @@ import Why
 
 /// What `supctl why` says, for the page: put together here, from the same answers of the control API, one after the other.
 final class WhyQuestion {
-    /// The ends of the logs are looked at so far back.
-    private static let lines = 2000
-    /// Lines before an end, and bytes of each, as supctl shows them.
+    /// Lines before an end, as supctl shows them.
     private static let shownLines = 5
+    /// Before so many ends the lines are shown; those of a service with more have none.
+    private static let mostPieces = 100
 
     private let name: String
     private let pool: UpstreamPool
@@ -19,6 +19,8 @@ final class WhyQuestion {
     private var all: StatusReport?
     private var asked: StatusReport?
     private var events: [EventRecord] = []
+    /// Of both passes.
+    private let now = wallClockNanoseconds()
 
     init(_ name: String, pool: UpstreamPool, connection: WebConnection) {
         self.name = name
@@ -33,9 +35,13 @@ final class WhyQuestion {
             all = ControlJSON.decode(StatusReport.self, from: body)
             ask(.status(names: [name], limits: true)) { [self] in
                 asked = ControlJSON.decode(StatusReport.self, from: body)
-                ask(.events(after: nil, follow: false)) { [self] in
+                let instances = all.flatMap { WhyInterest.instances(asked: asked, among: $0) }
+                ask(.events(after: nil, follow: false, instances: instances)) { [self] in
                     events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
-                    ask(.logs(names: [name], lines: Self.lines, follow: false, before: [])) { [self] in finish() }
+                    // Without what was used the rest is worth having.
+                    ask(.usage(names: [name], series: nil), mayFail: true) { [self] in
+                        readLogs(ControlJSON.decode(UsageReport.self, from: body))
+                    }
                 }
             }
         }
@@ -59,31 +65,51 @@ final class WhyQuestion {
         if upstream == nil { connection.fail(503, "busy", "too much is being asked at once; try again") }
     }
 
-    private func finish() {
-        let lines = body.split(separator: UInt8(ascii: "\n")).compactMap {
-            ControlJSON.decode(Line.self, from: $0)
+    /// All but the logs is known: what of those is to be shown is asked for, an end at a time.
+    private func readLogs(_ usage: UsageReport?) {
+        var wanted: [Piece] = []
+        _ = report(usage) { piece in
+            if wanted.count < Self.mostPieces, !wanted.contains(piece) { wanted.append(piece) }
+            return []
         }
-        // Without what was used the rest is worth having.
-        ask(.usage(names: [name], series: nil), mayFail: true) { [self] in
-            answer(lines, ControlJSON.decode(UsageReport.self, from: body))
+        readNext(wanted[...], [:], usage)
+    }
+
+    private func readNext(_ rest: ArraySlice<Piece>, _ found: [Piece: [String]], _ usage: UsageReport?) {
+        guard let piece = rest.first else { return answer(found, usage) }
+        let route = ControlRoute.logs(
+            names: [piece.instance], lines: Self.shownLines, follow: false, before: [], until: piece.to)
+        // An instance that is gone by now, or a log that cannot be read: the rest is worth having.
+        ask(route, mayFail: true) { [self] in
+            let lines = body.split(separator: UInt8(ascii: "\n")).compactMap { ControlJSON.decode(Line.self, from: $0) }
+            let own = lines.filter { line in
+                line.instance == piece.instance && TimeArgument.read(line.time, now: 0) ?? .min >= piece.from ?? .min
+            }
+            var found = found
+            found[piece] = own.map { String(decoding: $0.message.utf8.prefix(500), as: UTF8.self) }
+            readNext(rest.dropFirst(), found, usage)
         }
     }
 
-    private func answer(_ lines: [Line], _ usage: UsageReport?) {
-        guard let all, let asked else {
+    private func answer(_ logs: [Piece: [String]], _ usage: UsageReport?) {
+        guard let report = report(usage, { logs[$0] ?? [] }) else {
             return connection.fail(500, "failed", "the supervisor's answer is not what this version expects")
         }
-        let report = WhyReport(
-            about: asked, among: all, events: events, usage: usage, memoryKills: outOfMemoryKills(),
-            now: wallClockNanoseconds()
-        ) { instance, from, to in
-            let own = lines.filter { line in
-                guard line.instance == instance, let time = TimeArgument.read(line.time, now: 0) else { return false }
-                return time >= from ?? .min && time <= to ?? .max
-            }
-            return own.suffix(Self.shownLines).map { String(decoding: $0.message.utf8.prefix(500), as: UTF8.self) }
-        }
         connection.answer(200, ControlJSON.encode(report) ?? [])
+    }
+
+    private func report(_ usage: UsageReport?, _ log: @escaping (Piece) -> [String]) -> WhyReport? {
+        guard let all, let asked else { return nil }
+        return WhyReport(
+            about: asked, among: all, events: events, usage: usage, memoryKills: outOfMemoryKills(), now: now
+        ) { log(Piece(instance: $0, from: $1, to: $2.map { max(0, $0) })) }
+    }
+
+    /// The last lines that an instance wrote between two times.
+    private struct Piece: Hashable {
+        var instance: String
+        var from: Int64?
+        var to: Int64?
     }
 
     private struct Line: Decodable {

@@ -8,6 +8,10 @@ enum LikelyCause {
         var help: String?
         /// What ran out, if it was that.
         var resource: Resource?
+        /// The line of the log that it rests on.
+        var line: String?
+        /// What it wrote last, where that may say more than the guess does, which rests on another line or on none.
+        var lastLine: String?
 
         init(_ cause: String?, help: String? = nil, of resource: Resource? = nil) {
             self.cause = cause
@@ -45,17 +49,34 @@ enum LikelyCause {
     static func guess(_ evidence: Evidence) -> Guess? {
         if evidence.wasStopped, evidence.signal != nil || evidence.code == 0 { return nil }
         if evidence.isTask, evidence.code == 0 { return nil }
-        return ofLimit(evidence) ?? ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) }
+        var guess =
+            ofLimit(evidence) ?? ofLog(evidence) ?? evidence.signal.flatMap { ofSignal($0, evidence) }
             ?? evidence.code.flatMap(ofCode)
+        // A shell says what it did not find, and an assertion what did not hold.
+        if evidence.signal == "SIGABRT" || (126...192).contains(evidence.code ?? 0), guess?.line == nil {
+            guess?.lastLine = LastLine.telling(evidence.log)
+        }
+        return guess
     }
 
     /// What to do about a start that came to nothing, whose reason says what it was.
     static func ofStart(_ reason: String) -> Guess? {
         let words = reason.lowercased()
+        if words.contains("environment file") { return Guess(nil, help: ofEnvironmentFile(words)) }
+        if words.contains("change directory") {
+            let enter = "may its user: enter that directory, and all above it (x in \"ls -ld\")?"
+            let make = "make the directory, or change directory in the manifest and apply"
+            return Guess(nil, help: words.contains("permission denied") ? enter : make)
+        }
+        if words.contains("it is a directory") {
+            return Guess(nil, help: "command names a directory: the path of the program in it is meant")
+        }
         if words.contains("no such file") {
-            return words.contains("change directory")
-                ? Guess(nil, help: "make the directory, or change directory in the manifest and apply")
-                : Guess(nil, help: "is it installed there? A relative path is taken from directory in the manifest")
+            return Guess(nil, help: "is it installed there? A relative path is taken from directory in the manifest")
+        }
+        if words.contains("cannot find"), words.contains("in path") {
+            return Guess(
+                nil, help: "is it installed? The whole path in command, or PATH in environment, says where it is")
         }
         if words.contains("permission denied") {
             return Guess(nil, help: "is it executable (chmod +x), and may its user: reach it?")
@@ -63,11 +84,26 @@ enum LikelyCause {
         if words.contains("there is no such user") {
             return Guess(nil, help: "make the user (useradd --system), or change user in the manifest and apply")
         }
+        if words.contains("there is no such group") {
+            return Guess(nil, help: "make the group (groupadd --system), or change group in the manifest and apply")
+        }
         if words.contains("is in use by") {
             let other = "or change port in the manifest and apply (without it supd takes a free one)"
             return Guess(nil, help: "end the one that has the port, \(other)")
         }
         return nil
+    }
+
+    private static func ofEnvironmentFile(_ words: String) -> String {
+        if words.contains("cannot read"), words.contains("no such file") {
+            return
+                "make the file, or take it out of environmentFiles in the manifest and apply; a relative path is taken "
+                + "from the manifest's own folder"
+        }
+        if words.contains("cannot read") {
+            return "supd itself reads it, before the user is switched: it has to be a regular file that supd may read"
+        }
+        return "mend that line: each is NAME=value, a comment that begins with #, or empty"
     }
 
     /// Of an end whose reason names the limit there is nothing to guess, but something to do.
@@ -158,12 +194,20 @@ enum LikelyCause {
     ]
 
     private static func ofLog(_ evidence: Evidence) -> Guess? {
-        // The last line that means something counts: what follows it is often its trace.
+        // The last line that means something counts: what follows it is often its trace, or why that was the end.
+        let last = LastLine.telling(evidence.log)
+        let isError = last.map(LastLine.saysError) ?? false
         for line in evidence.log.reversed() {
-            let line = line.lowercased()
-            if let found = words.first(where: { entry in entry.words.contains { line.contains($0) } }) {
-                return found.guess(evidence)
+            let words = line.lowercased()
+            guard let found = Self.words.first(where: { entry in entry.words.contains { words.contains($0) } }) else {
+                continue
             }
+            // What a program only warns of it has survived, if it says afterwards what it has ended for.
+            if isError, line != last, LastLine.isMild(line) { continue }
+            var guess = found.guess(evidence)
+            guess.line = line
+            if line != last { guess.lastLine = last }
+            return guess
         }
         return nil
     }

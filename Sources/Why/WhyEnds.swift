@@ -20,10 +20,9 @@ extension WhyReasoning {
         /// For the first line: with what it wrote last, if nothing else tells more.
         var words: String {
             if let stopReason { return stopReason }
-            guard exit.cause == nil, guess == nil, let line = exit.log.last(where: { !$0.isEmpty }) else {
-                return exit.words
-            }
-            return "\(exit.words); its last line was \"\(line.count > 120 ? "\(line.prefix(120))…" : line)\""
+            // Beside a guess only where that may hide something.
+            let line = exit.cause == nil && guess == nil ? exit.log.last { !$0.isEmpty } : guess?.lastLine
+            return exit.words + (line.map { "; \(LastLine.quoted($0))" } ?? "")
         }
     }
 

@@ -20,6 +20,8 @@ package struct WhyReasoning {
     package var usage: [String: InstanceUsage] = [:]
     /// Whether a process ignores a signal: `SIGTERM`.
     package var ignores: (_ pid: Int32, _ signal: String) -> Bool = { _, _ in false }
+    /// The state letter of a process, as in proc_pid_stat(5); nil: it is not known.
+    package var processState: (_ pid: Int32) -> UInt8? = { _ in nil }
     /// The last lines that an instance wrote between two times.
     let log: (_ instance: String, _ from: String?, _ to: String?) -> [String]
 
@@ -75,14 +77,19 @@ package struct WhyReasoning {
     /// Whether it does what it is for, or is not wanted.
     private func isFine(_ instance: InstanceStatus, _ service: ServiceStatus) -> Bool {
         instance.state == "idle"
-            || instance.ready && instance.drained != true && instance.health?.isUnhealthy != true
+            || stopped(instance) == nil && instance.ready && instance.drained != true
+                && instance.health?.isUnhealthy != true
             || service.goal != "up" && instance.pid == nil
     }
 
     private func restarts(_ own: [EventRecord]) -> Int {
         own.count { event in
-            guard case .start(let start) = event.kind else { return false }
-            return start.restarts > 0 && start.woken != true && event.at >= anHourAgo
+            guard event.at >= anHourAgo else { return false }
+            switch event.kind {
+            case .start(let start): return start.restarts > 0 && start.woken != true
+            case .startFailed(let failure): return failure.restarts ?? 0 > 0
+            default: return false
+            }
         }
     }
 
@@ -160,13 +167,15 @@ package struct WhyReasoning {
         if !isUp, instance.state != "down", let text = last?.guess?.help {
             help.append(text.replacing("NAME", with: service.name))
         }
+        if let stopped = stopped(instance) { help.append(stopped.help) }
         switch instance.state {
         case "backoff": help.append("it is tried again by itself; \"supctl start \(instance.id)\" tries at once")
         case "failed": help.append("supd does not try again: \"supctl start \(instance.id)\", once the cause is gone")
         case "down" where service.goal == "down" || instance.pid == nil:
             help.append("\"supctl start \(instance.id)\" starts it")
-        case "starting":
-            help.append("supd looks whether it is ready as the manifest says in ready; it has to listen on $PORT")
+        case "starting" where stopped(instance) == nil: help += Self.help(toBeReady: service)
+        case "stopping" where stopped(instance) != nil:
+            help.append("\"supctl signal KILL \(instance.id)\" ends it at once")
         case "stopping":
             if let signal = ignoredSignal(instance) {
                 help.append("a program should end at \(signal); stop.signal is another one, stop.timeout ends the wait")
@@ -180,6 +189,38 @@ package struct WhyReasoning {
             help.append("\"supctl logs -n 50 \(instance.id)\" shows more of what it wrote")
         }
         return help
+    }
+}
+
+extension WhyReasoning {
+    /// What a process has to do for its readiness to be seen.
+    private static func help(toBeReady service: ServiceStatus) -> [String] {
+        let text: String? =
+            switch service.readiness?.prefix(while: { $0 != " " }) {
+            case "started": nil
+            case "http":
+                "it has to answer \(service.readiness?.dropFirst(5) ?? "") on $PORT as ready in the manifest says"
+            case "command":
+                "it is ready once the command of ready in the manifest exits with code 0; supd runs it again and again"
+            case "notify":
+                "it has to say READY=1 to $NOTIFY_SOCKET, as systemd-notify does; a program that cannot needs another ready"
+            case "descriptor":
+                "it has to write a newline to descriptor \(service.readiness?.dropFirst(11) ?? "") once it is ready"
+            case "log": "it has to write a line that contains what log of ready in the manifest says"
+            // From an older supd, too.
+            default: "supd looks whether it is ready as the manifest says in ready; it has to listen on $PORT"
+            }
+        return text.map { [$0] } ?? []
+    }
+
+    /// Of one whose process is there and does nothing: that it is stopped, and what lets it go on. One that is traced is so for a
+    /// moment at each of its system calls, which says nothing.
+    func stopped(_ instance: InstanceStatus) -> (text: String, help: String)? {
+        guard let pid = instance.pid, processState(pid) == UInt8(ascii: "T") else { return nil }
+        return (
+            "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT",
+            "\"supctl signal CONT \(instance.id)\" lets it go on"
+        )
     }
 }
 

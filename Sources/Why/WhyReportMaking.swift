@@ -31,6 +31,7 @@ extension WhyReport {
         reasoning.usage = Dictionary(
             (usage?.instances ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         reasoning.ignores = ProcessSignals.ignores
+        reasoning.processState = { ProcessTable.entry(of: $0)?.state }
         let answers = onlyTrouble ? reasoning.troubles() : asked.services.flatMap(reasoning.answers)
         self.init(supd: reasoning.supdAnswers(), answers: answers)
     }

@@ -11,16 +11,20 @@ extension WhyReasoning {
         case "waiting": return waiting(instance, depth)
         case "starting":
             let waits = instance.detail.map(Self.waits) ?? "waits to be ready"
-            return joined([waits, lastTime(ends)])
+            return joined([stopped(instance)?.text, waits, lastTime(ends)])
         case "draining", "stopping":
             return joined([
                 stopCause(instance), instance.detail.map(Self.waits),
-                ignoredSignal(instance).map { "it ignores \($0)" },
+                stopped(instance)?.text ?? ignoredSignal(instance).map { "it ignores \($0)" },
             ])
         case "down": return asked(of: instance.id).map(Self.text) ?? "it has not been started"
         case "idle", "completed": return instance.detail ?? "nothing is wrong with it"
-        case "running" where service.kind == "task": return "it is at work: a task has completed when it ends"
-        default: return running(instance, ends)
+        case "running" where service.kind == "task":
+            return stopped(instance)?.text ?? "it is at work: a task has completed when it ends"
+        default:
+            guard let stopped = stopped(instance) else { return running(instance, ends) }
+            let isSick = instance.health?.failures ?? 0 > 0
+            return joined([stopped.text, isSick ? running(instance, ends) : nil])
         }
     }
 

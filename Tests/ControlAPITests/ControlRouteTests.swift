@@ -26,6 +26,8 @@ struct ControlRouteTests {
             options: .init(wait: true, timeout: .seconds(9))),
         .shutdown(options: .init(wait: true)),
         .events(after: nil, follow: true), .events(after: 0, follow: false), .events(after: .max, follow: true),
+        .events(after: 5, follow: false, instances: []),
+        .events(after: nil, follow: true, instances: ["api/1", "db/20"]),
         .history, .rollback(number: nil, dryRun: true, options: .init(wait: true)),
         .decide(.promote, service: "api", options: .init(wait: false)),
         .decide(.rollback, service: "api", options: .init(wait: true, timeout: .seconds(3))),
@@ -34,6 +36,7 @@ struct ControlRouteTests {
         .apply(file: "/etc/supd/a b&c.json5", dryRun: true, options: .init(wait: true, timeout: .seconds(3))),
         .shutdown(options: .init(wait: false)),
         .logs(names: ["api", "b/1"], lines: 0, follow: true, before: []),
+        .logs(names: ["api/1"], lines: 5, follow: false, before: [], until: 1_769_854_830_123_456_789),
         .logs(
             names: ["api"], lines: 200, follow: false,
             before: [
@@ -73,6 +76,10 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/2/drain", .verb(.drain, names: ["api/2"], options: .init(wait: false))),
             ("GET", "/v1/balancer?name=api", .balancer(names: ["api"])),
             ("GET", "/v1/events?after=17&follow=0", .events(after: 17, follow: false)),
+            (
+                "GET", "/v1/events?instances=api/1,b%2F2",
+                .events(after: nil, follow: true, instances: ["api/1", "b/2"])
+            ),
             ("GET", "/v1/status?limits=0&name=api", .status(names: ["api"], limits: false)),
         ] as [(String, String, ControlRoute)])
     func byHand(method: String, target: String, route: ControlRoute) throws {
@@ -106,7 +113,10 @@ struct ControlRouteTests {
             ("POST", "/v1/services/api/stop?timeout=0", 400), ("POST", "/v1/services/api/stop?timeout=-1", 400),
             ("POST", "/v1/services/api/stop?timeout=inf", 400), ("POST", "/v1/services/api/stop?timeout=nan", 400),
             ("POST", "/v1/services/api/stop?timeout=1e300", 400), ("GET", "/v1/status?name=", 400),
-            ("POST", "/v1/events", 405), ("GET", "/v1/events?after=", 400), ("GET", "/v1/events?after=-1", 400),
+            ("POST", "/v1/events", 405), ("GET", "/v1/events?after=", 400), ("GET", "/v1/events?instances=,", 400),
+            ("GET", "/v1/logs?until=-1", 400),
+            ("GET", "/v1/logs?until=now", 400), ("GET", "/v1/logs?until=1&follow=true", 400),
+            ("GET", "/v1/events?after=-1", 400),
             ("GET", "/v1/events?after=+1", 400), ("GET", "/v1/events?after=18446744073709551616", 400),
             ("GET", "/v1/events?after=x", 400), ("GET", "/v1/events?follow=perhaps", 400),
             ("POST", "/v1/balancer", 405), ("GET", "/v1/balancer?name=", 400), ("GET", "/v1/balancer?limits=1", 400),

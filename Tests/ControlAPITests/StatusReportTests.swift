@@ -24,7 +24,7 @@ struct StatusReportTests {
             Set(service.keys) == [
                 "name", "kind", "state", "goal", "ready", "replicas", "scaledFrom", "scaling", "scalingHindrance",
                 "listen",
-                "passed", "logFormat", "limits", "fronts", "instances",
+                "passed", "logFormat", "readiness", "limits", "fronts", "instances",
             ])
         #expect(service["scaledFrom"] is NSNull)
         #expect(service["fronts"] is NSNull)

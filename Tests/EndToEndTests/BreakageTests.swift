@@ -63,6 +63,20 @@ struct BreakageTests {
             "disk full", "command: ['/bin/sh', '-c', 'cat /bin/sh >/dev/full']",
             "exited with code 1 after T, probably a disk is full; next try in T"),
         Breakage(
+            "a directory as the command", "command: ['DIR']",
+            "could not start: cannot run DIR: Permission denied; it is a directory; next try in T"),
+        Breakage(
+            "a file of the environment is missing", "command: ['sleep', '1000'], environmentFiles: ['DIR/gone.env']",
+            "could not start: cannot read the environment file DIR/gone.env: No such file or directory; next try in T"),
+        Breakage(
+            "a warning, and then what it ends for",
+            "command: ['/bin/sh', '-c', 'echo \"warning: cache: connection refused\"; echo \"fatal: unknown key foo\"; exit 3']",
+            "exited with code 3 after T; its last line was \"fatal: unknown key foo\"; next try in T"),
+        Breakage(
+            "a guess from a line before the last",
+            "command: ['/bin/sh', '-c', 'cat /bin/sh >/dev/full; echo giving up; exit 1']",
+            "exited with code 1 after T, probably a disk is full; its last line was \"giving up\"; next try in T"),
+        Breakage(
             "directory that never was", "command: ['sleep', '1000'], directory: 'DIR/gone'",
             "could not start: cannot change directory to DIR/gone: No such file or directory; next try in T"),
     ]
@@ -199,6 +213,24 @@ struct BreakageTests {
             "x/1: running since TIME (AGO): unhealthy: GET /healthz: no answer within 500 ms, N times in a row; not "
                 + "restarted since its restart policy is never", daemon)
         withExtendedLifetime(reservation) {}
+    }
+
+    @Test("A process that is stopped by a signal, while it serves and while it is to end")
+    func stoppedProcess() throws {
+        let daemon = try Daemon("{ services: { x: { command: ['sleep', '1000'], stop: { timeout: '1h' } } } }")
+        #expect(try daemon.ctl("signal", "STOP", "x").code == 0)
+        let stopped = "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT"
+        try expect("x/1: running since TIME (AGO): \(stopped)", daemon)
+        // Also of those who ask what is not as it should be.
+        try expect("x/1: running since TIME (AGO): \(stopped)", of: [], daemon)
+        #expect(try daemon.ctl("stop", "--no-wait", "x").code == 0)
+        try eventually("what stops it to be said") {
+            let line = try daemon.ctl("why", "x").output.split(separator: "\n").first ?? ""
+            return line.contains("stop x, asked for by") && line.contains("after SIGTERM") && line.hasSuffix(stopped)
+                ? true : nil
+        }
+        #expect(try daemon.ctl("signal", "CONT", "x").code == 0)
+        try eventually("it to end") { try daemon.status("x").services.first?.state == "down" ? true : nil }
     }
 
     @Test("A dependency that is never ready: the first line names the last one of a chain, and why it is not")

@@ -79,6 +79,25 @@ struct CounterTests {
         #expect(try instance("y/1").lastExit?.code == 7)
     }
 
+    @Test("Each try again of what never starts is a restart: in status, metrics, events and why")
+    func failedStarts() throws {
+        let daemon = try Daemon(
+            """
+            { services: { x: { command: ['/no/such/program'],
+                               restart: { initialDelay: '10ms', maxDelay: '10ms', limit: { starts: 4, within: '1h' } } } } }
+            """, waitUntilUp: false)
+        try daemon.waitUntilAnswering()
+        try eventually("x to give up") {
+            try daemon.status("x").services.first?.instances.first?.state == "failed" ? true : nil
+        }
+        #expect(try daemon.status("x").services.first?.instances.first?.restarts == 3)
+        let sample = "supd_instance_restarts_total{service=\"x\",replica=\"1\",reason=\"start-failed\"} 3\n"
+        try eventually("the metric") { try daemon.ctl("metrics").output.contains(sample) ? true : nil }
+        try eventually("why") {
+            try daemon.ctl("why", "x").output.contains("restarted by itself 3 times in the last hour") ? true : nil
+        }
+    }
+
     @Test("Connections and bytes are counted exactly, at the front and at each instance")
     func traffic() throws {
         let port = try freePort()

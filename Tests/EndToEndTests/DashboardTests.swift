@@ -68,6 +68,14 @@ struct DashboardTests {
         }
         let head = try Self.ask(page.port, "HEAD", "/v1/events").text
         #expect(head.hasPrefix("HTTP/1.1 200 OK\r\n") && head.hasSuffix("\r\n\r\n"))
+        // Each that it lists is there.
+        let unknown = try Self.get(page.port, "/v1/nothing")
+        #expect(unknown.status == 404)
+        for path in ["/", "/metrics", "/v1/status", "/v1/balancer", "/v1/usage", "/v1/logs", "/v1/version"] {
+            #expect(unknown.text.contains(" \(path)"), "\(path)")
+            #expect(try Self.get(page.port, path).status == 200, "\(path)")
+        }
+        #expect(unknown.text.contains("/v1/why?name=NAME") && unknown.text.contains("/v1/events"))
         for path in ["/token", "/../supd.json5", "/%2e%2e/token", "//", "/index.html", "/app.js/"] {
             #expect(try Self.get(page.port, path).status == 404, "\(path)")
         }
@@ -144,6 +152,28 @@ struct DashboardTests {
         try log.wait(for: "\"message\":\"gone on\"")
         #expect(try Self.get(page.port, "/v1/logs?name=bad&lines=1").text.contains("\"stream\":\"stderr\""))
         #expect(try Self.get(page.port, "/v1/logs?name=nobody").status == 404)
+    }
+
+    @Test("it shows what was written before an end, however much has followed and was rotated, as supctl does")
+    func whyBehindRotation() throws {
+        let page = try freePort()
+        let directory = try TemporaryDirectory()
+        let flag = directory.file("second")
+        let daemon = try Daemon(
+            """
+            { supd: { web: { listen: \(page.port) } }, services: {
+                x: { command: ['/bin/sh', '-c', 'if [ ! -e \(flag) ]; then touch \(flag); echo first words; echo last words; exit 3; fi
+                     i=0; while [ $$i -lt 5000 ]; do echo what follows, and is long enough for several files $$i; i=$$((i + 1)); done
+                     exec sleep 1000'],
+                     restart: { initialDelay: '300ms' }, log: { maxSize: '64K', keep: 50 } },
+            } }
+            """, in: directory, waitUntilUp: false)
+        try Self.waitForPage(page.port)
+        try eventually("all that follows") { daemon.logLines("x").contains { $0.hasSuffix(" 4999") } ? true : nil }
+        let words = "\"log\":[\"first words\",\"last words\"]"
+        #expect(try daemon.ctl("why", "x", "--json").output.contains(words))
+        let answer = try Self.get(page.port, "/v1/why?name=x")
+        #expect(answer.status == 200 && answer.text.contains(words), "\(answer.text)")
     }
 
     @Test("a token that others may read is none")

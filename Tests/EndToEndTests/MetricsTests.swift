@@ -1,4 +1,5 @@
 import ControlAPI
+import Events
 import Foundation
 import Glibc
 import Metrics
@@ -102,6 +103,99 @@ struct MetricsTests {
         #expect(after[#"supd_role_starts_total{role="balancer"}"#] == 2)
         // It is counted by who starts it, the keeper.
         #expect(after[#"supd_role_starts_total{role="web"}"#] == 2)
+    }
+
+    @Test("Whatever role is killed, no counter falls but to 0, where its process is another one")
+    func monotonic() throws {
+        let port = try freePort()
+        let web = try freePort()
+        // Six lines at once, of which two a second are kept, from processes of which all but the last have ended.
+        let daemon = try Daemon(
+            """
+            { supd: { web: { listen: \(web.port) } },
+              services: {
+                x: { command: ['@demo@', '--quiet'], listen: \(port.port), health: { http: '/healthz', interval: '100ms' } },
+                y: { command: ['/bin/sh', '-c', 'for i in 1 2 3 4 5 6; do echo $$i; done; exec sleep 1000'],
+                     log: { rate: 2 }, restart: { initialDelay: '10ms' } },
+            } }
+            """)
+        let dropped = #"supd_log_dropped_lines_total{service="y",replica="1"}"#
+        for count in 1...3 {
+            try eventually("\(count * 6) lines") {
+                try samples(daemon)[#"supd_log_lines_total{service="y",replica="1"}"#] == Double(count * 6) ? true : nil
+            }
+            guard count < 3 else { break }
+            kill(try #require(daemon.status("y").services.first?.instances.first?.pid), SIGKILL)
+        }
+        for _ in 0..<3 { #expect(try HTTP.get(port: port.port, "/").status == 200) }
+        let restarts = #"supd_instance_restarts_total{service="y",replica="1",reason="killed"}"#
+        var before = try eventually(
+            "three connections that have ended, and both restarts, of which it is told a little later"
+        ) {
+            let samples = try samples(daemon)
+            let ended = #"supd_front_sessions_ended_total{service="x",address="127.0.0.1:\#(port.port)",end="--"}"#
+            return samples[ended] == 3 && samples[restarts] == 2 ? samples : nil
+        }
+        #expect(before[dropped] ?? 0 >= 6)
+        #expect(before[#"supd_probes_total{service="x",kind="health",result="passed"}"#] ?? 0 >= 1)
+        for role in ["supervisor", "web", "balancer"] {
+            let old = try daemon.role(role)
+            kill(old, SIGKILL)
+            try daemon.waitForAnother(role, than: old)
+            // What has never happened to the balancer that is there now it does not tell of, or tells 0.
+            func beginsAnew(_ name: String) -> Bool {
+                role == "balancer"
+                    && ["supd_front_", "supd_endpoint_", "supd_balancer_"].contains { name.hasPrefix($0) }
+            }
+            let after = try eventually("all that there was before") { () -> [String: Double]? in
+                let samples = try samples(daemon)
+                guard samples["supd_balancer_accept_pauses_total"] != nil else { return nil }
+                let names = before.keys.filter { $0.contains("_total") && !beginsAnew($0) }
+                return names.allSatisfy { samples[$0] != nil } ? samples : nil
+            }
+            for (name, value) in before where name.contains("_total") {
+                if name == "supd_role_cpu_seconds_total{role=\"\(role)\"}" { continue }
+                if beginsAnew(name) {
+                    #expect(after[name] ?? 0 == 0, "\(name)")
+                } else {
+                    #expect(after[name] ?? -1 >= value, "\(name) after the end of the \(role)")
+                }
+            }
+            #expect(after["supd_role_starts_total{role=\"\(role)\"}"] == 2)
+            before = after
+        }
+    }
+
+    @Test("What was dropped before a supervisor's end is told as an event by it or by the next one, and only once")
+    func droppedOverACrash() throws {
+        let daemon = try Daemon(
+            """
+            { services: { y: { command: ['/bin/sh', '-c', 'for i in 1 2 3 4 5 6; do echo $$i; done; exec sleep 1000'],
+                               log: { rate: 1 } } } }
+            """)
+        func dropped() throws -> UInt64? {
+            try daemon.status("y").services.first?.instances.first?.droppedOutput?.lines
+        }
+        // As soon as they are: the supervisor is about to tell of them.
+        try eventually("dropped lines") { try dropped() ?? 0 >= 4 ? true : nil }
+        /// The lines that all events tell of.
+        func told() throws -> UInt64 {
+            try daemon.ctl("events", "--json").output.split(separator: "\n").reduce(0) { sum, line in
+                guard case .logDropped(let drop)? = EventLine.event(Array(line.utf8))?.kind else { return sum }
+                return sum + drop.lines
+            }
+        }
+        // A third one within half a minute would begin without all that those before have left.
+        for _ in 0..<2 {
+            let old = try daemon.role("supervisor")
+            kill(old, SIGKILL)
+            try daemon.waitForAnother("supervisor", than: old)
+            try eventually("the event") { try told() == dropped() ? true : nil }
+        }
+        // Nothing of it comes again: what is dropped now is all that is new.
+        #expect(try daemon.ctl("stop", "y").code == 0)
+        let (all, lost) = (try told(), try dropped())
+        #expect(all == lost)
     }
 
     @Test("Every family of the table is explained in the help, and no line of it is too wide")

@@ -10,6 +10,7 @@ import Testing
 struct Wreck {
     var step: LogStep
     var journal: Descriptor
+    var counts: Descriptor?
     var directory: TemporaryDirectory
     var stdout: ServicePipe
     var stderr: ServicePipe
@@ -17,6 +18,7 @@ struct Wreck {
     init(_ world: LogWorld, _ step: LogStep, pipesEnd: Bool) throws {
         self.step = step
         journal = try Self.copyMemory(world.writer.journalDescriptor)
+        counts = try world.counts.descriptor.map(Self.copyMemory)
         directory = try TemporaryDirectory()
         if FileManager.default.fileExists(atPath: world.logs) {
             try FileManager.default.copyItem(atPath: world.logs, toPath: directory.file("logs"))
@@ -152,7 +154,7 @@ struct Wreck {
             Set(wrecks.map(\.wreck.step)).isSuperset(of: [.announced, .read, .located, .settling, .settled, .done]))
         try FaultPlan.$current.withValue(plan) {
             for (wreck, lines) in wrecks {
-                let losses = LogLosses()
+                let losses = LogLosses(try KeptCounts(resuming: #require(wreck.counts)))
                 let writer = try LogWriter(
                     directory: wreck.directory.file("logs"), journal: wreck.journal, losses: losses
                 ) { _ in }

@@ -50,6 +50,34 @@ import Testing
         }
     }
 
+    @Test func whatWasWrittenUpToATimeIsFoundHoweverMuchHasFollowed() throws {
+        /// The last lines up to that of a number, in nanoseconds after it.
+        func upTo(_ number: Int, _ more: Int64 = 0) throws -> [Int] {
+            var writer = TimestampWriter()
+            let second = Int64(1_769_854_830) * 1_000_000_000
+            #expect(String(decoding: writer.text(of: second + 100_000_000), as: UTF8.self) == Self.time(0))
+            let time = second + 100_000_000 + Int64(number) + more
+            guard let place = LogPages.place(after: time, of: "api/1", in: directory.path) else { return [] }
+            return numbers(LogPages.before(place, of: "api/1", in: directory.path, count: 3).lines)
+        }
+        #expect(try upTo(5) == [])
+        // Two files that were rotated, and a current one of which only a part is ever looked at.
+        let long = " " + String(repeating: "x", count: 1000)
+        try append(stride(from: 0, to: 20, by: 2))
+        try rotate(kept: 1)
+        try append(stride(from: 20, to: 4000, by: 2), long)
+        try rotate(kept: 2)
+        try append(stride(from: 4000, to: 8000, by: 2), long, torn: "2026")
+        #expect(try upTo(-1) == [] && upTo(0) == [0] && upTo(5) == [0, 2, 4])
+        // The last ones of a file, and those of two.
+        #expect(try upTo(18) == [14, 16, 18] && upTo(19) == [14, 16, 18] && upTo(20) == [16, 18, 20])
+        for number in [21, 22, 500, 2000, 3998, 3999, 4000, 5000, 7998] {
+            let last = number / 2 * 2
+            #expect(try upTo(number) == [last - 4, last - 2, last], "\(number)")
+        }
+        #expect(try upTo(100_000_000) == [7994, 7996, 7998] && upTo(0, .max / 2) == [7994, 7996, 7998])
+    }
+
     @Test(arguments: [1, 7, 1000])
     func pagesGoBackThroughAllFilesAndMissNoLine(count: Int) throws {
         try append(0..<20)

@@ -114,8 +114,9 @@ func text(_ lines: [[UInt8]]) -> [String] { lines.map { String(decoding: $0, as:
 final class LogWorld {
     let directory: TemporaryDirectory
     let notices = Notices()
-    private(set) var losses = LogLosses()
-    private(set) var amounts = LogAmounts()
+    private(set) var counts: KeptCounts
+    private(set) var losses: LogLosses
+    private(set) var amounts: LogAmounts
     var writer: LogWriter
     let stdout: ServicePipe
     let stderr: ServicePipe
@@ -126,6 +127,9 @@ final class LogWorld {
     init(maxSize: UInt64 = 1 << 30, keep: Int = 1000, rate: UInt32 = 0, attached: Bool = true) throws {
         directory = try TemporaryDirectory()
         let notices = notices
+        counts = try KeptCounts(keeping: "counts")
+        losses = LogLosses(counts)
+        amounts = LogAmounts(counts)
         writer = try LogWriter(directory: directory.file("logs"), journal: nil, losses: losses, amounts: amounts) {
             notices.add($0)
         }
@@ -143,8 +147,9 @@ final class LogWorld {
     /// What a killed process leaves is taken up by a new one.
     func crash() throws {
         let notices = notices
-        losses = LogLosses()
-        amounts = LogAmounts()
+        counts = try counts.descriptor.map { try KeptCounts(resuming: $0) } ?? KeptCounts()
+        losses = LogLosses(counts)
+        amounts = LogAmounts(counts)
         writer = try LogWriter(
             directory: logs, journal: writer.journalDescriptor, losses: losses, amounts: amounts
         ) { notices.add($0) }

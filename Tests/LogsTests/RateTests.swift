@@ -183,9 +183,12 @@ import Testing
         if let failure { throw failure }
         #expect(wrecks.count > script.count * 5)
         for (wreck, sent) in wrecks {
-            let losses = LogLosses()
+            let counts = try KeptCounts(resuming: #require(wreck.counts))
+            let (losses, amounts) = (LogLosses(counts), LogAmounts(counts))
             let logs = wreck.directory.file("logs")
-            let writer = try LogWriter(directory: logs, journal: wreck.journal, losses: losses) { _ in }
+            let writer = try LogWriter(directory: logs, journal: wreck.journal, losses: losses, amounts: amounts) {
+                _ in
+            }
             writer.clock = { Self.begin + Self.second / 2 }
             writer.attach(
                 generation: 1, instance: LogWorld.instance, stdout: wreck.stdout.reader, stderr: wreck.stderr.reader,
@@ -199,6 +202,11 @@ import Testing
             #expect(try lines(logs, LogWorld.instance) == Array(all.prefix(3)), "killed at \(wreck.step)")
             let dropped = UInt64(max(0, all.count - 3))
             #expect(losses[LogWorld.instance]?.lines ?? 0 == dropped, "killed at \(wreck.step)")
+            let taken = amounts[LogWorld.instance]
+            #expect(taken?.bytes ?? 0 == UInt64(sent.count), "killed at \(wreck.step)")
+            // One that is dropped and has no end is none that has ended.
+            let ended = sent.count { $0 == 0x0a }
+            #expect((UInt64(ended)...UInt64(all.count)).contains(taken?.lines ?? 0), "killed at \(wreck.step)")
             // [supd] dropped N lines …
             let told = text(try lines(logs, LogWorld.instance, .stderr)).compactMap { line in
                 line.split(separator: " ").dropFirst(2).first.flatMap { UInt64($0) }
@@ -224,15 +232,16 @@ import Testing
         #expect(journal.transaction()?.window == window)
     }
 
-    @Test func `losses of services that are gone are forgotten, and there is an end to them`() {
-        let losses = LogLosses()
-        for number in 1...LogLosses.most + 5 {
-            losses.add(DroppedLines(lines: 1, bytes: 2, code: 5), of: "a/\(number)")
-        }
-        #expect(losses["a/\(LogLosses.most)"] != nil && losses["a/\(LogLosses.most + 1)"] == nil)
-        losses.add(DroppedLines(lines: 1, bytes: 2, code: 5), of: "a/1")
-        #expect(losses["a/1"] == LogLoss(lines: 2, bytes: 4, code: 5))
-        losses.keep { $0 == "a/2" }
-        #expect(losses["a/1"] == nil && losses["a/2"] != nil)
+    @Test func `losses of files and of systemd's journal are counted apart, each with its last reason`() {
+        let counts = KeptCounts()
+        let (files, journal) = (LogLosses(counts), LogLosses(counts, of: .systemJournal))
+        files.add(DroppedLines(lines: 1, bytes: 2, code: 5), of: "a/1")
+        files.add(DroppedLines(lines: 1, bytes: 2, code: LogLoss.overRate), of: "a/1")
+        journal.add(DroppedLines(lines: 7, bytes: 8, code: 28), of: "a/2")
+        #expect(files["a/1"] == LogLoss(lines: 2, bytes: 4, code: LogLoss.overRate))
+        #expect(files["a/2"] == nil && journal["a/1"] == nil)
+        #expect(journal["a/2"] == LogLoss(lines: 7, bytes: 8, code: 28))
+        #expect(files.all().keys.sorted() == ["a/1"])
+        #expect(LogAmounts(counts)["a/1"] == nil)
     }
 }

@@ -61,6 +61,10 @@ struct WhySummaryTests {
         #expect(
             Self.summary(service, entries, log: ["unknown key foo", ""])
                 == "exited with code 3 after 1.0s; its last line was \"unknown key foo\"; next try in 3 s")
+        #expect(
+            Self.summary(service, entries, log: ["connect: Connection refused", "giving up", "  trace"])
+                == "exited with code 3 after 1.0s, probably something that it connects to was not there; its last line was "
+                + "\"giving up\"; next try in 3 s")
         #expect(Self.summary(service, entries) == "exited with code 3 after 1.0s; next try in 3 s")
         // Nothing is known but the status.
         #expect(Self.summary(service) == "exited with code 3; next try in 3 s")
@@ -186,6 +190,74 @@ struct WhySummaryTests {
         #expect(
             Self.summary(service, [Self.began, asleep, stopping])
                 == "asleep after 10 min without connections; \(waits)")
+    }
+
+    @Test(
+        "Of one that is stopped: that first, for it explains the rest; it is not as it should be, whatever was said of it",
+        arguments: [
+            ("running", nil, "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT"),
+            (
+                "starting", "to be ready: connection refused",
+                "its process is stopped, by SIGSTOP or from a terminal, and does nothing until SIGCONT; waits to be ready: "
+                    + "connection refused"
+            ),
+            (
+                "stopping", "it to end after SIGTERM, at most 8 s",
+                "waits for it to end after SIGTERM, at most 8 s; its process is stopped, by SIGSTOP or from a terminal, and "
+                    + "does nothing until SIGCONT"
+            ),
+        ] as [(String, String?, String)])
+    func stoppedProcess(state: String, detail: String?, words: String) {
+        var service = Self.service(state, detail: detail, ready: state == "running")
+        service.instances[0].pid = 9
+        var reasoning = Self.reasoning([service], [], log: [])
+        #expect(reasoning.troubles().isEmpty == (state == "running"))
+        reasoning.processState = { $0 == 9 ? UInt8(ascii: "T") : nil }
+        let answer = reasoning.troubles().first
+        #expect(answer?.summary == words && answer?.isFine == false)
+        #expect(answer?.help.first == "\"supctl signal CONT api/1\" lets it go on")
+        #expect(answer?.help.contains { $0.contains("listen") } == false)
+        service.instances[0].health = HealthStatus(
+            state: "unhealthy", failures: 2,
+            lastFailure: FailedProbe(reason: "no answer", output: nil, at: Self.time(0)))
+        if state == "running" {
+            service.instances[0].detail = "unhealthy: no answer"
+            #expect(reasoning.summary(of: service.instances[0], service, []) == "\(words); unhealthy: no answer")
+        }
+        for other in ["S", "t"] {
+            reasoning.processState = { _ in other.utf8.first }
+            #expect(reasoning.answers(service).first?.summary.contains("stopped") == false)
+        }
+    }
+
+    @Test(
+        "Events are asked for of those that are asked about, and of those of which something is to be said by the way")
+    func interest() {
+        var drained = Self.service("running", of: "drained", ready: true)
+        drained.instances[0].drained = true
+        var failing = Self.service("running", of: "failing", ready: true)
+        failing.instances[0].health = HealthStatus(state: "healthy", failures: 1, lastFailure: nil)
+        var stopped = Self.service("running", of: "stopped", ready: true)
+        stopped.instances[0].pid = 9
+        var fine = Self.service("running", of: "fine", ready: true)
+        fine.instances[0].pid = 8
+        let all = [
+            fine, drained, failing, stopped, Self.service("backoff", of: "crashed"), Self.service("down", of: "down"),
+            Self.service("completed", of: "done"), Self.service("running", of: "told", detail: "what", ready: true),
+        ]
+        func instances(_ asked: [ServiceStatus]?, _ all: [ServiceStatus]) -> [String]? {
+            WhyInterest.instances(asked: asked.map(Example.report), among: Example.report(all)) {
+                UInt8(ascii: $0 == 9 ? "T" : "S")
+            }
+        }
+        let troubled = ["drained/1", "failing/1", "stopped/1", "crashed/1", "down/1", "told/1"]
+        #expect(instances(nil, all) == troubled)
+        #expect(instances([fine], all) == ["fine/1"] + troubled)
+        #expect(instances([fine], [fine]) == ["fine/1"] && instances(nil, [fine]) == [])
+        // One that has just come.
+        #expect(instances([Self.service("running", of: "new", ready: true)], [fine]) == ["new/1"])
+        let many = (0..<500).map { Self.service("down", of: "service-\($0)") }
+        #expect(instances(nil, many) == nil && instances(nil, Array(many.prefix(200)))?.count == 200)
     }
 
     @Test("One that does not end because it ignores the signal is said to do so, in the line of a shutdown, too")

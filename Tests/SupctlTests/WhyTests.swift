@@ -97,6 +97,75 @@ struct LikelyCauseTests {
         }
         if let help = example.help { #expect(guess?.help?.contains(help) == true, "\(String(describing: guess))") }
     }
+
+    @Test(
+        "What it wrote last is shown beside a guess that rests on another line or on none, if it says anything",
+        arguments: [
+            // The line of the guess is the last one, or the rest is its trace.
+            ([], "bind: Address already in use", [], true, false),
+            (
+                [], "Error: listen EADDRINUSE: :::3000", ["    at Server.setup (net.js:1)", "", "Node.js v18.1"], true,
+                false
+            ),
+            (
+                [], "panic: listen: address already in use",
+                ["goroutine 1 [running]:", "\t/src/main.go:9", "exit status 2"], true, false
+            ),
+            (
+                ["Traceback (most recent call last):", "  File \"a.py\", line 1"], "ModuleNotFoundError: no module", [],
+                true, false
+            ),
+            // What follows it may say more, or be the same in other words.
+            ([], "could not bind: Address already in use", ["Failed listening on port 80, aborting"], true, true),
+            ([], "connect: Connection refused", ["unknown key foo"], true, true),
+            ([], "Permission denied", ["bye"], true, true),
+            // A warning is survived by one that ends for another reason.
+            (
+                [], "WARN redis: connection refused, continuing without a cache", ["FATAL: unknown key foo"], false,
+                false
+            ),
+            ([], "[info] connection refused; retrying", ["Error: bad config", "    at main.js:1"], false, false),
+            ([], "warning: connection refused", ["bye"], true, true),
+            (["error: disk"], "warning: connection refused", [], true, false),
+        ] as [([String], String, [String], Bool, Bool)])
+    func lastLine(before: [String], line: String, after: [String], isGuessed: Bool, isShown: Bool) {
+        let guess = LikelyCause.guess(.init(code: 1, log: before + [line] + after))
+        #expect((guess != nil) == isGuessed, "\(String(describing: guess))")
+        #expect(guess?.lastLine == (isShown ? after.first : nil))
+    }
+
+    @Test("A shell's last line says what it did not find, an assertion's what did not hold; of a crash it is any line")
+    func lastLineOfOthers() {
+        func line(code: Int32? = nil, signal: String? = nil) -> String? {
+            LikelyCause.guess(.init(code: code, signal: signal, log: ["sh: 1: foo: not found"]))?.lastLine
+        }
+        #expect(line(code: 127) == "sh: 1: foo: not found")
+        #expect(line(signal: "SIGABRT") != nil)
+        #expect(line(signal: "SIGSEGV") == nil && line(signal: "SIGKILL") == nil && line(code: 0) == nil)
+    }
+
+    @Test(
+        "What helps with a start that came to nothing",
+        arguments: [
+            ("cannot read the environment file /srv/a.env: No such file or directory", "make the file"),
+            ("cannot read the environment file /srv/a.env: Permission denied", "supd itself reads it"),
+            ("cannot read the environment file /srv: it is not a regular file", "supd itself reads it"),
+            ("environment file /srv/a.env:3: a name is missing", "NAME=value"),
+            ("cannot run /srv: Permission denied; it is a directory", "command names a directory"),
+            ("cannot run /srv/a: Permission denied; it is not executable; use chmod +x", "chmod +x"),
+            ("cannot run /srv/a: No such file or directory", "is it installed there"),
+            ("cannot find 'a' in PATH (/bin)", "PATH in environment"),
+            ("cannot change directory to /srv/a: No such file or directory", "make the directory"),
+            ("cannot change directory to /srv/a: Not a directory", "change directory in the manifest"),
+            ("cannot change directory to /srv/a: Permission denied; user 5 may not enter /srv", "enter that directory"),
+            ("cannot run as user 'a': there is no such user", "useradd"),
+            ("cannot run as group 'a': there is no such group", "groupadd"),
+            ("port 80 is in use by pid 5 (nginx)", "change port"),
+        ])
+    func start(reason: String, help: String) {
+        #expect(LikelyCause.ofStart(reason)?.help?.contains(help) == true)
+        #expect(LikelyCause.ofStart(reason)?.cause == nil)
+    }
 }
 
 @Suite("Why")
@@ -172,6 +241,30 @@ struct WhyReasoningTests {
         #expect(answer.restartsInLastHour == 1)
         #expect(answer.help.contains { $0.contains("supctl start api/1") && $0.contains("tries at once") })
         #expect(answer.help.first?.contains("$PORT") == true)
+    }
+
+    @Test("A try again that comes to nothing is a restart, too")
+    func failedTries() {
+        let kinds = (0..<4).map { number -> (instance: String?, kind: EventKind) in
+            let restarts = number == 0 ? nil : number
+            return ("api/1", .startFailed(.init(generation: UInt64(number), reason: "no", restarts: restarts)))
+        }
+        #expect(Self.answer(Self.service("backoff"), kinds).restartsInLastHour == 3)
+    }
+
+    @Test(
+        "What it has to do to be ready is said as the manifest has it",
+        arguments: [
+            ("tcp", "listen on $PORT"), (nil, "listen on $PORT"), ("http /healthz", "answer /healthz on $PORT"),
+            ("command", "exits with code 0"), ("notify", "READY=1"), ("descriptor 4", "descriptor 4"),
+            ("log", "write a line"),
+        ] as [(String?, String)])
+    func readiness(_ kind: String?, words: String) {
+        var service = Self.service("starting", detail: "to be ready")
+        service.readiness = kind
+        #expect(Self.answer(service, []).help.first?.contains(words) == true)
+        service.readiness = "started"
+        #expect(Self.answer(service, []).help == [])
     }
 
     @Test("Only restarts of the last hour count")

@@ -1,3 +1,4 @@
+import Events
 import Foundation
 import Manifest
 import Testing
@@ -51,13 +52,37 @@ import Testing
         #expect(try story.view(a).restarts == 1)
     }
 
-    @Test func `a start that fails is the reason of the next one`() throws {
+    @Test func `a start that fails is one, and the reason of the next one`() throws {
         var story = story()
         story.exited(1)
         story.pass(.seconds(1))
         story.tell(.spawnFailed(Generation(2), StartFailure(text: "no such program")))
+        #expect(story.app.restarts(of: a) == [.exited: 1])
         try startAgain(&story)
-        #expect(story.app.restarts(of: a) == [.startFailed: 1])
+        #expect(story.app.restarts(of: a) == [.exited: 1, .startFailed: 1])
+        #expect(try story.view(a).restarts == 2)
+    }
+
+    @Test func `each try again is a restart, also of what never starts, until somebody asks for one`() throws {
+        var story = Story(service("a", restart: Self.soon))
+        var told: [Int?] = []
+        for generation in 1...4 as ClosedRange<UInt64> {
+            if generation > 1 { story.pass(.seconds(1)) }
+            story.tell(.spawnFailed(Generation(generation), StartFailure(text: "no such program")))
+            for case .happened(.startFailed(let failure), service: _, instance: _) in story.effects {
+                told.append(failure.restarts)
+            }
+            #expect(try story.view(a).restarts == Int(generation) - 1)
+        }
+        #expect(story.app.restarts(of: a) == [.startFailed: 3])
+        #expect(told == [nil, 1, 2, 3])
+        story.command(1, .start, a)
+        story.tell(.spawnFailed(Generation(5), StartFailure(text: "no such program")))
+        #expect(story.app.restarts(of: a) == [.startFailed: 3, .requested: 1])
+        #expect(try story.view(a).restarts == 0)
+        try startAgain(&story)
+        #expect(try story.view(a).restarts == 1)
+        #expect(story.app.snapshot.restarts == [a: [.startFailed: 4, .requested: 1]])
     }
 
     @Test func `a port that is taken is one only where no other can be tried`() throws {
@@ -65,6 +90,7 @@ import Testing
         story.exited(1)
         story.pass(.seconds(1))
         story.tell(.portTaken(Generation(2), holder: "nc"))
+        #expect(story.app.restarts(of: a) == [:])
         try startAgain(&story)
         #expect(story.app.restarts(of: a) == [.exited: 1])
     }

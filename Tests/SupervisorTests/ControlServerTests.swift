@@ -534,7 +534,7 @@ private final class Handling: @unchecked Sendable {
         case .verb(_, _, let options) where options.wait, .shutdown(let options) where options.wait:
             held.append(Held(value: responder))
             arrivals.signal()
-        case .events(let count, _): flood(Held(value: responder), count ?? 0)
+        case .events(let count, _, _): flood(Held(value: responder), count ?? 0)
         case .verb, .scale, .apply, .decide, .rollback, .history, .logs, .shutdown, .signal, .limit, .upgrade:
             responder.finish(json: ProgressLine(result: "accepted"))
         }

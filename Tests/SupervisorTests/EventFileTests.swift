@@ -46,6 +46,26 @@ struct EventFileTests {
         }
     }
 
+    @Test(
+        "Who wants those of some instances gets no others, from memory and from disk, and comes to the end all the same"
+    )
+    func filter() {
+        var file = open()
+        file.append((1...3).flatMap { [state("\($0)"), state("\($0)", of: "api/2")] })
+        for _ in 0..<2 {
+            let (text, last) = file.read(after: 0, limit: 1 << 20, EventFilter(instances: ["api/2"]))
+            let numbers = text.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.number(of: $0) }
+            #expect(numbers == [2, 4, 6] && last == 6)
+            #expect(file.read(after: 4, limit: 1 << 20, EventFilter(instances: ["api/1"])).text.count == text.count / 3)
+            // A piece that is full ends with the last that was looked at.
+            #expect(file.read(after: 0, limit: 1, EventFilter(instances: ["api/2"])).last == 2)
+            let none = file.read(after: 0, limit: 1, EventFilter(instances: []))
+            #expect(none.text.isEmpty && none.last == 6)
+            // Of the next one some are on disk alone.
+            file = open()
+        }
+    }
+
     @Test("Numbers go on with the next supervisor, which knows what all events come to; nobody else may read them")
     func goingOn() throws {
         let first = open()

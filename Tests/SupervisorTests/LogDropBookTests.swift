@@ -1,5 +1,6 @@
 import Events
 import Logs
+import Platform
 import Supervision
 import Testing
 
@@ -40,6 +41,23 @@ struct LogDropBookTests {
         let (due, _) = book.take(losses, at: 0)
         #expect(due.map(\.service) == ["a", "b"] && due.map(\.drop.lines) == [3, 3])
         #expect(due.allSatisfy { $0.instance == nil })
+    }
+
+    @Test("The next supervisor tells what was not told, no sooner, and nothing twice")
+    func nextOne() {
+        let counts = KeptCounts()
+        var book = LogDropBook(counts)
+        let losses = ["a/1": loss(5), "a/2": loss(1), "b/1": loss(9)]
+        #expect(book.take(losses, at: 100 * second).due.map(\.drop.lines) == [6, 9])
+        // The events of a are kept; then the supervisor is killed.
+        book.keep(["a"], in: counts)
+        book = LogDropBook(counts)
+        var (due, next) = book.take(losses, at: 101 * second)
+        #expect(due.map(\.service) == ["b"] && due.map(\.drop.lines) == [9] && next == nil)
+        (due, next) = book.take(["a/1": loss(7), "a/2": loss(1), "b/1": loss(9)], at: 102 * second)
+        #expect(due.isEmpty && next == 160 * second)
+        (due, _) = book.take(["a/1": loss(7), "a/2": loss(1), "b/1": loss(9)], at: 160 * second)
+        #expect(due.map(\.drop.lines) == [2] && due.map(\.instance) == [InstanceID(service: "a", number: 1)])
     }
 
     @Test("A count that begins anew is no negative one, and what is forgotten is told of again")

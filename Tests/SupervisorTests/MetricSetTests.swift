@@ -263,4 +263,14 @@ struct MetricSetTests {
         use.add(entries[0], ProcessUse(statusText: []), [:])
         #expect(use.openDescriptors == nil)
     }
+
+    @Test("CPU time never falls within a generation, also over a supervisor, and begins anew with the next")
+    func processorTime() {
+        let counts = KeptCounts()
+        let id = InstanceID(service: "a", number: 1)
+        // 1.5 s of a process that then leaves; after that what is left goes on.
+        let found: [(Double, UInt64)] = [(2, 7), (2.5, 7), (1, 7), (1.25, 7), (0.5, 8), (0.75, 8)]
+        let told = found.map { counts.processorTime($0, of: id, Generation($1)) }
+        #expect(told == [2, 2.5, 2.5, 2.75, 0.5, 0.75])
+    }
 }

@@ -52,6 +52,20 @@ import Testing
         #expect(tally.services.keys.sorted() == ["b"])
     }
 
+    @Test("the next supervisor goes on with what was counted, of each kind of probe")
+    func keptTally() {
+        let counts = KeptCounts()
+        var tally = ProbeTally(.readiness, in: counts)
+        for passed in [true, false, true] { tally.count(passed, of: "a") }
+        var health = ProbeTally(.health, in: counts)
+        health.count(false, of: "b")
+        tally = ProbeTally(.readiness, in: counts)
+        tally.count(true, of: "a")
+        #expect(tally.services == ["a": .init(passed: 3, failed: 1)])
+        #expect(ProbeTally(.readiness, in: counts).services == tally.services)
+        #expect(ProbeTally(.health, in: counts).services == ["b": .init(passed: 0, failed: 1)])
+    }
+
     @Test("a stranger on the port does not pass for the instance, and is named")
     func stranger() throws {
         var listener: (port: UInt16, socket: Descriptor)? = try testListener()

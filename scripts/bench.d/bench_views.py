@@ -88,11 +88,12 @@ def supd_rows(workspace, program, count, repeats, events_size):
             ask(control, "POST", "/v1/services/service-1%2F1/signal?signal=CONT")
     supctl = [workspace.binaries / "supctl", "--socket", control]
     # The server's share is what the client asks: of several questions the sum.
-    status, usage, events = "/v1/status", "/v1/usage", "/v1/events?follow=false"
+    # Of instances supctl why asks for the events of those only of which something may have to be said.
+    status, usage, events = "/v1/status", "/v1/usage", "/v1/events?follow=false&instances=broken%2F1"
     views = [
         ("supctl status", ["status"], [status]),
         ("supctl status --json", ["status", "--json"], [status]),
-        ("supctl why", ["why"], [status, events, usage]),
+        ("supctl why", ["why"], [status, events, usage + "?name=broken%2F1"]),
         ("supctl why broken", ["why", "broken"],
          [status, status + "?name=broken&limits=true", events, usage + "?name=broken"]),
         ("supctl usage service-1/1", ["usage", "service-1/1"], [usage + "?name=service-1%2F1"]),

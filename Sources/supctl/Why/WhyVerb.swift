@@ -13,7 +13,8 @@ let whyVerb = Verb(
         hour, and what would help. Without a name: of all that is not as it should be.
         While a start, stop, restart, apply or shutdown is under way, in another terminal,
         it says what that waits for, in lines of their own for an apply and a shutdown.
-        A cause is called probable where it is a guess, from what a program wrote last.
+        A cause is called probable where it is a guess, from what a program wrote last;
+        its last line stands beside it where that may say more.
         Exit code 0 if all of it is as it should be, 3 if not.
         """,
     options: [Verb.Option("--json", "as JSON")], operands: .names
@@ -45,29 +46,46 @@ enum WhyQuestion {
                 try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
             }
         let logs = WhyLogs(directory: all.daemon.logDirectory)
+        let instances = WhyInterest.instances(asked: names.isEmpty ? nil : asked, among: all)
         let report = WhyReport(
-            about: asked, among: all, events: try keptEvents(client), usage: pastUse(names, client),
+            about: asked, among: all, events: try keptEvents(client, of: instances),
+            usage: pastUse(names.isEmpty ? instances : names, client),
             memoryKills: outOfMemoryKills(), now: now, onlyTrouble: names.isEmpty
         ) { logs.lastLines(of: $0, from: $1, to: $2) }
         return (report, now)
     }
 
-    /// What was used in the last hour; nothing from a supd that does not know the question: the rest is worth having.
-    private static func pastUse(_ names: [String], _ client: ControlClient) -> UsageReport? {
-        try? client.ask(.usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(5))
+    /// What was used in the last hour, nil: by all; nothing from a supd that does not know the question: the rest is worth having.
+    private static func pastUse(_ instances: [String]?, _ client: ControlClient) -> UsageReport? {
+        let names = instances ?? []
+        // No names would ask for all.
+        guard instances == nil || !names.isEmpty else { return nil }
+        return try? client.ask(.usage(names: names, series: nil), as: UsageReport.self, timeout: .seconds(5))
     }
 }
 
-/// All events that are kept: a few megabytes at most.
-private func keptEvents(_ client: ControlClient) throws(VerbFailure) -> [EventRecord] {
+/// The events that are kept, of instances only those about some, nil: about all; a few megabytes at most.
+private func keptEvents(_ client: ControlClient, of instances: [String]?) throws(VerbFailure) -> [EventRecord] {
     try asking { () throws(ControlClientError) in
-        var events: [EventRecord] = []
-        var stream = try ControlStream(.events(after: nil, follow: false), of: client)
-        while let line = try stream.next() {
-            if let event = EventLine.event(line) { events.append(event) }
+        do throws(ControlClientError) {
+            return try events(client, of: instances)
+        } catch {
+            // An older supd knows no choice.
+            guard instances != nil, case .refused(400, _) = error else { throw error }
+            return try events(client, of: nil)
         }
-        return events
     }
+}
+
+private func events(
+    _ client: ControlClient, of instances: [String]?
+) throws(ControlClientError) -> [EventRecord] {
+    var events: [EventRecord] = []
+    var stream = try ControlStream(.events(after: nil, follow: false, instances: instances), of: client)
+    while let line = try stream.next() {
+        if let event = EventLine.event(line) { events.append(event) }
+    }
+    return events
 }
 
 /// The logs, for what was written before an end.
