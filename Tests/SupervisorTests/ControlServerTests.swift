@@ -209,7 +209,7 @@ struct ControlServerTests {
     @Test("A request that comes a byte at a time is closed when its time is over, with a word")
     func slow() throws {
         var limits = ControlServer.Limits()
-        limits.requestTime = .seconds(1)
+        limits.perConnection.requestTime = .seconds(1)
         let server = try ServerUnderTest(limits)
         let client = try server.connect()
         try client.send("GET /v1/version?")
@@ -225,7 +225,7 @@ struct ControlServerTests {
     @Test("A connection that says nothing is closed when its time is over")
     func silent() throws {
         var limits = ControlServer.Limits()
-        limits.requestTime = .milliseconds(50)
+        limits.perConnection.requestTime = .milliseconds(50)
         let server = try ServerUnderTest(limits)
         let client = try server.connect()
         try client.expectEnd()
@@ -234,7 +234,7 @@ struct ControlServerTests {
     @Test("A connection is closed when no further request comes")
     func idle() throws {
         var limits = ControlServer.Limits()
-        limits.idleTime = .milliseconds(50)
+        limits.perConnection.idleTime = .milliseconds(50)
         let server = try ServerUnderTest(limits)
         let client = try server.connect()
         try client.send(get("/v1/version"))
@@ -302,7 +302,7 @@ struct ControlServerTests {
     @Test("One connection too many is turned away with 503, and there is room again when another ends")
     func tooMany() throws {
         var limits = ControlServer.Limits()
-        limits.patience = limits.requestTime
+        limits.patience = limits.perConnection.requestTime
         let server = try ServerUnderTest(limits)
         var clients = try (0..<64).map { _ in try server.connect() }
         for client in clients { try client.send("GET ") }
@@ -364,7 +364,7 @@ struct ControlServerTests {
     @Test("A client that does not read its answer is dropped")
     func stalled() throws {
         var limits = ControlServer.Limits()
-        limits.stallTime = .milliseconds(50)
+        limits.perConnection.stallTime = .milliseconds(50)
         let server = try ServerUnderTest(limits)
         let client = try server.connect()
         try client.send(get("/v1/status?name=large"))
@@ -375,7 +375,7 @@ struct ControlServerTests {
     @Test("A client that follows progress and does not read is dropped, and what it waits for is cancelled")
     func deafFollower() throws {
         var limits = ControlServer.Limits()
-        limits.bytesBehind = 100_000
+        limits.perConnection.bytesBehind = 100_000
         let server = try ServerUnderTest(limits)
         let client = try server.connect()
         try client.send(post("/v1/services/api/restart?wait=true"))
