@@ -156,7 +156,8 @@ package final class ControlServer {
 
     /// Ends the connection that can best be done without, if there is one.
     private func makeRoom() {
-        func longest(_ since: (HTTPServerConnection.Phase) -> Int64?) -> (since: Int64, connection: HTTPServerConnection)? {
+        typealias Waiting = (since: Int64, connection: HTTPServerConnection)
+        func longest(_ since: (HTTPServerConnection.Phase) -> Int64?) -> Waiting? {
             connections.compactMap { id, connection in
                 guard !adopted.contains(id), connection.backlog == 0 else { return nil }
                 return since(connection.phase).map { ($0, connection) }
