@@ -35,7 +35,8 @@ package final class HTTPServerConnection {
     /// Called, until the end of the answer, when the client, which was slower than what was said, has taken all of it.
     package var onRoom: (() -> Void)?
 
-    private let stream: UnixStream
+    /// Nil once it is over: whoever still holds the connection does not hold the socket.
+    private var stream: UnixStream?
     private let queue: DispatchQueue
     private let limits: HTTPServerLimits
     private let fields: [HTTPField]
@@ -92,6 +93,7 @@ package final class HTTPServerConnection {
 
     /// Begins to read.
     package func begin() {
+        guard let stream else { return }
         let source = DispatchSource.makeReadSource(fileDescriptor: stream.descriptor.raw, queue: queue)
         source.setEventHandler { [weak self] in self?.bytesWait() }
         // Keeps the descriptor open until Dispatch has let go of it.
@@ -105,13 +107,13 @@ package final class HTTPServerConnection {
 
     private func bytesWait() {
         for _ in 0...limits.bytesAtOnce / Self.pieceBytes {
-            guard phase != .closed, !inputEnded else { return }
+            guard let stream, !inputEnded else { return }
             do throws(SystemError) {
                 switch try stream.receive(limit: Self.pieceBytes) {
                 case .wouldBlock: return
                 case .bytes(let bytes): received(bytes)
                 case .end:
-                    try inputHasEnded()
+                    try inputHasEnded(of: stream)
                     return
                 }
             } catch {
@@ -143,7 +145,7 @@ package final class HTTPServerConnection {
     }
 
     /// The client sends no more. It may have gone, or only closed its sending half and wait for an answer.
-    private func inputHasEnded() throws(SystemError) {
+    private func inputHasEnded(of stream: UnixStream) throws(SystemError) {
         inputEnded = true
         // At the end of input the source would fire for ever.
         readSource?.cancel()
@@ -171,9 +173,10 @@ package final class HTTPServerConnection {
     package func cut(saying word: [UInt8] = []) {
         guard phase != .closed else { return }
         if !word.isEmpty, backlog == 0 {
-            do throws(SystemError) { _ = try stream.send(word[...]) } catch {}
+            do throws(SystemError) { _ = try stream?.send(word[...]) } catch {}
         }
         phase = .closed
+        stream = nil
         readSource?.cancel()
         readSource = nil
         writeSource?.cancel()
@@ -297,7 +300,7 @@ package final class HTTPServerConnection {
         case .lingering(_, let dropped):
             // A close with unread input would make the client's kernel report an error in place of the answer: end our half,
             // and give the client a moment to read.
-            guard !inputEnded, (try? stream.finishSending()) != nil else { return cut() }
+            guard let stream, !inputEnded, (try? stream.finishSending()) != nil else { return cut() }
             phase = .lingering(since: now, dropped: dropped)
         case .idle: if inputEnded { cut() } else { phase = .idle(since: now) }
         case .reading:
@@ -320,6 +323,7 @@ package final class HTTPServerConnection {
     }
 
     private func flush() {
+        guard let stream else { return }
         do throws(SystemError) {
             while backlog > 0 {
                 let count = try stream.send(output[written...])
@@ -348,7 +352,7 @@ package final class HTTPServerConnection {
     }
 
     private func awaitRoom() {
-        guard writeSource == nil else { return }
+        guard let stream, writeSource == nil else { return }
         let source = DispatchSource.makeWriteSource(fileDescriptor: stream.descriptor.raw, queue: queue)
         source.setEventHandler { [weak self] in self?.flush() }
         source.setCancelHandler { [stream] in _ = stream.descriptor.raw }
