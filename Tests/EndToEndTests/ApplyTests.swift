@@ -306,6 +306,16 @@ struct ApplyTests {
         }
     }
 
+    @Test("What is refused is told with its reasons, whether it is waited for or not", arguments: [[], ["--no-wait"]])
+    func refusedInWords(options: [String]) throws {
+        let daemon = try Daemon("{ services: { other: { command: ['sleep', '1000'] } } }")
+        try write(daemon, "{ services: { other: { comand: 'sleep 1000' } } }")
+        let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket, "apply"] + options)
+        #expect(result.code == 1)
+        #expect(result.output.contains("is not valid; nothing has changed"), "\(result.output)")
+        #expect(result.output.contains("did you mean \"command\""), "\(result.output)")
+    }
+
     @Test("A front of supd's own in the way is named, and what to do about it")
     func ownFrontInTheWay() throws {
         let port = try freePort()
