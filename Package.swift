@@ -86,7 +86,8 @@ let package = Package(
         .testTarget(name: "ManifestTests", dependencies: ["Manifest", "TestSupport"], swiftSettings: common),
         .testTarget(name: "EventsTests", dependencies: ["Events"], swiftSettings: common),
         .testTarget(
-            name: "SupervisionTests", dependencies: ["Events", "Supervision", "Manifest"], swiftSettings: common),
+            name: "SupervisionTests", dependencies: ["Events", "Supervision", "Manifest", "TestSupport"],
+            swiftSettings: common),
         .testTarget(name: "MetricsTests", dependencies: ["Metrics"], swiftSettings: common),
         .testTarget(name: "LinksTests", dependencies: ["Links", "Platform", "TestSupport"], swiftSettings: common),
         .testTarget(

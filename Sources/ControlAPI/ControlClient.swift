@@ -54,9 +54,7 @@ package struct ControlClient: Sendable {
     }
 
     private func instant(after timeout: Duration) -> Int64 {
-        let (seconds, attoseconds) = timeout.components
-        let nanoseconds = min(max(seconds, 0), 1_000_000_000) * 1_000_000_000 + attoseconds / 1_000_000_000
-        return monotonicNanoseconds() &+ nanoseconds
+        monotonicNanoseconds() + timeout.clampedNanoseconds
     }
 }
 

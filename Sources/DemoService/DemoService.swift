@@ -72,8 +72,7 @@ enum DemoService {
             }
         }
         if options.readyDelay > .zero {
-            let (seconds, attoseconds) = options.readyDelay.components
-            let milliseconds = Int32(clamping: seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+            let milliseconds = Int32(clamping: options.readyDelay.clampedNanoseconds / 1_000_000)
             if try waitReadable([signals.descriptor], timeoutMilliseconds: milliseconds)[0] { return 0 }
         }
         let listener: BlockingListener

@@ -16,22 +16,13 @@ package final class ControlServer {
         /// Connections at a time that were not accepted but handed over, beside those.
         package var adopted = 24
         /// For a request, once its connection's place is wanted by another: clients of ours send theirs in one go, so
-        /// that half a request must not keep the operator out until `requestTime` is over.
+        /// that half a request must not keep the operator out until its time is over.
         package var patience = Duration.seconds(1)
-        /// For a whole request, from its first byte (of the first: from the connection) to its last.
-        package var requestTime = Duration.seconds(30)
-        /// Between one answer and the next request.
-        package var idleTime = Duration.seconds(60)
-        /// Without taking a byte of an answer.
-        package var stallTime = Duration.seconds(30)
-        /// After an error, for the client to read the answer before the connection is cut.
-        package var lingerTime = Duration.seconds(2)
-        /// The body of a request, in bytes.
-        package var bodyBytes = HTTPLimits.verbBody
-        /// What a client may send ahead while its request is being worked on, in bytes.
-        package var bytesAhead = 128 << 10
-        /// What may wait for a client that follows progress and does not read, in bytes.
-        package var bytesBehind = 1 << 20
+        /// Of one connection.
+        package var perConnection = HTTPServerLimits(
+            requestTime: .seconds(30), idleTime: .seconds(60), stallTime: .seconds(30), lingerTime: .seconds(2),
+            bodyBytes: HTTPLimits.verbBody, bytesAhead: 128 << 10, bytesAfter: 1 << 20, bytesBehind: 1 << 20,
+            bytesAtOnce: 16 << 20, endsStreamAtEndOfInput: false)
 
         /// Creates the limits of the daemon.
         package init() {}
@@ -42,14 +33,14 @@ package final class ControlServer {
         _ request: ControlRequest, _ peer: PeerCredentials, _ responder: ControlResponder
     ) -> Void
 
-    let queue: DispatchQueue
-    let limits: Limits
-    let handle: Handler
+    private let queue: DispatchQueue
+    private let limits: Limits
+    private let handle: Handler
     private let listener: Descriptor
     private let acceptSource: any DispatchSourceRead
     private let timer: any DispatchSourceTimer
     private var isAcceptingPaused = false
-    private var connections: [UInt64: ControlConnection] = [:]
+    private var connections: [UInt64: HTTPServerConnection] = [:]
     /// Those of them that were handed over.
     private var adopted: Set<UInt64> = []
     private var lastID: UInt64 = 0
@@ -137,28 +128,62 @@ package final class ControlServer {
 
     private func serve(_ stream: UnixStream, _ peer: PeerCredentials, _ right: ControlRight) {
         lastID += 1
-        let connection = ControlConnection(id: lastID, stream: stream, peer: peer, right: right, server: self)
-        connections[lastID] = connection
+        let id = lastID
+        let connection = HTTPServerConnection(stream, queue: queue, limits: limits.perConnection) {
+            [weak self] request, connection in
+            self?.received(request, peer, right, connection)
+        } deadlineChanged: { [weak self] deadline in
+            self?.arm(for: deadline)
+        } ended: { [weak self] in
+            self?.ended(id)
+        }
+        connections[id] = connection
         connection.begin()
+    }
+
+    private func received(
+        _ request: HTTPRequest, _ peer: PeerCredentials, _ right: ControlRight, _ connection: HTTPServerConnection
+    ) {
+        do throws(RouteFailure) {
+            let route = try ControlRoute(request)
+            try right.check(route, request)
+            handle(ControlRequest(route: route), peer, ControlResponder(connection))
+        } catch {
+            let fields = error.allowed.map { [HTTPField("Allow", $0)] }
+            connection.fail(error.status, error.report.code, error.report.message, fields: fields)
+        }
     }
 
     /// Ends the connection that can best be done without, if there is one.
     private func makeRoom() {
-        func first(_ isMeant: (ControlConnection) -> Bool) -> ControlConnection? {
-            connections.values.filter { !adopted.contains($0.id) && isMeant($0) }
-                .min { ($0.deadline ?? .max) < ($1.deadline ?? .max) }
+        typealias Waiting = (since: Int64, connection: HTTPServerConnection)
+        func longest(_ since: (HTTPServerConnection.Phase) -> Int64?) -> Waiting? {
+            connections.compactMap { id, connection in
+                guard !adopted.contains(id), connection.backlog == 0 else { return nil }
+                return since(connection.phase).map { ($0, connection) }
+            }
+            .min { $0.since < $1.since }
         }
-        if let idle = first(\.isIdle) { return idle.cut() }
-        let now = monotonicNanoseconds()
-        first { $0.isSlow(at: now) }?.giveWay()
+        let idle = longest { phase in if case .idle(let since) = phase { since } else { nil } }
+        if let idle { return idle.connection.cut() }
+        let asking = longest { phase in if case .reading(let since) = phase { since } else { nil } }
+        guard let asking, monotonicNanoseconds() - asking.since >= limits.patience.clampedNanoseconds else { return }
+        asking.connection.cut(
+            saying: Self.busy(
+                408,
+                "the request was not complete within \(limits.patience), and another connection needs its place"))
     }
 
     /// Best effort: a few bytes that a fresh connection has room for.
     private func turnAway(_ stream: UnixStream) {
-        let report = ErrorReport(
-            code: "busy", message: "supd has \(limits.connections) control connections open already; try again later")
-        let answer = HTTPAnswer.complete(status: 503, body: ControlJSON.encode(report) ?? [], closes: true)
+        let answer = Self.busy(
+            503, "supd has \(limits.connections) control connections open already; try again later")
         _ = try? stream.send(answer[...])
+    }
+
+    private static func busy(_ status: Int, _ message: String) -> [UInt8] {
+        let report = ControlJSON.encode(ErrorReport(code: "busy", message: message)) ?? []
+        return HTTPAnswer.complete(status: status, body: report, closes: true)
     }
 
     private func pauseAccepting() {
@@ -184,14 +209,14 @@ package final class ControlServer {
 
     // MARK: For connections
 
-    func ended(_ id: UInt64) {
+    private func ended(_ id: UInt64) {
         connections[id] = nil
         adopted.remove(id)
         resumeAccepting()
     }
 
     /// Makes sure that `deadlineReached` is called at an instant or before.
-    func arm(for instant: Int64) {
+    private func arm(for instant: Int64) {
         if let armedFor, armedFor <= instant { return }
         armedFor = instant
         let wait = max(0, instant - monotonicNanoseconds())

@@ -4,7 +4,7 @@ package import ControlAPI
 /// `finish`). A request that nobody answers is answered with an error when the responder is forgotten. What is said
 /// after the end, or to a client that has gone, is dropped. To be used on the server's queue alone.
 package final class ControlResponder {
-    private weak var connection: ControlConnection?
+    private weak var connection: HTTPServerConnection?
     private var isStreaming = false
     private var isFinished = false
     private var cancellation: (() -> Void)?
@@ -14,7 +14,11 @@ package final class ControlResponder {
     package private(set) var isCancelled = false
 
     /// Creates one; without a connection, as if the client had gone.
-    init(_ connection: ControlConnection?) { self.connection = connection }
+    init(_ connection: HTTPServerConnection?) {
+        self.connection = connection
+        connection?.onGone = { [weak self] in self?.cancel() }
+        connection?.onRoom = { [weak self] in self?.roomCame() }
+    }
 
     deinit {
         guard !isFinished, !isCancelled else { return }
@@ -38,7 +42,7 @@ package final class ControlResponder {
     /// Answers with a text of another type than JSON, and ends. Not in a stream.
     package func finish(_ text: [UInt8], type: String) {
         guard !isStreaming, end() else { return }
-        connection?.answer(status: 200, type: type, body: text)
+        connection?.answer(200, type: type, text)
     }
 
     /// Answers with an `ErrorReport`, and ends. In a stream, whose status is long gone: a last line that failed.
@@ -54,31 +58,31 @@ package final class ControlResponder {
     package func begin() {
         guard !isStreaming, !isFinished, !isCancelled else { return }
         isStreaming = true
-        connection?.beginStream()
+        connection?.beginStream(type: "application/x-ndjson")
     }
 
     /// Sends one line of a stream, and begins it if need be.
     package func send(_ line: ProgressLine) {
         begin()
         guard !isFinished, !isCancelled, let text = ControlJSON.encode(line) else { return }
-        connection?.stream(text + [UInt8(ascii: "\n")])
+        connection?.send(text + [UInt8(ascii: "\n")])
     }
 
     /// Sends lines of a stream as they are, with their ends, and begins it if need be.
     package func send(lines: [UInt8]) {
         begin()
         guard !isFinished, !isCancelled else { return }
-        connection?.stream(lines)
+        connection?.send(lines)
     }
 
     /// Whether the client has been sent all that was said.
-    package var hasRoom: Bool { connection?.isWritten ?? false }
+    package var hasRoom: Bool { connection?.backlog == 0 }
 
     /// Calls a closure whenever the client, which was slower than what was said, has been sent all of it.
     package func onRoom(_ action: @escaping () -> Void) { roomAction = action }
 
     /// All is sent.
-    func roomCame() { if !isFinished, !isCancelled { roomAction?() } }
+    private func roomCame() { if !isFinished, !isCancelled { roomAction?() } }
 
     /// Ends a stream.
     package func finish() {
@@ -93,15 +97,15 @@ package final class ControlResponder {
     private func finish(status: Int, _ text: [UInt8]) {
         guard end() else { return }
         if isStreaming {
-            connection?.stream(text + [UInt8(ascii: "\n")])
+            connection?.send(text + [UInt8(ascii: "\n")])
             connection?.endStream()
         } else {
-            connection?.answer(status: status, body: text)
+            connection?.answer(status, text)
         }
     }
 
     /// The client has gone.
-    func cancel() {
+    private func cancel() {
         guard !isFinished, !isCancelled else { return }
         isCancelled = true
         let action = cancellation

@@ -75,9 +75,11 @@ extension SupervisorRole {
             for line in [message] + details { log.write(.error, "apply: \(line)") }
             noteApply(.refused, of: wish, reason: ([message] + details.prefix(3)).joined(separator: "; "))
         }
-        responder.finish(
-            json: ProgressLine(result: "failed", message: message, changed: false, details: details),
-            status: wish.options.wait ? 200 : 409)
+        // Who does not wait reads no lines of progress, but an error's report.
+        guard wish.options.wait else {
+            return responder.fail(409, code: "failed", ([message] + details).joined(separator: "\n  "))
+        }
+        responder.finish(json: ProgressLine(result: "failed", message: message, changed: false, details: details))
     }
 
     /// Shows what a valid manifest would change, or changes it.

@@ -39,6 +39,7 @@ extension SupervisorRole {
         balancer.pid = nil
         balancer.isReady = false
         balancer.isServing = false
+        frontsAreClosed()
         giveUpCounters()
         let drained = balancer.draining
         balancer.draining = []
@@ -102,7 +103,9 @@ extension SupervisorRole {
             for query in balancer.waitingForCounters.keys.sorted() { balancer.link?.send(.queryCounters(query: query)) }
         case .applied(let revision):
             balancer.applied = max(balancer.applied, revision)
-            if balancer.applied == balancer.revision { balancerServes() }
+            guard balancer.applied == balancer.revision else { break }
+            balancerServes()
+            if balancer.mayHoldClosedFronts, !balancer.routesAreStale { frontsAreClosed() }
         case .waiting(let service): connectionWaited(for: service)
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)

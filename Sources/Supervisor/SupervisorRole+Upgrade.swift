@@ -106,9 +106,7 @@ extension SupervisorRole {
         guard !balancer.isServing else { return }
         balancer.isServing = true
         let longest = application?.manifest.services.filter { !$0.listen.isEmpty }.map(\.balance.drainTimeout).max()
-        let (seconds, attoseconds) = (longest ?? .zero).components
-        let nanoseconds = min(max(seconds, 0), 1_000_000) * 1_000_000_000 + attoseconds / 1_000_000_000
-        keeper?.send(.balancerServes(drainTime: nanoseconds))
+        keeper?.send(.balancerServes(drainTime: (longest ?? .zero).clampedNanoseconds))
     }
 
     /// The kernel may have told that one alone of a client that waits at a listener: with a table the loops look themselves.

@@ -21,7 +21,7 @@ final class LineFeed {
     /// The pause before the supervisor is asked again, in nanoseconds.
     private static let retryTime: Int64 = 500_000_000
 
-    private let connection: WebConnection
+    private let connection: HTTPServerConnection
     private let pool: UpstreamPool
     private let limits: WebLimits
     private var source: Source
@@ -34,7 +34,7 @@ final class LineFeed {
     private var refusal: [UInt8]?
     private(set) var isOver = false
 
-    init(_ source: Source, to connection: WebConnection, pool: UpstreamPool, limits: WebLimits) {
+    init(_ source: Source, to connection: HTTPServerConnection, pool: UpstreamPool, limits: WebLimits) {
         self.source = source
         self.connection = connection
         self.pool = pool
@@ -48,6 +48,7 @@ final class LineFeed {
 
     /// Begins. The connection's answer has begun.
     func begin() {
+        guard connection.phase != .closed else { return end() }
         connection.onGone = { [weak self] in self?.end() }
         connection.onRoom = { [weak self] in self?.upstream?.resume() }
         connection.send(Array("retry: 1000\n\n".utf8))
@@ -112,7 +113,8 @@ final class LineFeed {
     private func refuse(_ report: [UInt8]) {
         upstream = nil
         connection.send(Self.message("refused", nil, report[...]))
-        connection.endEvents()
+        connection.endStream()
+        end()
     }
 
     private func retry() {

@@ -1,3 +1,5 @@
+import ControlAPI
+
 /// What a client may cost.
 struct WebLimits: Sendable {
     /// Connections at a time. One more takes the place of an idle one, else of the one whose request has been awaited
@@ -9,18 +11,11 @@ struct WebLimits: Sendable {
     var sparesThisMachine = true
     /// Streams of events or log lines at a time.
     var streams = 16
-    /// For the whole of a request, from the connection or its first byte on.
-    var requestTime: Int64 = 10_000_000_000
-    /// Between an answer and the next request.
-    var idleTime: Int64 = 30_000_000_000
-    /// Without taking a byte of an answer.
-    var stallTime: Int64 = 20_000_000_000
-    /// After the last answer, for the client to read it before the connection is cut.
-    var lingerTime: Int64 = 1_000_000_000
-    /// The body of a request, in bytes.
-    var bodyBytes = 4 << 10
-    /// What a client may send ahead, in bytes.
-    var bytesAhead = 16 << 10
+    /// Of one connection. A stream pauses long before it is cut; what it is sent at once is an answer at the most.
+    var perConnection = HTTPServerLimits(
+        requestTime: .seconds(10), idleTime: .seconds(30), stallTime: .seconds(20), lingerTime: .seconds(1),
+        bodyBytes: 4 << 10, bytesAhead: 16 << 10, bytesAfter: 16 << 10, bytesBehind: 16 << 20, bytesAtOnce: 1 << 20,
+        endsStreamAtEndOfInput: true)
     /// What may wait for a client that does not read, in bytes; beyond it a stream pauses.
     var streamBytesBehind = 256 << 10
     /// The answer of the control API to one question, in bytes: a status of 4,000 instances fits.

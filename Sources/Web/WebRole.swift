@@ -101,7 +101,7 @@ package final class WebRole: @unchecked Sendable {
 
     // MARK: Requests
 
-    private func answer(_ request: HTTPRequest, _ connection: WebConnection) {
+    private func answer(_ request: HTTPRequest, _ connection: HTTPServerConnection) {
         schedule()
         guard let policy else { return connection.fail(503, "failed", "the page is not ready yet; try again") }
         do throws(RequestPolicy.Refusal) {
@@ -140,7 +140,7 @@ package final class WebRole: @unchecked Sendable {
             + "POST /v1/services/NAME/start, stop, restart and scale, and POST /v1/rollback"
     }
 
-    private func sendFile(_ path: Substring, _ request: HTTPRequest, _ connection: WebConnection) {
+    private func sendFile(_ path: Substring, _ request: HTTPRequest, _ connection: HTTPServerConnection) {
         guard let file = PageFiles.file(path) else {
             return connection.fail(404, "not-found", "there is nothing under \(path.prefix(100)) here; the page is /")
         }
@@ -152,7 +152,7 @@ package final class WebRole: @unchecked Sendable {
     }
 
     /// `GET /v1/why?name=NAME`, which the control API does not have: supctl and this role work it out themselves.
-    private func explain(_ request: HTTPRequest, _ connection: WebConnection) {
+    private func explain(_ request: HTTPRequest, _ connection: HTTPServerConnection) {
         let query = request.target.dropFirst("/v1/why".count)
         let name = query.dropFirst("?name=".count).replacing("%2F", with: "/")
         guard let pool, query.hasPrefix("?name="), (1...80).contains(name.utf8.count),
@@ -161,7 +161,7 @@ package final class WebRole: @unchecked Sendable {
         WhyQuestion(String(name), pool: pool, connection: connection).begin()
     }
 
-    private func stream(_ source: LineFeed.Source, isHead: Bool, _ connection: WebConnection) {
+    private func stream(_ source: LineFeed.Source, isHead: Bool, _ connection: HTTPServerConnection) {
         feeds.removeAll(where: \.isOver)
         if isHead { return connection.answer(200, type: "text/event-stream", []) }
         guard let pool, feeds.count < limits.streams else {
@@ -169,7 +169,7 @@ package final class WebRole: @unchecked Sendable {
         }
         let feed = LineFeed(source, to: connection, pool: pool, limits: limits)
         feeds.append(feed)
-        connection.beginEvents()
+        connection.beginStream(type: "text/event-stream", closes: true)
         feed.begin()
         if feed.wantsStatus {
             let page = ["version": version, "actions": serving?.allowsActions == true ? "yes" : "no"]
@@ -179,7 +179,7 @@ package final class WebRole: @unchecked Sendable {
     }
 
     /// Hands a question on, and its answer back.
-    private func relay(_ route: ControlRoute, _ request: HTTPRequest, _ connection: WebConnection) {
+    private func relay(_ route: ControlRoute, _ request: HTTPRequest, _ connection: HTTPServerConnection) {
         var question = route.request
         // The token is for the supervisor to look at: here nobody knows it.
         question.fields += request.fields.filter { $0.name == "authorization" }

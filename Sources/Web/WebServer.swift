@@ -5,10 +5,10 @@ import Platform
 /// The browsers' side: takes connections, reads requests, and hands each to one closure. All on one serial queue. A Dispatch
 /// source a connection is good enough for a page; the balancer's loops are for what is not.
 final class WebServer {
-    let queue: DispatchQueue
-    let limits: WebLimits
+    private let queue: DispatchQueue
+    private let limits: WebLimits
     /// Answers a request, at once or later.
-    let handle: (HTTPRequest, WebConnection) -> Void
+    private let handle: (HTTPRequest, HTTPServerConnection) -> Void
 
     private struct Listener {
         var descriptor: Descriptor
@@ -17,14 +17,15 @@ final class WebServer {
     }
 
     private var listeners: [String: Listener] = [:]
-    private var connections: [UInt64: WebConnection] = [:]
+    private var connections: [UInt64: HTTPServerConnection] = [:]
+    /// How many are from each address; empty: this machine.
     private var perAddress: [[UInt8]: Int] = [:]
     private var lastID: UInt64 = 0
     /// Called when there is one more connection: from then on time counts.
     var onConnection: (() -> Void)?
 
     init(
-        queue: DispatchQueue, limits: WebLimits, handle: @escaping (HTTPRequest, WebConnection) -> Void
+        queue: DispatchQueue, limits: WebLimits, handle: @escaping (HTTPRequest, HTTPServerConnection) -> Void
     ) {
         self.queue = queue
         self.limits = limits
@@ -61,10 +62,10 @@ final class WebServer {
         for connection in Array(connections.values) { connection.timePassed(to: now) }
     }
 
-    func ended(_ connection: WebConnection) {
-        guard connections.removeValue(forKey: connection.id) != nil else { return }
-        let count = (perAddress[connection.address] ?? 1) - 1
-        perAddress[connection.address] = count > 0 ? count : nil
+    private func ended(_ id: UInt64, from address: [UInt8]) {
+        guard connections.removeValue(forKey: id) != nil else { return }
+        let count = (perAddress[address] ?? 1) - 1
+        perAddress[address] = count > 0 ? count : nil
     }
 
     private func connectionsWait(_ id: String) {
@@ -90,12 +91,25 @@ final class WebServer {
         guard connections.count < limits.connections,
             address.isEmpty || (perAddress[address] ?? 0) < limits.connectionsPerAddress
         else { return }
+        serve(stream, from: address)
+    }
+
+    /// Serves a client, whom it has room for.
+    @discardableResult
+    func serve(_ stream: UnixStream, from address: [UInt8]) -> HTTPServerConnection {
         lastID += 1
-        let connection = WebConnection(id: lastID, stream: stream, address: address, server: self)
-        connections[lastID] = connection
+        let id = lastID
+        let connection = HTTPServerConnection(
+            stream, queue: queue, limits: limits.perConnection, fields: PageFiles.securityFields,
+            usualFields: [HTTPField("Cache-Control", "no-store")], handle: handle
+        ) { [weak self] in
+            self?.ended(id, from: address)
+        }
+        connections[id] = connection
         perAddress[address, default: 0] += 1
         onConnection?()
         connection.begin()
+        return connection
     }
 
     /// Ends the connection that can best be done without, if there is one.
@@ -118,5 +132,18 @@ final class WebServer {
 
     static func isLoopback(_ host: [UInt8]) -> Bool {
         host.first == 127 && host.count == 4 || host == Array(repeating: 0, count: 15) + [1]
+    }
+}
+
+extension HTTPServerConnection {
+    /// How soon it can make room for another: the lower the sooner; nil: not at all.
+    var rank: Int64? {
+        guard backlog == 0 else { return nil }
+        switch phase {
+        case .idle, .lingering: return 0
+        // Browsers send theirs in one go: the oldest of those that have not said what they want is no browser's.
+        case .reading(let since): return since
+        case .working, .streaming, .closed: return nil
+        }
     }
 }

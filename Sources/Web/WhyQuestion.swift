@@ -12,7 +12,7 @@ final class WhyQuestion {
 
     private let name: String
     private let pool: UpstreamPool
-    private let connection: WebConnection
+    private let connection: HTTPServerConnection
     private var upstream: Upstream?
     private var status = 0
     private var body: [UInt8] = []
@@ -22,7 +22,7 @@ final class WhyQuestion {
     /// Of both passes.
     private let now = wallClockNanoseconds()
 
-    init(_ name: String, pool: UpstreamPool, connection: WebConnection) {
+    init(_ name: String, pool: UpstreamPool, connection: HTTPServerConnection) {
         self.name = name
         self.pool = pool
         self.connection = connection

@@ -46,8 +46,7 @@ private struct Upgrade {
         self.invocation = invocation
         self.path = path
         client = try invocation.client()
-        let (seconds, attoseconds) = patience.components
-        deadline = began &+ min(seconds, 1_000_000) * 1_000_000_000 &+ attoseconds / 1_000_000_000
+        deadline = began + patience.clampedNanoseconds
     }
 
     private var timeLeft: Duration { .nanoseconds(max(1_000_000, deadline - monotonicNanoseconds())) }

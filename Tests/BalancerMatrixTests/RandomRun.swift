@@ -265,25 +265,25 @@ struct Player {
         self.name = name
         self.door = door
         self.seed = seed &* 1000 &+ UInt64(name)
-        random = SeededRandom(self.seed)
+        random = SeededRandom(seed: self.seed)
     }
 
     mutating func play(until deadline: Int64) throws {
         while monotonicNanoseconds() < deadline {
-            switch random.next(400) {
-            case 0: try door.burst(1 + random.next(30))
-            case 1: try door.openInVain(1 + random.next(10), isDown: random.oneOf(2))
+            switch random.below(400) {
+            case 0: try door.burst(1 + random.below(30))
+            case 1: try door.openInVain(1 + random.below(10), isDown: random.oneIn(2))
             case 2:
                 let algorithm = random.pick(RoutingTable.Pool.Algorithm.allCases)
-                try door.changeTable(isShort: random.oneOf(2), algorithm)
+                try door.changeTable(isShort: random.oneIn(2), algorithm)
             case 3, 4: try freeze()
-            case 5: try door.crowd(1 + random.next(20))
-            case 6: try door.burstBesideDrained(1 + random.next(20), random.pick([0, 2]))
+            case 5: try door.crowd(1 + random.below(20))
+            case 6: try door.burstBesideDrained(1 + random.below(20), random.pick([0, 2]))
             // It takes a second.
-            case 7 where random.oneOf(5): try door.burstBesideFull(1 + random.next(20))
-            case 8: try meetSilence(leaves: random.oneOf(2))
+            case 7 where random.oneIn(5): try door.burstBesideFull(1 + random.below(20))
+            case 8: try meetSilence(leaves: random.oneIn(2))
             // It takes half a second.
-            case 9 where random.oneOf(3): try door.burstWithoutDescriptors(1 + random.next(20))
+            case 9 where random.oneIn(3): try door.burstWithoutDescriptors(1 + random.below(20))
             case 9..<45 where sessions.count < 10: try open()
             default: try advance()
             }
@@ -294,8 +294,8 @@ struct Player {
     private mutating func open() throws {
         let buffers: [Int32?] = [nil, nil, nil, 160 << 10]
         let manner = Wire.Manner(
-            host: UInt8(1 + random.next(5)), receiveBuffer: random.pick(buffers), delaysHandshake: random.oneOf(20))
-        let (client, server) = try door.open(manner, isDown: random.oneOf(20))
+            host: UInt8(1 + random.below(5)), receiveBuffer: random.pick(buffers), delaysHandshake: random.oneIn(20))
+        let (client, server) = try door.open(manner, isDown: random.oneIn(20))
         opened += 1
         let session = Session("\(name)/\(opened)", seed: random.next(), client: client, server: server)
         // Many are short, some are long, and stand still most of the time.
@@ -325,7 +325,7 @@ struct Player {
 
     private mutating func advance() throws {
         guard !sessions.isEmpty else { return }
-        let index = random.next(sessions.count)
+        let index = random.below(sessions.count)
         if sessions[index].stepsLeft > 0 {
             sessions[index].stepsLeft -= 1
             try sessions[index].session.perform(Session.drawStep(&random))
@@ -340,13 +340,13 @@ struct Player {
         var steps: [(Session, Session.Step)] = []
         for _ in 0..<10 where !sessions.isEmpty {
             let step = Session.drawStep(&random)
-            let index = random.next(sessions.count)
+            let index = random.below(sessions.count)
             if case .settle = step { continue }
             steps.append((sessions[index].session, step))
         }
         var gone: [Session] = []
-        for _ in 0..<random.next(3) where !sessions.isEmpty {
-            gone.append(sessions.remove(at: random.next(sessions.count)).session)
+        for _ in 0..<random.below(3) where !sessions.isEmpty {
+            gone.append(sessions.remove(at: random.below(sessions.count)).session)
         }
         try door.whileFrozen {
             for (session, step) in steps { try session.perform(step) }

@@ -60,11 +60,11 @@ final class Session {
     /// The next step by chance.
     static func drawStep(_ random: inout SeededRandom) -> Step {
         let sizes = [1, 17, 1000, 4096, 32 << 10, (32 << 10) + 1, 100_000, 256 << 10, 1 << 20, 3 << 20]
-        let isClient = random.oneOf(2)
-        switch random.next(20) {
+        let isClient = random.oneIn(2)
+        switch random.below(20) {
         case 0..<7: return .send(fromClient: isClient, random.pick(sizes))
         case 7..<14: return .receive(atClient: isClient, random.pick(sizes))
-        case 14, 15: return .dribble(fromClient: isClient, 1 + random.next(40))
+        case 14, 15: return .dribble(fromClient: isClient, 1 + random.below(40))
         case 16: return .urgent(fromClient: isClient)
         case 17: return .finishWriting(client: isClient)
         default: return .settle

@@ -229,8 +229,8 @@ struct ApplyTests {
         #expect(try clients.end().map(\.description) == [])
         #expect(throws: (any Error).self) { try HTTP.get(port: next.port, "/") }
         #expect(try daemon.pids() == before)
-        // Nothing is left of it that would keep somebody else out.
-        let free = try testListener(port: next.port)
+        // Nothing is left of it that would keep somebody else out, once the balancer has the next table.
+        let free = try eventually("the address to be free") { try? testListener(port: next.port) }
         withExtendedLifetime(free) {}
     }
 
@@ -270,6 +270,50 @@ struct ApplyTests {
         #expect(result.code == 0, "\(result.output); \(daemon.keeper.output)")
         #expect(try HTTP.get(port: port.port, "/").status == 200)
         try eventually("the second line") { lines() == 2 ? true : nil }
+    }
+
+    @Test("An apply that takes a front away is done when the balancer has closed it, too")
+    func frontIsClosed() throws {
+        let port = try freePort()
+        let text = manifest(port.port, "")
+        let daemon = try Daemon(text)
+        #expect(try daemon.ctl("stop", "x").code == 0)
+        try write(daemon, "{ services: { other: { command: ['sleep', '1000'] } } }")
+        let balancer = try daemon.role("balancer")
+        kill(balancer, SIGSTOP)
+        let began = monotonicNanoseconds()
+        // One that hangs is waited for so long, and no longer.
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(monotonicNanoseconds() - began >= 2_000_000_000)
+        kill(balancer, SIGCONT)
+        // It may still have it open, now that nobody waits any more.
+        try write(daemon, text)
+        let back = try eventually("the front to be free") { () throws -> Program.Result? in
+            let result = try daemon.ctl("apply")
+            return result.output.lowercased().contains("address already in use") ? nil : result
+        }
+        #expect(back.code == 0, "\(back.output)")
+        for round in 1...5 {
+            try write(daemon, "{ services: { other: { command: ['sleep', '1000'] } } }")
+            #expect(try daemon.ctl("apply").code == 0)
+            do {
+                let free = try testListener(port: port.port)
+                withExtendedLifetime(free) {}
+            }
+            try write(daemon, text)
+            let result = try daemon.ctl("apply")
+            #expect(result.code == 0, "\(round): \(result.output)")
+        }
+    }
+
+    @Test("What is refused is told with its reasons, whether it is waited for or not", arguments: [[], ["--no-wait"]])
+    func refusedInWords(options: [String]) throws {
+        let daemon = try Daemon("{ services: { other: { command: ['sleep', '1000'] } } }")
+        try write(daemon, "{ services: { other: { comand: 'sleep 1000' } } }")
+        let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket, "apply"] + options)
+        #expect(result.code == 1)
+        #expect(result.output.contains("is not valid; nothing has changed"), "\(result.output)")
+        #expect(result.output.contains("did you mean \"command\""), "\(result.output)")
     }
 
     @Test("A front of supd's own in the way is named, and what to do about it")

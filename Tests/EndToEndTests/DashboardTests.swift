@@ -270,7 +270,7 @@ struct DashboardTests {
         let page = try freePort()
         let daemon = try Self.daemon(page.port)
         let role = try daemon.role("web")
-        var random = SystemlessRandom(state: seed)
+        var random = SeededRandom(seed: seed)
         let pieces = [
             "GET ", "POST ", "HEAD ", "/", "/v1/", "events", "status", "services/", "api", "/scale?replicas=",
             "?after=", "%",
@@ -334,18 +334,5 @@ struct DashboardTests {
         try Self.waitForPage(page.port)
         #expect(ProcessTable.entry(of: role).map(\.hasEnded) != false)
         #expect(try daemon.pids() == before)
-    }
-}
-
-/// Numbers that a seed determines (SplitMix64).
-private struct SystemlessRandom {
-    var state: UInt64
-
-    mutating func below(_ bound: Int) -> Int {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return Int((value ^ (value >> 31)) % UInt64(max(bound, 1)))
     }
 }

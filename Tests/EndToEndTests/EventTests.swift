@@ -152,6 +152,8 @@ struct EventTests {
         let steady = try daemon.pids()["steady/1"]
         let follower = try Program(
             Daemon.supctl, ["--socket", daemon.socket, "events", "-f", "--json", "--since", "1h"])
+        // Only once it has shown what is kept, it goes on with the next supervisor.
+        try eventually("what is kept") { follower.output.isEmpty ? nil : true }
         for _ in 0..<4 {
             let supervisor = try daemon.role("supervisor")
             kill(supervisor, SIGKILL)

@@ -53,7 +53,11 @@ struct LogTroubleTests {
         #expect(page.code == 0 && page.output.contains(" dropped: \(full)"), "\(page.output)")
         let restart = try daemon.ctl("restart", "quiet")
         #expect(restart.code == 0, "\(restart.output)")
-        let now = try daemon.pids()
+        // Who stood in goes a moment after the restart is done.
+        let now = try eventually("those alone that are to be") { () throws -> [String: Int32]? in
+            let now = try daemon.pids()
+            return Set(now.keys) == Set(pids.keys) ? now : nil
+        }
         // Who stood in may still get a connection that comes before the balancer has the next table.
         try eventually("the new one to answer") {
             try HTTP.get(port: front.port, "/").body.contains("\"pid\":\(now["quiet/1"] ?? 0),") ? true : nil

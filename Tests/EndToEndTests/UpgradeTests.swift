@@ -9,28 +9,6 @@ import Testing
 /// package leaves behind; what a version that differs in what it reads may do is in `KeeperTests`.
 @Suite("Upgrading supd itself", .timeLimit(.minutes(15)))
 struct UpgradeTests {
-    /// A supd of a directory's own, installed as a package would: by a rename.
-    private static func install(in directory: TemporaryDirectory) throws -> String {
-        let path = directory.file("supd")
-        try put(copyOf: Daemon.supd, at: path)
-        return path
-    }
-
-    /// Writes a program by another process: what is open for writing here, a child of another test may have as well, and
-    /// then it cannot be executed (ETXTBSY).
-    private static func put(copyOf source: String, at path: String, mode: String = "755") throws {
-        let script = "cp \"$1\" \"$2.new\" && chmod \"$3\" \"$2.new\" && mv \"$2.new\" \"$2\""
-        let result = try Program.run("/bin/sh", ["-c", script, "sh", source, path, mode])
-        guard result.code == 0 else { throw TestFailure(result.output) }
-    }
-
-    private static func put(_ contents: Data, at path: String, mode: String = "755") throws {
-        try contents.write(to: URL(fileURLWithPath: path + ".contents"))
-        try put(copyOf: path + ".contents", at: path, mode: mode)
-    }
-
-    private static func put(_ script: String, at path: String) throws { try put(Data(script.utf8), at: path) }
-
     private static func inode(_ path: String) -> UInt64 {
         var status = stat()
         return stat(path, &status) == 0 ? UInt64(status.st_ino) : 0
@@ -45,7 +23,7 @@ struct UpgradeTests {
     func notices() throws {
         let (front, late) = (try freePort(), try freePort())
         let directory = try TemporaryDirectory()
-        let supd = try Self.install(in: directory)
+        let supd = try Installed.supd(in: directory)
         func waiting(_ command: String) -> String { "while [ ! -e go ]; do sleep 0.05; done; \(command)" }
         let daemon = try Daemon(
             """
@@ -64,7 +42,7 @@ struct UpgradeTests {
         try eventually("the first") { try ready() == ["before"] ? true : nil }
         try eventually("all processes") { try daemon.pids().count == 4 ? true : nil }
         let pids = try daemon.pids()
-        _ = try Self.install(in: directory)
+        _ = try Installed.supd(in: directory)
         let result = try daemon.ctl("upgrade")
         #expect(result.code == 0, "\(result.output)\n\(daemon.keeper.output)")
         #expect(try ready() == ["before"])
@@ -84,7 +62,7 @@ struct UpgradeTests {
     func underLoad() throws {
         let front = try freePort()
         let directory = try TemporaryDirectory()
-        let supd = try Self.install(in: directory)
+        let supd = try Installed.supd(in: directory)
         let daemon = try Daemon(
             """
             { services: {
@@ -104,7 +82,7 @@ struct UpgradeTests {
         var balancers: [Int32] = [try daemon.role("balancer")]
         for round in 1...3 {
             let (oldSupervisor, oldBalancer) = (try daemon.role("supervisor"), try daemon.role("balancer"))
-            _ = try Self.install(in: directory)
+            _ = try Installed.supd(in: directory)
             let asking = try KeptConnection(port: front.port)
             try asking.ask("/work?ms=300")
             let result = try daemon.ctl("upgrade")
@@ -192,111 +170,6 @@ struct UpgradeTests {
         #expect(try HTTP.get(port: front.port, "/").status == 200)
     }
 
-    /// What cannot take over, and what is said of it.
-    private static let bad: [(name: String, words: String)] = [
-        ("missing", "cannot open it: No such file or directory"),
-        ("directory", "cannot open it: Is a directory"),
-        ("not executable", "cannot execute it: Permission denied"),
-        ("of another architecture", "cannot execute it: Exec format error"),
-        ("half", "it"),
-        ("crashing", "was ended by signal 11"),
-        ("ready", "it is no supd that can take over: it exited with code 0: ready"),
-        ("true", "it is no supd that can take over: it exited with code 0"),
-        ("failing", "it exited with code 3: some reason"),
-    ]
-
-    @Test("A program that fails its trial changes nothing", arguments: bad.map(\.name))
-    func failedTrial(kind: String) throws {
-        let words = try #require(Self.bad.first { $0.name == kind }?.words)
-        let front = try freePort()
-        let directory = try TemporaryDirectory()
-        let daemon = try Daemon(
-            "{ services: { api: { command: ['@demo@', '--quiet'], listen: \(front.port) } } }", in: directory)
-        let (before, roles) = (try daemon.pids(), try daemon.status().daemon.roles)
-        let kept = try KeptConnection(port: front.port)
-        let served = try kept.get("/")
-        let path = directory.file("program")
-        var program = try #require(FileManager.default.contents(atPath: Daemon.supd))
-        func script(_ text: String) throws { try Self.put("#!/bin/sh\n\(text)\n", at: path) }
-        switch kind {
-        case "missing": break
-        case "directory": mkdir(path, 0o755)
-        case "not executable": try Self.put(program, at: path, mode: "644")
-        case "of another architecture":
-            // e_machine of the ELF header: a SPARC.
-            program[18] = 2
-            program[19] = 0
-            try Self.put(program, at: path)
-        case "half": try Self.put(program.prefix(100_000), at: path)
-        case "crashing": try script("kill -SEGV $$")
-        case "ready": try script("echo ready; echo ready >&3")
-        case "true": try script("exec true")
-        default: try script("echo some reason >&2; exit 3")
-        }
-        for arguments in [["upgrade", path], ["upgrade", "--check", path]] {
-            let result = try Program.run(Daemon.supctl, ["--socket", daemon.socket] + arguments)
-            #expect(result.code == 1)
-            #expect(result.output.contains("supd stays as it is: \(path): "), "\(result.output)")
-            #expect(result.output.contains(words), "\(result.output)")
-        }
-        #expect(try daemon.pids() == before)
-        #expect(try daemon.status().daemon.roles == roles)
-        #expect(try kept.get("/") == served)
-        // And nothing is in the way of one that can.
-        #expect(try daemon.ctl("upgrade").code == 0)
-        #expect(try daemon.pids() == before)
-        #expect(try kept.get("/") == served)
-    }
-
-    @Test("A trial that hangs is ended; meanwhile there is no second one, and a crash of the supervisor is as always")
-    func hangingTrial() throws {
-        let directory = try TemporaryDirectory()
-        let daemon = try Daemon("{ services: { a: { command: 'sleep 1000' } } }", in: directory)
-        let before = try daemon.pids()
-        let path = directory.file("program")
-        try Self.put("#!/bin/sh\necho $$ > \(path).pid\nexec sleep 4713\n", at: path)
-        let asking = try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade", path])
-        let pid: Int32 = try eventually("the trial") {
-            (try? String(contentsOfFile: path + ".pid", encoding: .utf8)).flatMap {
-                Int32($0.trimmingCharacters(in: .whitespacesAndNewlines))
-            }
-        }
-        let process = try ProcessDescriptor(pid: pid)
-        #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
-        let supervisor = try daemon.role("supervisor")
-        kill(supervisor, SIGKILL)
-        try daemon.waitForAnother("supervisor", than: supervisor)
-        #expect(try daemon.ctl("upgrade").output.contains("another upgrade is under way"))
-        try process.waitForEnd(until: monotonicNanoseconds() + 40_000_000_000)
-        let result = try asking.wait()
-        #expect(result.code == 1)
-        #expect(result.output.contains("it has not said within 10 s whether it can take over"), "\(result.output)")
-        #expect(try daemon.pids() == before)
-        try eventually("an upgrade") { try daemon.ctl("upgrade").code == 0 ? true : nil }
-        #expect(try daemon.pids() == before)
-    }
-
-    @Test("A program that passes its trial, but cannot be executed in the end, changes nothing but the supervisor")
-    func wrapper() throws {
-        let front = try freePort()
-        let directory = try TemporaryDirectory()
-        let daemon = try Daemon(
-            "{ services: { api: { command: ['@demo@', '--quiet'], listen: \(front.port) } } }", in: directory)
-        let (before, balancer) = (try daemon.pids(), try daemon.role("balancer"))
-        let path = directory.file("program")
-        // The kernel refuses a script that is executed by a descriptor which is close-on-exec.
-        try Self.put("#!/bin/sh\nexec \(Daemon.supd) \"$@\"\n", at: path)
-        #expect(try daemon.ctl("upgrade", "--check", path).code == 0)
-        let result = try daemon.ctl("upgrade", path)
-        #expect(result.code == 1)
-        #expect(result.output.contains("supd stays as it was: cannot execute it"), "\(result.output)")
-        #expect(try daemon.pids() == before)
-        #expect(try daemon.role("balancer") == balancer)
-        #expect(try HTTP.get(port: front.port, "/").status == 200)
-        #expect(try daemon.ctl("upgrade").code == 0)
-        #expect(try daemon.pids() == before)
-    }
-
     @Test("What a user asked for before is so afterwards: what was stopped stays stopped, and what was drained drained")
     func goalsAreKept() throws {
         let front = try freePort()
@@ -314,96 +187,6 @@ struct UpgradeTests {
         #expect(services.map(\.state) == ["running", "down"])
         let bodies = try (0..<6).map { _ in try HTTP.get(port: front.port, "/").body }
         #expect(Set(bodies.map { $0.contains("\"instance\":1") }) == [false], "\(bodies)")
-    }
-
-    /// What a journald has got that takes a line now and then, until it hurries.
-    private final class SlowJournal: Sendable {
-        private let numbers = Lock<[String]>([])
-        private let isOver = Lock(false)
-        private let isHurrying = Lock(false)
-
-        init(at path: String) throws {
-            let socket = try NoticeSocket(path: path, owner: nil, isOpen: false)
-            startThread { [self] in
-                while !isOver.withLock({ $0 }) {
-                    if !isHurrying.withLock({ $0 }) { pause(for: .milliseconds(200)) }
-                    guard let datagram = socket.peek(limit: 1 << 16) else {
-                        pause(for: .milliseconds(1))
-                        continue
-                    }
-                    let text = String(decoding: datagram.bytes ?? [], as: UTF8.self)
-                    let number = text.firstRange(of: "MESSAGE=").map { text[$0.upperBound...].prefix { $0 != " " } }
-                    numbers.withLock { $0.append(String(number ?? "?")) }
-                    socket.drop()
-                }
-            }
-        }
-
-        var received: [String] { numbers.withLock { $0 } }
-        func hurry() { isHurrying.withLock { $0 = true } }
-        func end() { isOver.withLock { $0 = true } }
-    }
-
-    @Test("Lines that wait for a slow journald are sent before the supervisor leaves")
-    func journal() throws {
-        let directory = try TemporaryDirectory()
-        let journald = try SlowJournal(at: directory.file("journal"))
-        defer { journald.end() }
-        let supd = try Self.install(in: directory)
-        // Long ones: a few of them fill the socket.
-        let lines = 120
-        let loop = "while [ $$i -lt \(lines) ]; do printf '%d %012000d\\\\n' $$i 0; i=$$((i+1)); done"
-        let daemon = try Daemon(
-            """
-            { services: { x: { command: ["/bin/sh", "-c",
-                "while [ ! -e go ]; do sleep 0.05; done; i=0; \(loop); exec sleep 1000"],
-                log: { journal: true } } } }
-            """, in: directory, environment: ["PATH": "/usr/bin:/bin", "SUPD_TEST_JOURNAL": directory.file("journal")],
-            supd: supd)
-        _ = try directory.write("go", "")
-        try eventually("a first line") { journald.received.isEmpty ? nil : true }
-        let upgrade = try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade", supd])
-        // The supervisor is asked to leave then, and has most of them still.
-        try daemon.keeper.waitForOutput("takes over: it is supd")
-        journald.hurry()
-        let result = try upgrade.wait()
-        #expect(result.code == 0, "\(result.output)\n\(daemon.keeper.output)")
-        let wanted = (0..<lines).map(String.init)
-        do {
-            try eventually("all lines") { journald.received.count >= lines ? true : nil }
-        } catch {
-            throw TestFailure("\(error): \(journald.received.count) of \(lines)\n\(daemon.keeper.output)")
-        }
-        #expect(journald.received == wanted)
-        #expect(daemon.logLines("x").count == lines)
-    }
-
-    @Test("Connections that outlive an upgrade have their lines, and those that outlive their drain time are cut")
-    func sessionLines() throws {
-        let (front, short) = (try freePort(), try freePort())
-        let daemon = try Daemon(
-            """
-            { services: {
-                api: { command: ['@demo@', '--quiet'], listen: \(front.port), balance: { log: true } },
-                short: { command: ['@demo@', '--quiet'], listen: \(short.port), balance: { drainTimeout: '200ms' } },
-            } }
-            """)
-        var kept: KeptConnection? = try KeptConnection(port: front.port)
-        _ = try kept?.get("/")
-        let cut = try KeptConnection(port: short.port)
-        _ = try cut.get("/")
-        #expect(try daemon.ctl("upgrade").code == 0)
-        #expect(try cut.rest().isEmpty)
-        #expect(try HTTP.get(port: short.port, "/").status == 200)
-        #expect(try HTTP.get(port: front.port, "/").status == 200)
-        _ = try kept?.get("/")
-        kept = nil
-        // Of the two balancers.
-        try eventually("both lines") {
-            let log = daemon.directory.file("log/api/balancer.log")
-            let lines = try? String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
-            return lines?.count == 2 ? true : nil
-        }
     }
 
     @Test("systemd is spoken to as before: the watchdog is fed by the same process, and services see nothing of it")
@@ -512,20 +295,6 @@ struct UpgradeTests {
         }
         try eventually("what was open before") { open() <= descriptors ? true : nil }
         #expect(!daemon.keeper.output.contains("it is killed"))
-    }
-
-    @Test("supd can be stopped while a program is tried, and then stops everything in order")
-    func stoppedMeanwhile() throws {
-        let directory = try TemporaryDirectory()
-        let daemon = try Daemon("{ services: { a: { command: 'sleep 1000' } } }", in: directory)
-        let path = directory.file("program")
-        try Self.put("#!/bin/sh\ntouch \(path).begun\nexec sleep 4714\n", at: path)
-        let asking = try Program(Daemon.supctl, ["--socket", daemon.socket, "upgrade", path])
-        try eventually("the trial") { FileManager.default.fileExists(atPath: path + ".begun") ? true : nil }
-        daemon.keeper.send(SIGTERM)
-        #expect(try daemon.keeper.wait().code == 0)
-        #expect(try asking.wait().code != 0)
-        #expect(daemon.keeper.output.contains("everything is stopped"))
     }
 
     /// All lines of an instance's log in order, without time stamps, over all files of its rotation.

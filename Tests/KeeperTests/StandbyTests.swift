@@ -13,8 +13,6 @@ private func heir(_ id: UInt64) -> SpawnPlan {
         environment: ["\(ProcessScope.variable)=scope \(id)"])
 }
 
-private func told(_ notice: KeeperNotice) -> KeeperAction { .send(.supervisor, notice, []) }
-
 @Suite("The keeper's core: standing orders") struct StandbyCoreTests {
     /// A world in which child 1 is to be followed by 2.
     private func world() -> World {

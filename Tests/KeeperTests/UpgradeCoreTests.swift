@@ -4,8 +4,6 @@ import Testing
 
 @testable import Keeper
 
-private func told(_ notice: KeeperNotice) -> KeeperAction { .send(.supervisor, notice, []) }
-
 /// What a trial said that went well.
 private let good = TrialReport(path: "/supd", version: "2")
 

@@ -3,10 +3,6 @@ import Testing
 
 @testable import Keeper
 
-private func told(_ notice: KeeperNotice, _ keys: [DescriptorKey] = []) -> KeeperAction {
-    .send(.supervisor, notice, keys)
-}
-
 @Suite("The keeper's core: the web role") struct WebCoreTests {
     private let user = RoleCredentials(user: 3, group: 4)
 

@@ -1,6 +1,7 @@
 import Foundation
 import Links
 import Platform
+import TestSupport
 import Testing
 
 /// What supervisor and balancer say to each other, whole, cut, changed and made up.
@@ -185,7 +186,7 @@ import Testing
 
     /// Answers how many of the changed packets were messages nevertheless.
     private func change(_ packets: [[UInt8]], seed: UInt64) throws -> Int {
-        var random = SeededGenerator(seed: seed)
+        var random = SeededRandom(seed: seed)
         var understood = 0
         for original in packets {
             for _ in 0..<8 {
@@ -214,7 +215,7 @@ import Testing
 
     @Test("survives random bytes", arguments: 0..<60)
     func randomBytes(seed: Int) throws {
-        var random = SeededGenerator(seed: UInt64(seed))
+        var random = SeededRandom(seed: UInt64(seed))
         let beginnings: [[UInt8]] = [
             [], [UInt8(ascii: "#")], [UInt8(ascii: "@")], [UInt8(ascii: "{")], Array(#"{"table":{"_0":"#.utf8),
             Array(#"{"counters":{"query":"#.utf8),

@@ -239,7 +239,7 @@ struct Wreck {
     }
 
     @Test func aDamagedJournalNeverEndsTheProcess() throws {
-        var random = SeededGenerator(seed: 42)
+        var random = SeededRandom(seed: 42)
         for _ in 0..<60 {
             let world = try LogWorld()
             try world.stdout.send("first\nhalf")
@@ -283,18 +283,5 @@ struct Wreck {
         let found = try #require(wreck)
         try FileManager.default.removeItem(atPath: found.directory.file("logs"))
         #expect(try found.recover(maxSize: 4096, attachAgain: true).stdout == linesSent(world.stdout.sent))
-    }
-}
-
-/// SplitMix64.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

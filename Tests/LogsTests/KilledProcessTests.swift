@@ -9,7 +9,7 @@ import Testing
 @Suite struct KilledProcessTests {
     /// Writes numbered lines of many lengths until told to stop; returns how many.
     private static func write(to pipe: Int32, until stop: Locked<Bool>) -> Int {
-        var random = SeededGenerator(seed: 7)
+        var random = SeededRandom(seed: 7)
         var count = 0
         while !stop.value {
             var bytes: [UInt8] = []

@@ -1,4 +1,5 @@
 import Manifest
+import TestSupport
 import Testing
 
 /// Reads bytes in every way that there is; whatever they are, there is a manifest or an error, and never a trap.
@@ -28,7 +29,7 @@ private func survives(_ bytes: [UInt8]) -> Bool {
             "{", "}", "[", "]", ",", ":", "'", "\"", "\\", "null", "-1", "1e999", "'${'", "$", "0x", "\u{2028}", "true",
             "[]", "{}", "9999999999999999999999", "'unlimited:1'", "\\u00",
         ].map { Array($0.utf8) }
-        var random = SeededGenerator(state: seed)
+        var random = SeededRandom(seed: seed)
         for round in 0..<150 {
             var text = original
             for _ in 0..<Int.random(in: 1...6, using: &random) {
@@ -45,7 +46,7 @@ private func survives(_ bytes: [UInt8]) -> Bool {
     }
 
     @Test(arguments: seeds) func valuesInTheWrongPlacesAreAnswered(seed: UInt64) throws {
-        var random = SeededGenerator(state: seed)
+        var random = SeededRandom(seed: seed)
         let values = [
             "null", "true", "0", "-1", "1e400", "0xFFFFFFFFFFFFFFFFFF", "NaN", "''", "'x'", "'${PORT}'", "[]", "[[]]",
             "{}", "{ a: 1 }", "'1:2'", "65535", "'99999999999999999999s'", "'[::]:1'",
@@ -62,7 +63,7 @@ private func survives(_ bytes: [UInt8]) -> Bool {
     }
 
     @Test(arguments: seeds) func randomBytesAreAnswered(seed: UInt64) {
-        var random = SeededGenerator(state: seed)
+        var random = SeededRandom(seed: seed)
         let alphabet = Array("{}[]:,'\"\\/*0123456789.eE+-xabu \n\tä\u{2028}".utf8)
         for round in 0..<400 {
             let count = Int.random(in: 0..<200, using: &random)

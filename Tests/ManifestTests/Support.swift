@@ -43,16 +43,3 @@ func manifest(_ text: String) throws -> Manifest {
 
 /// The errors of a text without file names: `1:5: services.a: found …`.
 func errors(_ text: String) -> [String] { load(text).errors.map { String($0.description.dropFirst("t.json5:".count)) } }
-
-/// A small generator whose sequence follows from its seed (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}

@@ -6,14 +6,10 @@ import Testing
 @testable import supctl
 
 @Suite("The verbs, against a daemon of the test's", .timeLimit(.minutes(15)))
-struct VerbTests {
+struct VerbTests: VerbSuite {
     let directory: TemporaryDirectory
-    let path: String
 
-    init() throws {
-        directory = try TemporaryDirectory()
-        path = directory.file("control.sock")
-    }
+    init() throws { directory = try TemporaryDirectory() }
 
     @Test("Status is 0 when all is up, and 3 when something is not", arguments: [("running", 0), ("backoff", 3)])
     func status(state: String, code: Int32) throws {
@@ -157,86 +153,6 @@ struct VerbTests {
         #expect(server.requests().count == 1)
     }
 
-    @Test("Of the lines only those of a time, and with a text, are shown; as JSON, too")
-    func logsSelected() throws {
-        try writeLogs()
-        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
-        report.daemon.logDirectory = directory.path
-        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 6))
-        let one = "2026-01-31T10:20:30.100Z api/1   one\n"
-        #expect(run("logs", "--until", "2026-01-31T10:20:30.1Z").output == one)
-        #expect(run("logs", "--since", "2026-01-31T10:20:30.101Z", "api").output.hasSuffix("api/1   three\n"))
-        #expect(run("logs", "--since", "10m").output.isEmpty)
-        #expect(run("logs", "--grep", "^ONE$").output.isEmpty)
-        #expect(run("logs", "--grep", "^(one|x)", "-n1").output == one)
-        #expect(
-            run("logs", "--json", "web").output == """
-                {"instance":"web/1","message":"two","service":"web","stream":"stderr","time":"2026-01-31T10:20:30.200000000Z"}
-
-                """)
-        #expect(server.requests().count == 6)
-    }
-
-    @Test("An object of a service that logs JSON is passed on with members added, what is none is a message")
-    func logsOfObjects() throws {
-        try makeDirectory(directory.file("api"))
-        _ = try directory.write(
-            "api/1.log",
-            """
-            2026-01-31T10:20:30.100000000Z stdout F {"level":"info","n":1.0}
-            2026-01-31T10:20:30.200000000Z stderr F panic: {}
-
-            """)
-        var report = Example.report([Example.service("api")])
-        report.daemon.logDirectory = directory.path
-        report.services[0].logFormat = "json"
-        var plain = report
-        plain.services[0].logFormat = "text"
-        let server = try ScriptedServer(path, [.json(report), .json(report), .json(plain)])
-        let members = #""instance":"api/1","service":"api","stream":"stdout","time":"2026-01-31T10:20:30.100000000Z""#
-        let message =
-            #"{"instance":"api/1","message":"panic: {}","service":"api","stream":"stderr","#
-            + #""time":"2026-01-31T10:20:30.200000000Z"}"# + "\n"
-        #expect(run("logs", "--json").output == "{\(members),\"level\":\"info\",\"n\":1.0}\n" + message)
-        #expect(run("logs").output.contains(#"api/1   {"level":"info","n":1.0}"#))
-        #expect(run("logs", "--json").output.hasPrefix(#"{"instance":"api/1","message":"{\"level\""#))
-        #expect(server.requests().count == 3)
-    }
-
-    @Test(
-        "What cannot be meant is said",
-        arguments: [
-            (["--since", "x"], "--since takes a time like 10m"),
-            (["--until", "25:00"], "--until takes a time like 10m"),
-            (["--grep", "("], "--grep takes a regular expression as grep -E does, not \"(\": Unmatched ( or \\("),
-            (["-f", "--until", "now"], "--follow has no end: leave out --until"),
-            (["--since", "1m", "--until", "2m"], "--since is later than --until"),
-        ])
-    func logsMisused(arguments: [String], message: String) {
-        let result = run(["logs"] + arguments)
-        #expect(result.code == 2)
-        #expect(result.errors.hasPrefix("supctl: \(message)"), "\(result.errors)")
-    }
-
-    @Test("Of a service without instances there are no logs, which is said; those that it left are shown")
-    func logsWithoutInstances() throws {
-        try writeLogs()
-        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
-        report.daemon.logDirectory = directory.path
-        for (index, name) in ["idle", "web"].enumerated() {
-            report.services[index].name = name
-            report.services[index].replicas = 0
-            report.services[index].instances = []
-        }
-        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 3))
-        let idle = run("logs", "idle")
-        #expect(idle.code == 0 && idle.output.isEmpty)
-        #expect(idle.errors == "supctl: idle has no instances (replicas: 0)\n")
-        #expect(run("logs", "web").output == "2026-01-31T10:20:30.200Z web/1 ! two\n")
-        #expect(run("logs", "idel").errors == "supctl: there is no service \"idel\"; did you mean \"idle\"?\n")
-        #expect(server.requests().count == 3)
-    }
-
     @Test("Draining says how many connections are left, and undraining is done at once")
     func drain() throws {
         let server = try ScriptedServer(
@@ -280,23 +196,6 @@ struct VerbTests {
         let watch = run("balancer", "--watch", "b")
         #expect(watch.code == 4 && watch.output.isEmpty)
         #expect(server.requests().first?.hasPrefix("GET /v1/balancer?name=api HTTP/1.1\r\n") == true)
-    }
-
-    @Test("Logs of sessions are apart from those of instances")
-    func sessionLogs() throws {
-        try writeLogs()
-        _ = try directory.write("api/balancer.log", "2026-01-31T10:20:30.150000000Z stdout F a session\n")
-        var report = Example.report([Example.service("api"), Example.service("web", replicas: 1)])
-        report.daemon.logDirectory = directory.path
-        report.services[1].listen = []
-        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 5))
-        #expect(!run("logs").output.contains("session"))
-        #expect(!run("logs", "api").output.contains("session"))
-        let line = "2026-01-31T10:20:30.150Z api/balancer   a session\n"
-        #expect(run("logs", "--sessions").output == line)
-        #expect(run("logs", "--sessions", "a*").output == line)
-        #expect(run("logs", "--sessions", "web").code == 4)
-        #expect(server.requests().count == 5)
     }
 
     @Test("A name that matches nothing is 4")
@@ -345,89 +244,6 @@ struct VerbTests {
         #expect(server.requests().count == 1)
     }
 
-    @Test("The versions of both are told, and that no daemon runs is no error")
-    func versions() throws {
-        #expect(run("version").code == 0)
-        #expect(run("version").output == "supctl \(version)\nsupd: none can be reached at \(path)\n")
-        let server = try ScriptedServer(path, [.json(VersionReport(version: "9.9"))])
-        #expect(run("version").output == "supctl \(version)\nsupd 9.9, running\n")
-        #expect(server.requests().count == 1)
-    }
-
-    private static func report(
-        _ number: String, upgrades: Int?, failure: String? = nil, serves: Bool = true
-    ) -> VersionReport {
-        var report = VersionReport(version: number)
-        (report.upgrades, report.upgradeFailure, report.isServing) = (upgrades, failure, serves)
-        return report
-    }
-
-    @Test("An upgrade waits until another supd serves, whatever becomes of the connection", arguments: [true, false])
-    func upgrade(isTold: Bool) throws {
-        let progress = [ProgressLine(waiting: "/opt/supd is tried")]
-        let server = try ScriptedServer(
-            path,
-            [
-                .json(Self.report("1", upgrades: 3)),
-                isTold ? .lines(progress + [ProgressLine(result: "accepted")]) : .close,
-                .json(Self.report("1", upgrades: 3)), .json(Self.report("2", upgrades: 4, serves: false)), .close,
-                .json(Self.report("2", upgrades: 4)),
-            ])
-        let result = run("upgrade", "/opt/supd")
-        #expect(result.code == 0)
-        #expect(result.output.hasPrefix("supd: 1 → 2 in "))
-        #expect(server.requests().count == 6)
-        #expect(server.requests()[1].hasPrefix("POST /v1/upgrade?path=%2Fopt%2Fsupd HTTP/1.1\r\n"))
-    }
-
-    @Test("An upgrade that fails says why, be it before or after another supd was there")
-    func failedUpgrade() throws {
-        let refused = try ScriptedServer(
-            path,
-            [
-                .json(Self.report("1", upgrades: 0)),
-                .lines([ProgressLine(result: "failed", message: "/opt/supd: why")]),
-            ])
-        var result = run("upgrade")
-        #expect(result.code == 1)
-        #expect(result.errors.contains("supd stays as it is: /opt/supd: why"))
-        #expect(refused.requests()[1].hasPrefix("POST /v1/upgrade HTTP/1.1\r\n"))
-        let other = directory.file("other.sock")
-        let back = try ScriptedServer(
-            other,
-            [
-                .json(Self.report("1", upgrades: 0)), .lines([ProgressLine(result: "accepted")]),
-                .json(Self.report("1", upgrades: 0, failure: "its supervisor ended 3 times")),
-            ])
-        result = runWithSocket(other, ["upgrade"])
-        #expect(result.code == 1)
-        #expect(result.errors.contains("supd stays as it was: its supervisor ended 3 times"))
-        #expect(back.requests().count == 3)
-    }
-
-    @Test("A check of an upgrade says what the trial brought, and waits for nobody")
-    func checkedUpgrade() throws {
-        let server = try ScriptedServer(
-            path,
-            [
-                .json(Self.report("1", upgrades: 0)),
-                .lines([ProgressLine(result: "done", message: "/opt/supd: supd 2 can take over", changed: false)]),
-            ])
-        let result = run("upgrade", "--check", "/opt/supd")
-        #expect(result.code == 0)
-        #expect(result.output == "/opt/supd: supd 2 can take over\n")
-        #expect(server.requests()[1].hasPrefix("POST /v1/upgrade?path=%2Fopt%2Fsupd&check=true HTTP/1.1\r\n"))
-    }
-
-    @Test("A supd that cannot be upgraded yet is to be restarted")
-    func tooOld() throws {
-        let server = try ScriptedServer(path, [.json(Self.report("0.1", upgrades: nil))])
-        let result = run("upgrade")
-        #expect(result.code == 1)
-        #expect(result.errors.contains("systemctl restart supd"))
-        #expect(server.requests().count == 1)
-    }
-
     @Test(
         "Without a daemon, a verb that needs one is 5",
         arguments: [
@@ -448,25 +264,6 @@ struct VerbTests {
         let server = try ScriptedServer(path, [.json(report)])
         #expect(run("__names").output == "api\ndb\napi/1\napi/2\napi/3\nall\n")
         #expect(server.requests().count == 1)
-    }
-
-    @Test("Logs come from where the daemon says, in the order of their times, of those named")
-    func logs() throws {
-        try writeLogs()
-        var report = Example.report([Example.service("api"), Example.service("new", replicas: 1)])
-        report.daemon.logDirectory = directory.path
-        let server = try ScriptedServer(path, Array(repeating: .json(report), count: 4))
-        #expect(
-            run("logs").output == """
-                2026-01-31T10:20:30.100Z api/1   one
-                2026-01-31T10:20:30.200Z web/1 ! two
-                2026-01-31T10:20:30.300Z api/1   three
-
-                """)
-        #expect(run("logs", "-n1", "api").output == "2026-01-31T10:20:30.300Z api/1   three\n")
-        #expect(run("logs", "new").output.isEmpty)
-        #expect(run("logs", "apu").code == 4)
-        #expect(server.requests().count == 4)
     }
 
     @Test("A manifest is checked without a daemon, all errors at once")
@@ -491,63 +288,5 @@ struct VerbTests {
         #expect(run("check", directory.file("none")).code == 1)
         #expect(run("check", directory.path).errors.hasSuffix("it is a directory\n"))
         #expect(run("check").code == 2)
-    }
-
-    private func writeLogs() throws {
-        for name in ["api", "web"] { try makeDirectory(directory.file(name)) }
-        _ = try directory.write(
-            "api/1.log",
-            """
-            2026-01-31T10:20:30.100000000Z stdout F one
-            2026-01-31T10:20:30.300000000Z stdout F three
-
-            """)
-        _ = try directory.write("web/1.log", "2026-01-31T10:20:30.200000000Z stderr F two\n")
-    }
-
-    private func run(_ arguments: String...) -> Outcome { run(arguments) }
-
-    private func run(_ arguments: [String]) -> Outcome { runWithSocket(path, arguments) }
-}
-
-/// What a run of supctl left.
-struct Outcome {
-    var code: Int32
-    var output: String
-    var errors: String
-}
-
-/// Runs supctl in this process, on no terminal.
-func runWithSocket(_ path: String, _ arguments: [String]) -> Outcome {
-    let written = Written()
-    let plain = Terminal(isTerminal: false, width: nil, allowsColour: false)
-    let console = Console(
-        output: plain, error: plain,
-        writeOutput: { bytes throws(SystemError) in written.output.withLock { $0 += bytes } },
-        note: { text in written.errors.withLock { $0 += text } })
-    let code = runSupctl(["--socket", path] + arguments, console: console).rawValue
-    return Outcome(
-        code: code, output: String(decoding: written.output.withLock { $0 }, as: UTF8.self),
-        errors: written.errors.withLock { $0 })
-}
-
-private final class Written: Sendable {
-    let output = Lock<[UInt8]>([])
-    let errors = Lock("")
-}
-
-extension ScriptedServer.Reply {
-    static func answer(_ status: Int, _ body: String) -> Self {
-        .bytes(HTTPAnswer.complete(status: status, body: Array(body.utf8), closes: true))
-    }
-
-    static func json(_ value: some Encodable, status: Int = 200) -> Self {
-        .bytes(HTTPAnswer.complete(status: status, body: ControlJSON.encode(value) ?? [], closes: true))
-    }
-
-    static func lines(_ lines: [ProgressLine]) -> Self {
-        let chunks = lines.flatMap { HTTPAnswer.chunk((ControlJSON.encode($0) ?? []) + [UInt8(ascii: "\n")]) }
-        return .bytes(
-            HTTPAnswer.streamHead(status: 200, chunked: true, closes: true) + chunks + HTTPAnswer.lastChunk)
     }
 }

@@ -3,97 +3,12 @@ import Testing
 
 @testable import Supervision
 
-extension Story {
-    /// A user applies these services.
-    mutating func apply(_ number: UInt64 = 1, _ services: Service...) {
-        tell(.applied(CommandID(number), Manifest(supd: app.manifest.supd, services: services)))
-    }
-
-    /// Everything that is asked for happens at once, until nothing is asked for any more: processes start and are ready,
-    /// those that are told to end do, connections end. `broken` do not become ready and end by themselves.
-    mutating func play(
-        broken: (InstanceID) -> Bool = { _ in false }, afterEachRound look: (Application) -> Void = { _ in }
-    ) {
-        var collected = effects
-        var queue = effects
-        var round = 0
-        while !queue.isEmpty, round < 200 {
-            round += 1
-            var next: [Application.Effect] = []
-            for effect in queue {
-                switch effect {
-                case .spawn(let generation, _, _): spawned(generation.number)
-                case .beginProbing(let generation, let id, _):
-                    if broken(id) { exited(generation.number, .code(7)) } else { ready(generation.number) }
-                case .signal(let generation, _): exited(generation.number, .signal(15, coreDumped: false))
-                case .publish:
-                    effects = []
-                    for endpoint in app.routes.flatMap(\.endpoints) where endpoint.state == .draining {
-                        tell(.drained(endpoint.generation))
-                        next += effects
-                        effects = []
-                    }
-                default: effects = []
-                }
-                next += effects
-                effects = []
-            }
-            if next.isEmpty, let due = app.nextDeadline, due != .never, !app.deployments.isEmpty {
-                now = max(now, due)
-                tell(.deadlineReached)
-                next = effects
-            }
-            look(app)
-            collected += next
-            queue = next
-        }
-        effects = collected
-    }
-
-    /// Plays until an instance is on its way out to be replaced.
-    mutating func play(upToReplacing id: InstanceID) {
-        for _ in 0..<50 {
-            if app.instances.first(where: { $0.id == id })?.edition == .leaving { return }
-            for case .spawn(let generation, _, _) in effects {
-                spawned(generation.number)
-                ready(generation.number)
-            }
-        }
-    }
-
-    /// The generations that run, by instance.
-    var running: [InstanceID: UInt64] {
-        var all: [InstanceID: UInt64] = [:]
-        for view in app.views(at: now).flatMap(\.instances) where view.state == "running" {
-            all[view.id] = view.generation?.number
-        }
-        return all
-    }
-}
-
-/// A changed service.
-private func version(_ number: Int, of service: Service) -> Service {
-    var service = service
-    service.environment = [EnvironmentVariable(name: "VERSION", value: Template(literal: "\(number)"))]
-    return service
-}
-
 struct ApplyTests {
     private let api = service("api", replicas: 3, front: 80, ready: .tcp)
     private let worker = service("worker")
 
-    private func upStory(_ services: Service...) -> Story {
-        var story = Story()
-        story.app = Application(
-            manifest: Manifest(
-                supd: DaemonSettings(portRange: PortRange(first: 20000, last: 20099)), services: services))
-        story.tell(.started)
-        story.play()
-        return story
-    }
-
     @Test func `a service that is added starts and nothing else is touched`() {
-        var story = upStory(api)
+        var story = up(api)
         let before = story.running
         story.apply(1, api, worker)
         #expect(story.effects.contains(.manifestChanged))
@@ -106,7 +21,7 @@ struct ApplyTests {
     }
 
     @Test func `a service that is left out stops and then is no more`() {
-        var story = upStory(api, worker)
+        var story = up(api, worker)
         let before = story.running.filter { $0.key.service == "api" }
         story.apply(1, api)
         #expect(story.app.leaving == ["worker"])
@@ -119,7 +34,7 @@ struct ApplyTests {
     }
 
     @Test func `more and fewer replicas touch no other`() {
-        var story = upStory(api)
+        var story = up(api)
         let before = story.running
         var five = api
         five.replicas = 5
@@ -138,7 +53,7 @@ struct ApplyTests {
     }
 
     @Test func `a rollout starts one beside the others and is never short of ready ones`() {
-        var story = upStory(api)
+        var story = up(api)
         let before = story.running
         story.apply(1, version(2, of: api))
         #expect(story.spawns.count == 1)
@@ -162,7 +77,7 @@ struct ApplyTests {
         four.replicas = 4
         four.deploy.surge = surge
         four.deploy.maxUnavailable = unavailable
-        var story = upStory(four)
+        var story = up(four)
         story.apply(1, version(2, of: four))
         var (most, fewest) = (0, 4)
         story.play(afterEachRound: { app in
@@ -179,7 +94,7 @@ struct ApplyTests {
     func `deploy failures is how often a new one may fail`(failures: Int) {
         var few = api
         few.deploy.failures = failures
-        var story = upStory(few)
+        var story = up(few)
         story.apply(1, version(2, of: few))
         var tried = 0
         story.play(broken: { id in
@@ -196,7 +111,7 @@ struct ApplyTests {
     }
 
     @Test func `health of what runs begins, changes and ends with the manifest, its processes stay`() throws {
-        var story = upStory(worker)
+        var story = up(worker)
         let before = story.running
         let generation = Generation(try #require(before[instance("worker")]))
         var probed = worker
@@ -226,7 +141,7 @@ struct ApplyTests {
     }
 
     @Test func `an old instance that dies meanwhile comes back as what it was`() throws {
-        var story = upStory(api)
+        var story = up(api)
         story.apply(1, version(2, of: api))
         let old = try #require(story.running[instance("api", 2)])
         story.exited(old)
@@ -235,7 +150,7 @@ struct ApplyTests {
     }
 
     @Test func `a release that never becomes ready is gone back on and the old ones stay`() {
-        var story = upStory(api)
+        var story = up(api)
         let before = story.running
         story.apply(1, version(2, of: api))
         story.play(broken: { $0.number == 4 })
@@ -251,7 +166,7 @@ struct ApplyTests {
     }
 
     @Test func `one that is not ready in time is enough`() {
-        var story = upStory(api)
+        var story = up(api)
         let before = story.running
         story.apply(1, version(2, of: api))
         story.spawned(story.spawns[0])
@@ -265,94 +180,10 @@ struct ApplyTests {
         #expect(story.running == before)
     }
 
-    @Test func `a fixed port is replaced in place and gone back on in place`() {
-        let db = service("db", port: 7000, front: 80, ready: .tcp)
-        var story = upStory(db)
-        story.apply(1, version(2, of: db))
-        #expect(story.spawns.isEmpty)
-        var wasHeld = false
-        var attempts = 0
-        story.play(
-            broken: { _ in
-                attempts += 1
-                return attempts <= 3
-            },
-            afterEachRound: { app in
-                if app.routes.first?.holdUntil != nil { wasHeld = true }
-            })
-        #expect(wasHeld)
-        guard case .rolledBack? = story.outcome(1) else {
-            Issue.record("\(String(describing: story.outcome(1)))")
-            return
-        }
-        #expect(story.app.manifest.services == [db])
-        #expect(story.running.count == 1)
-    }
-
-    @Test func `a port from the range becomes a fixed one and back`() {
-        let ranged = service("db", front: 80, ready: .tcp)
-        var fixed = ranged
-        fixed.port = 7000
-        var story = upStory(ranged)
-        story.apply(1, fixed)
-        story.play()
-        #expect(story.outcome(1) == .done)
-        #expect(story.app.routes.first?.endpoints.map(\.port) == [7000])
-        story.apply(2, ranged)
-        story.play()
-        #expect(story.outcome(2) == .done)
-        #expect(story.app.routes.first?.endpoints.map(\.port).allSatisfy { (20000...20099).contains($0) } == true)
-    }
-
-    @Test func `fixed ports that shift by one go over from one instance to the next`() {
-        let old = service("db", replicas: 2, port: 9000, ready: .tcp)
-        var new = old
-        new.port = 9001
-        var story = upStory(old)
-        story.apply(1, new)
-        #expect(story.effects.count { if case .signal = $0 { true } else { false } } == 2)
-        story.exited(1, .signal(15, coreDumped: false))
-        // Its port is the other one's until that is gone.
-        #expect(story.spawns.isEmpty)
-        #expect(story.reports == ["db/1: waits for port 9001, which db/2 still has"])
-        story.exited(2, .signal(15, coreDumped: false))
-        #expect(story.effects.count { if case .spawn(_, _, 9001...9002) = $0 { true } else { false } } == 2)
-        story.play()
-        #expect(story.outcome(1) == .done)
-        #expect(story.app.instances.map { $0.process?.port } == [9001, 9002])
-    }
-
-    @Test func `an instance that is down meanwhile does not start on a port that the next one still has`() {
-        let old = service("db", replicas: 2, port: 9000, ready: .tcp)
-        var new = old
-        new.port = 9001
-        var story = upStory(old)
-        // Its first failure: it waits for its next try.
-        story.exited(1, .code(1))
-        story.apply(1, new)
-        #expect(story.spawns.isEmpty)
-        #expect(story.reports == ["db/1: waits for port 9001, which db/2 still has"])
-        story.exited(2, .signal(15, coreDumped: false))
-        #expect(story.effects.count { if case .spawn(_, _, 9001...9002) = $0 { true } else { false } } == 2)
-    }
-
-    @Test func `a service that is renamed takes its fixed port over once that is free`() {
-        let old = service("web", port: 9000, ready: .tcp)
-        var new = old
-        new.name = "site"
-        var story = upStory(old)
-        story.apply(1, new)
-        #expect(story.spawns.isEmpty)
-        #expect(story.reports.contains("site/1: waits for port 9000, which web/1 still has"))
-        story.play()
-        #expect(story.outcome(1) == .done)
-        #expect(story.running.keys.map(\.description) == ["site/1"])
-    }
-
     @Test func `what clients begin with changes for all instances at once`() {
         var new = api
         new.balance.proxyProtocol = .v2
-        var story = upStory(api)
+        var story = up(api)
         let old = Set(story.running.values)
         story.apply(1, new)
         var mixed = false
@@ -366,7 +197,7 @@ struct ApplyTests {
     }
 
     @Test func `what the keeper started by the old settings is replaced, too`() throws {
-        var story = upStory(api)
+        var story = up(api)
         story.apply(1, version(2, of: api))
         story.play(upToReplacing: instance("api", 1))
         let old = try #require(story.app.instances.first?.process?.generation)
@@ -384,7 +215,7 @@ struct ApplyTests {
 
     @Test func `a task at work keeps no other manifest out`() {
         let task = service("migrate", kind: .task)
-        var story = upStory(api)
+        var story = up(api)
         story.apply(1, api, task)
         story.spawned(story.spawns[0])
         #expect(story.outcome(1) == .done)
@@ -393,7 +224,7 @@ struct ApplyTests {
 
     @Test func `a new version that ends before it is ready serves nobody`() {
         let old = service("api", front: 80, ready: .tcp, restart: RestartSettings(policy: .onFailure))
-        var story = upStory(old)
+        var story = up(old)
         story.apply(1, version(2, of: old))
         story.spawned(story.spawns[0])
         story.exited(2, .code(0))
@@ -407,7 +238,7 @@ struct ApplyTests {
     }
 
     @Test func `a second one meanwhile is refused by name`() {
-        var story = upStory(api)
+        var story = up(api)
         story.apply(1, version(2, of: api))
         story.apply(2, version(3, of: api))
         let text =
@@ -443,15 +274,15 @@ struct ApplyTests {
         #expect(story.app.applyHindrance == nil)
         // A task at work, and instances that go.
         let task = service("t", kind: .task)
-        story = upStory(api, task)
+        story = up(api, task)
         story.apply(1, api, version(2, of: task))
         #expect(story.app.applyHindrance?.hasSuffix("; \"supctl stop t\" ends it") == true)
         // A task that waits for its turn is not what the apply waits for.
         let late = service("t", kind: .task, dependsOn: [Dependency(service: "api")])
-        story = upStory(late, api)
+        story = up(late, api)
         story.apply(1, version(2, of: late), version(2, of: api))
         #expect(story.app.applyHindrance?.hasSuffix("; \"supctl rollback api\" sends it back") == true)
-        story = upStory(api)
+        story = up(api)
         story.apply(1)
         #expect(
             story.app.applyHindrance
@@ -461,7 +292,7 @@ struct ApplyTests {
 
     @Test func `what depends on a changed service waits for it`() {
         let web = service("web", front: 81, ready: .tcp, dependsOn: [Dependency(service: "api")])
-        var story = upStory(api, web)
+        var story = up(api, web)
         story.apply(1, version(2, of: api), version(2, of: web))
         #expect(story.effects.contains { if case .spawn(_, let id, _) = $0 { id.service == "api" } else { false } })
         #expect(!story.effects.contains { if case .spawn(_, let id, _) = $0 { id.service == "web" } else { false } })
@@ -470,7 +301,7 @@ struct ApplyTests {
     }
 
     @Test func `a stopped service takes the change without being started`() {
-        var story = upStory(api)
+        var story = up(api)
         story.command(7, .stop, instance("api", 1), instance("api", 2), instance("api", 3))
         story.play()
         story.apply(1, version(2, of: api))
@@ -482,7 +313,7 @@ struct ApplyTests {
 
     @Test func `a changed task runs again and one that fails is not run as what it was`() {
         let task = service("migrate", kind: .task, restart: RestartSettings(policy: .never))
-        var story = upStory(task)
+        var story = up(task)
         story.exited(1, .code(0))
         story.apply(1, version(2, of: task))
         #expect(story.spawns.count == 1)
@@ -499,7 +330,7 @@ struct ApplyTests {
     }
 
     @Test func `a new supervisor goes on with a rollout`() throws {
-        var story = upStory(api)
+        var story = up(api)
         story.apply(1, version(2, of: api))
         let snapshot = story.app.snapshot
         let children = story.app.views(at: story.now).flatMap(\.instances).compactMap { view in

@@ -1,5 +1,6 @@
 import Events
 import Manifest
+import TestSupport
 import Testing
 
 @testable import Supervision

@@ -9,18 +9,6 @@ import Testing
     private let api = service(
         "api", replicas: 3, front: 80, ready: .tcp, deploy: DeploySettings(strategy: .blueGreen))
 
-    private func version(_ version: Int) -> Service {
-        var service = api
-        service.environment = [EnvironmentVariable(name: "V", value: Template(literal: "\(version)"))]
-        return service
-    }
-
-    private func upStory() -> Story {
-        var story = Story(api)
-        story.play()
-        return story
-    }
-
     private func serving(_ app: Application) -> Set<Int> {
         Set(app.routes.flatMap(\.endpoints).filter { $0.state == .active }.map(\.instance.number))
     }
@@ -37,8 +25,8 @@ import Testing
 
     /// The new set is started as 4, 5 and 6; the first two are ready.
     private func almostReady() -> Story {
-        var story = upStory()
-        story.apply(1, version(2))
+        var story = up(api)
+        story.apply(1, version(2, of: api))
         #expect(story.spawns == [4, 5, 6])
         for generation in 4...6 as ClosedRange<UInt64> { story.spawned(generation) }
         story.ready(4)
@@ -85,8 +73,8 @@ import Testing
     }
 
     @Test func `at no time do both serve, or none`() {
-        var story = upStory()
-        story.apply(1, version(2))
+        var story = up(api)
+        story.apply(1, version(2, of: api))
         let sets = sets(&story)
         #expect(story.outcome(1) == .done)
         #expect(sets.first == [1, 2, 3])
@@ -97,9 +85,9 @@ import Testing
     }
 
     @Test func `one that does not come up: nothing switches, and the new set goes`() {
-        var story = upStory()
+        var story = up(api)
         let before = story.running
-        story.apply(1, version(2))
+        story.apply(1, version(2, of: api))
         let sets = sets(&story, broken: { $0.number == 5 })
         guard case .rolledBack(let text, let culprits)? = story.outcome(1) else {
             Issue.record("\(String(describing: story.outcome(1)))")
@@ -166,7 +154,7 @@ import Testing
         var story = Story(db, old)
         story.play()
         var new = old
-        new.environment = version(2).environment
+        new.environment = version(2, of: api).environment
         story.apply(1, db, new)
         story.spawned(3)
         // db ends, and then the only one that serves, which cannot be started without it.
@@ -186,7 +174,7 @@ import Testing
     }
 
     @Test func `a restart goes the same way, and gives up in words`() {
-        var story = upStory()
+        var story = up(api)
         story.command(1, .restart, instance("api"), instance("api", 2), instance("api", 3))
         #expect(story.spawns == [4, 5, 6])
         let good = sets(&story)
@@ -218,7 +206,7 @@ import Testing
     }
 
     @Test func `a restart of one of them is none of all`() {
-        var story = upStory()
+        var story = up(api)
         story.command(1, .restart, instance("api", 2))
         #expect(story.spawns == [4])
         story.spawned(4)
@@ -238,13 +226,13 @@ import Testing
         story.command(2, .stop, instance("api"), instance("api", 2), instance("api", 3))
         story.play()
         #expect(story.outcome(1) == .done)
-        #expect(story.app.manifest.services == [version(2)] && story.running.isEmpty)
+        #expect(story.app.manifest.services == [version(2, of: api)] && story.running.isEmpty)
     }
 
     @Test func `the number of instances may change with it`() {
         for replicas in [1, 2, 5] {
-            var story = upStory()
-            var new = version(2)
+            var story = up(api)
+            var new = version(2, of: api)
             new.replicas = replicas
             story.apply(1, new)
             for set in sets(&story) {
@@ -257,8 +245,8 @@ import Testing
     }
 
     @Test func `the plan says it`() {
-        let story = upStory()
-        let plan = Plan(from: story.app, to: Manifest(supd: story.app.manifest.supd, services: [version(2)]))
+        let story = up(api)
+        let plan = Plan(from: story.app, to: Manifest(supd: story.app.manifest.supd, services: [version(2, of: api)]))
         #expect(plan.changes.map(\.cost) == [.blueGreen])
         #expect(Plan.Cost.blueGreen.rawValue == "blue-green")
         var rolling = api

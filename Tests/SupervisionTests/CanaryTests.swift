@@ -84,12 +84,6 @@ import Testing
         "api", replicas: 3, front: 80, ready: .tcp, health: HealthSettings(check: .tcp),
         deploy: DeploySettings(canary: CanarySettings(hold: .seconds(120))))
 
-    private func next(_ service: Service) -> Service {
-        var service = service
-        service.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        return service
-    }
-
     /// All run, and another version of the service is applied: the first new instance is on trial, generation 4.
     private func onTrial(_ service: Service? = nil) -> Story {
         var story = Story()

@@ -8,12 +8,9 @@ struct GoingBackTests {
     @Test(arguments: [(surge: 1, replaced: 2), (surge: 2, replaced: 1), (surge: 3, replaced: 1)])
     func `those that stand in go only when those on their way are back`(surge: Int, replaced: Int) {
         let api = service("api", replicas: 3, front: 80, ready: .tcp, deploy: DeploySettings(surge: surge))
-        var story = Story(api)
-        story.play()
+        var story = up(api)
         #expect(story.running.count == 3)
-        var next = api
-        next.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        story.apply(1, next)
+        story.apply(1, next(api))
         // Those beside the others come up, one after the other.
         for _ in 0..<surge {
             for generation in story.spawns {

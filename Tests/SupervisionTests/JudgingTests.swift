@@ -9,18 +9,6 @@ import Testing
     private static let canary = DeploySettings(canary: CanarySettings(hold: .seconds(120)))
     private let api = service("api", replicas: 2, front: 80, ready: .tcp, deploy: canary)
 
-    private func next(_ service: Service) -> Service {
-        var service = service
-        service.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        return service
-    }
-
-    private func up(_ services: Service...) -> Story {
-        var story = Story(services)
-        story.play()
-        return story
-    }
-
     /// `api/3` is on trial as generation 3.
     private func onTrial() -> Story {
         var story = up(api)

@@ -12,15 +12,6 @@ private let goesOn =
     private let api = service("api", replicas: 3, front: 80, ready: .tcp)
     private let only = service("api", front: 80, ready: .tcp)
 
-    private func up(_ services: Service..., ports: PortRange = PortRange(first: 20000, last: 20099)) -> Story {
-        var story = Story()
-        story.app = Application(
-            manifest: Manifest(supd: DaemonSettings(portRange: ports), services: services))
-        story.tell(.started)
-        story.play()
-        return story
-    }
-
     private func restartAll(_ story: inout Story, _ number: UInt64 = 1) {
         story.tell(.commanded(CommandID(number), .restart, targets: story.app.instanceIDs))
     }
@@ -248,9 +239,7 @@ private let goesOn =
     @Test func `an apply that replaces the service takes over`() {
         var story = up(api)
         restartAll(&story)
-        var changed = api
-        changed.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        story.apply(2, changed)
+        story.apply(2, next(api))
         #expect(story.outcome(1) == .failed("superseded by a later apply"))
         story.play()
         #expect(story.outcome(2) == .done)
@@ -328,9 +317,7 @@ private let goesOn =
 
     @Test func `during a rollout it is refused`() {
         var story = up(api)
-        var changed = api
-        changed.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        story.apply(1, changed)
+        story.apply(1, next(api))
         let first = story.effects
         story.command(2, .restart, instance("api", 3))
         #expect(story.app.deployments.count == 1)

@@ -89,8 +89,7 @@ struct ScalingTests {
         try scale(&story, 2, ["b": 3])
         done += story.effects
         #expect(story.outcome(2) == nil && story.spawns.count == 2)
-        var rolled = service("c", replicas: 2, front: 80, ready: .tcp)
-        rolled.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        let rolled = next(service("c", replicas: 2, front: 80, ready: .tcp))
         let written = Manifest(
             supd: story.app.manifest.supd,
             services: [service("a", ready: .tcp), service("b", ready: .tcp), rolled])

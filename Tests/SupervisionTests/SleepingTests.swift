@@ -194,8 +194,7 @@ struct SleepingTests {
 
     @Test func `it sleeps through applies, unless that takes idle away`() throws {
         var story = try sleeping([web(1)])
-        var next = web(2)
-        next.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
+        let next = version(2, of: web(2))
         story.tell(.applied(CommandID(1), Manifest(supd: story.app.manifest.supd, services: [next])))
         story.play()
         #expect(story.outcome(1) == .done)

@@ -7,18 +7,6 @@ import Testing
 @Suite struct TranscriptTests {
     private let api = service("api", replicas: 2, front: 80, ready: .tcp)
 
-    private func next(_ service: Service) -> Service {
-        var service = service
-        service.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        return service
-    }
-
-    private func up(_ services: Service...) -> Story {
-        var story = Story(services)
-        story.play()
-        return story
-    }
-
     /// What a command was told by these effects, and how it ended.
     private func transcript(_ number: UInt64, _ effects: [Application.Effect]) -> [String] {
         effects.compactMap { effect in

@@ -1,5 +1,6 @@
 import ControlAPI
 import Links
+import TestSupport
 import Testing
 
 @testable import Web
@@ -86,7 +87,7 @@ struct RequestPolicyTests {
 
     @Test("fuzz: no field of any bytes is a name of ours unless it is one")
     func fuzz() {
-        var random = SplitMix(seed: 17)
+        var random = SeededRandom(seed: 17)
         let letters = Array("[]:.@/0129abcxlohst-%".utf8)
         let policy = Self.policy()
         for _ in 0..<200_000 {
@@ -97,21 +98,4 @@ struct RequestPolicyTests {
             #expect(["localhost", "127.0.0.1", "[::1]"].contains(name), "\(host)")
         }
     }
-}
-
-/// Numbers that a seed determines (SplitMix64).
-struct SplitMix {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-
-    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(max(bound, 1))) }
 }

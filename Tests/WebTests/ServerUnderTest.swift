@@ -20,7 +20,7 @@ final class ServerUnderTest: @unchecked Sendable {
     private final class Record {
         var requests: [HTTPRequest] = []
         /// It ends with the server's hold of it: nobody else may have one.
-        weak var last: WebConnection?
+        weak var last: HTTPServerConnection?
         var gone = 0
     }
 
@@ -53,7 +53,7 @@ final class ServerUnderTest: @unchecked Sendable {
 
     /// Runs on the server's queue, so after all that it has begun.
     @discardableResult
-    func onQueue<Value>(_ body: (WebConnection?) -> Value) -> Value { queue.sync { body(record.last) } }
+    func onQueue<Value>(_ body: (HTTPServerConnection?) -> Value) -> Value { queue.sync { body(record.last) } }
 
     /// Whether a connection is open.
     var isBusy: Bool { queue.sync { server.isBusy } }

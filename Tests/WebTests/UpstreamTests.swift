@@ -101,9 +101,10 @@ struct UpstreamTests {
     func refusal() throws {
         let (client, served) = try UnixStream.pair()
         let limits = WebLimits()
-        let server = WebServer(queue: queue, limits: limits) { _, connection in connection.beginEvents() }
-        let connection = WebConnection(id: 1, stream: served, address: [], server: server)
-        queue.sync { connection.begin() }
+        let server = WebServer(queue: queue, limits: limits) { _, connection in
+            connection.beginStream(type: "text/event-stream", closes: true)
+        }
+        let connection = queue.sync { server.serve(served, from: []) }
         try send("GET /v1/logs HTTP/1.0\r\nHost: localhost\r\n\r\n", client)
         var text = ""
         try eventually("the head") { () -> Bool? in
@@ -135,9 +136,10 @@ struct UpstreamTests {
     func backpressure() throws {
         let (client, served) = try UnixStream.pair()
         let limits = WebLimits()
-        let server = WebServer(queue: queue, limits: limits) { _, connection in connection.beginEvents() }
-        let connection = WebConnection(id: 1, stream: served, address: [], server: server)
-        queue.sync { connection.begin() }
+        let server = WebServer(queue: queue, limits: limits) { _, connection in
+            connection.beginStream(type: "text/event-stream", closes: true)
+        }
+        let connection = queue.sync { server.serve(served, from: []) }
         try send("GET /v1/logs HTTP/1.0\r\nHost: localhost\r\n\r\n", client)
         try eventually("the head") {
             if case .bytes = try client.receive(limit: 4096) { return true }

@@ -11,14 +11,14 @@ import Testing
 struct WebServerTests {
     private static let limits = WebLimits()
 
-    private static func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
+    private static func seconds(_ time: Duration) -> Double { time / .seconds(1) }
 
     // MARK: Size
 
     @Test("a body beyond the limit is refused when it is announced, and none of it is awaited")
     func body() throws {
         let server = try ServerUnderTest()
-        let most = Self.limits.bodyBytes
+        let most = Self.limits.perConnection.bodyBytes
         let within = try server.connect()
         try within.write("POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(most)\r\n\r\n")
         try within.write([UInt8](repeating: 0x78, count: most))
@@ -45,7 +45,7 @@ struct WebServerTests {
     @Test("what is sent ahead of an answer is kept up to the limit; a byte more ends the connection")
     func ahead() throws {
         let server = try ServerUnderTest()
-        let most = Self.limits.bytesAhead
+        let most = Self.limits.perConnection.bytesAhead
         let next = Self.request("/next", bytes: most)
         #expect(next.utf8.count == most)
         let client = try server.connect()
@@ -71,7 +71,7 @@ struct WebServerTests {
         #expect(try client.read(until: "/last 0").hasPrefix("HTTP/1.1 200 "))
         #expect(try client.isAtEnd())
         #expect(server.isBusy)
-        try? client.write([UInt8](repeating: 0x78, count: Self.limits.bytesAhead + 1))
+        try? client.write([UInt8](repeating: 0x78, count: Self.limits.perConnection.bytesAfter + 1))
         try server.waitUntilIdle()
     }
 
@@ -80,7 +80,7 @@ struct WebServerTests {
     @Test("a request that is not complete in time is answered with 408, however far it has come")
     func requestTime() throws {
         let server = try ServerUnderTest()
-        let limit = Self.seconds(Self.limits.requestTime)
+        let limit = Self.seconds(Self.limits.perConnection.requestTime)
         let client = try server.connect()
         #expect(try client.get("/").hasPrefix("HTTP/1.1 200 "))
         try client.write("GET /slow HTTP/1.1\r\nX-Slow: ")
@@ -98,16 +98,16 @@ struct WebServerTests {
         let server = try ServerUnderTest()
         let silent = try server.connect()
         try eventually("it to be taken") { server.isBusy ? true : nil }
-        server.pass(seconds: Self.seconds(Self.limits.requestTime) - 1)
+        server.pass(seconds: Self.seconds(Self.limits.perConnection.requestTime) - 1)
         #expect(server.isBusy)
-        server.pass(seconds: Self.seconds(Self.limits.requestTime) + 1)
+        server.pass(seconds: Self.seconds(Self.limits.perConnection.requestTime) + 1)
         #expect(try silent.isAtEnd())
     }
 
     @Test("a connection on which no further request comes is closed")
     func idleTime() throws {
         let server = try ServerUnderTest()
-        let limit = Self.seconds(Self.limits.idleTime)
+        let limit = Self.seconds(Self.limits.perConnection.idleTime)
         let client = try server.connect()
         for _ in 0..<2 {
             #expect(try client.get("/").hasPrefix("HTTP/1.1 200 "))
@@ -121,7 +121,7 @@ struct WebServerTests {
     @Test("a client that does not take its answer is cut, and all that waited for it is let go of")
     func stallTime() throws {
         let server = try ServerUnderTest()
-        let limit = Self.seconds(Self.limits.stallTime)
+        let limit = Self.seconds(Self.limits.perConnection.stallTime)
         let client = try server.connect()
         try client.write("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try server.waitForRequests(1)
@@ -136,7 +136,7 @@ struct WebServerTests {
     @Test("after the last answer a client has a moment to read it")
     func lingerTime() throws {
         let server = try ServerUnderTest()
-        let limit = Self.seconds(Self.limits.lingerTime)
+        let limit = Self.seconds(Self.limits.perConnection.lingerTime)
         let client = try server.connect()
         try client.write("GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         #expect(try client.read(until: "/last 0").hasPrefix("HTTP/1.1 200 "))

@@ -1,4 +1,5 @@
 import Manifest
+import TestSupport
 
 /// A small application with all that the core can be asked for.
 func randomManifest(_ random: inout SeededRandom) -> Manifest {

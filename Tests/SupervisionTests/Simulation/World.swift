@@ -1,5 +1,6 @@
 import Foundation
 import Manifest
+import TestSupport
 
 @testable import Supervision
 

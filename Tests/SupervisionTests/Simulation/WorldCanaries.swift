@@ -1,4 +1,5 @@
 import Manifest
+import TestSupport
 
 @testable import Supervision
 

@@ -1,5 +1,6 @@
 import Events
 import Manifest
+import TestSupport
 
 @testable import Supervision
 
