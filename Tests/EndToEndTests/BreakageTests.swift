@@ -74,7 +74,7 @@ struct BreakageTests {
             "exited with code 3 after T; its last line was \"fatal: unknown key foo\"; next try in T"),
         Breakage(
             "a guess from a line before the last",
-            "command: ['/bin/sh', '-c', 'cat /bin/sh >/dev/full; echo giving up; exit 1']",
+            "command: ['/bin/sh', '-c', 'cat /bin/sh >/dev/full; echo giving up >&2; exit 1']",
             "exited with code 1 after T, probably a disk is full; its last line was \"giving up\"; next try in T"),
         Breakage(
             "directory that never was", "command: ['sleep', '1000'], directory: 'DIR/gone'",

@@ -159,12 +159,13 @@ struct DashboardTests {
         let page = try freePort()
         let directory = try TemporaryDirectory()
         let flag = directory.file("second")
+        let first = "if [ ! -e \(flag) ]; then touch \(flag); echo first words; echo last words; exit 3; fi"
+        let line = "echo what follows, and is long enough for several files $$i"
+        let second = "i=0; while [ $$i -lt 5000 ]; do \(line); i=$$((i + 1)); done; exec sleep 1000"
         let daemon = try Daemon(
             """
             { supd: { web: { listen: \(page.port) } }, services: {
-                x: { command: ['/bin/sh', '-c', 'if [ ! -e \(flag) ]; then touch \(flag); echo first words; echo last words; exit 3; fi
-                     i=0; while [ $$i -lt 5000 ]; do echo what follows, and is long enough for several files $$i; i=$$((i + 1)); done
-                     exec sleep 1000'],
+                x: { command: ['/bin/sh', '-c', '\(first); \(second)'],
                      restart: { initialDelay: '300ms' }, log: { maxSize: '64K', keep: 50 } },
             } }
             """, in: directory, waitUntilUp: false)
