@@ -49,8 +49,11 @@ extension Door {
     func meetMissingHeader(resets: Bool) throws {
         try alone(1) {
             let port = table.port(.headed)
+            let total = try counts(port).total
             let caller = try connect(port)
             if resets { caller.wire.reset() } else { caller.wire.close() }
+            // Who comes next may count on it that nobody is on his way.
+            try eventually("one that is gone is accepted") { try counts(port).total == total + 1 ? true : nil }
             expect(caller, port, ends: ["CG"], takesHeader: true)
             tally.note(.headerMissing)
         }

@@ -230,8 +230,8 @@ final class Session {
 
     /// The end states that are true of a finale that is about to begin.
     private func possibleEnds(_ finale: Finale) -> Set<String> {
-        // Both have said that they have ended: it may be over already.
-        let over: Set<String> = client.hasFinished && server.hasFinished ? ["--"] : []
+        // A client that had ended in order before has been heard out: its server, which is closed at once, may be first.
+        let over: Set<String> = client.hasFinished ? ["--"] : []
         // In the last phase if the server had ended, and the balancer knows.
         func byClient() -> Set<String> { server.hasFinished ? ["CD", "CL"] : ["CD"] }
         func byServer() -> Set<String> { server.hasFinished ? ["SD", "SL"] : ["SD"] }
