@@ -31,6 +31,14 @@ struct ProcessView: Sendable {
         return found
     }
 
+    /// Whether it has one of these sockets open, as root sees; a process that has ended has not.
+    func hasOpen(_ sockets: Set<String>) -> Bool {
+        guard let names = try? Files.names(in: "/proc/\(pid)/fd", limit: 65_536) else { return false }
+        return names.contains { name in
+            (try? Files.readLink("/proc/\(pid)/fd/\(name)")).map { sockets.contains($0) } ?? false
+        }
+    }
+
     /// Memory of its own in bytes, without files: RssAnon of proc_pid_status(5).
     func memory() throws -> Int {
         for line in try lines("/proc/\(pid)/status") where line.hasPrefix("RssAnon:") {

@@ -51,10 +51,18 @@ final class Session {
     /// The steps so far, for the report of a failure.
     private var history: [String] = []
 
-    init(_ name: String, seed: UInt64, client: Wire, server: Wire) {
+    /// Its line in the log, as far as it is known.
+    private var line: SessionBook.Expectation
+    private let book: SessionBook
+    private let tally: Tally
+
+    init(_ name: String, seed: UInt64, _ opened: Door.Opened, _ book: SessionBook, _ tally: Tally) {
         self.name = name
-        self.client = End(wire: client, said: Pattern(seed), heard: Pattern(seed &+ 1))
-        self.server = End(wire: server, said: Pattern(seed &+ 1), heard: Pattern(seed))
+        self.client = End(wire: opened.client, said: Pattern(seed), heard: Pattern(seed &+ 1))
+        self.server = End(wire: opened.server, said: Pattern(seed &+ 1), heard: Pattern(seed))
+        line = opened.line
+        self.book = book
+        self.tally = tally
     }
 
     /// The next step by chance.
@@ -85,6 +93,7 @@ final class Session {
 
     func perform(_ step: Step) throws {
         history.append("\(step)")
+        noteStep(step)
         switch step {
         case .send(let fromClient, let count): try send(at(fromClient), count, pieces: Pattern.window)
         case .dribble(let fromClient, let count): try send(at(fromClient), count, pieces: 1)
@@ -97,6 +106,22 @@ final class Session {
         case .receive(let atClient, let count): _ = try receive(at(atClient), count)
         case .finishWriting(let isClient): finishWriting(at(isClient))
         case .settle: try settle()
+        }
+    }
+
+    /// Counts what is done for the first time, or is a kind of its own.
+    private func noteStep(_ step: Step) {
+        let isFirst = client.said.position + server.said.position == 0
+        switch step {
+        case .send(let fromClient, let count):
+            if isFirst { tally.note(fromClient ? .clientFirst : .serverFirst) }
+            if count >= 1 << 20 { tally.note(.bulk) }
+        case .dribble: tally.note(.dribble)
+        case .urgent: tally.note(.urgent)
+        case .finishWriting(let isClient):
+            let other = isClient ? server : client
+            if !other.hasFinished { tally.note(isClient ? .clientHalfCloses : .serverHalfCloses) }
+        case .receive, .settle: break
         }
     }
 
@@ -165,29 +190,64 @@ final class Session {
 
     func perform(_ finale: Finale) throws {
         history.append("\(finale)")
+        let ends = possibleEnds(finale)
         switch finale {
         case .orderly:
             finishWriting(\.client)
             finishWriting(\.server)
             try settle()
+            tally.note(.orderly)
         case .clientResets:
             client.wire.reset()
             try hearOut(\.server, isReset: true)
+            tally.note(.clientResets)
         case .serverResets:
             server.wire.reset()
             try hearOut(\.client, isReset: true)
+            tally.note(.serverResets)
         case .clientCloses:
             client.wire.close()
             try hearOut(\.server, isReset: false)
+            tally.note(.clientCloses)
         case .serverCloses:
             server.wire.close()
             try hearOut(\.client, isReset: false)
+            tally.note(.serverCloses)
         case .bothVanish:
             client.wire.reset()
             server.wire.close()
+            tally.note(.bothVanish)
         }
         client.wire.close()
         server.wire.close()
+        // The other one has heard no more than was counted, and nobody has said less.
+        line.bytesIn = server.heard.position...client.said.position
+        line.bytesOut = client.heard.position...server.said.position
+        line.ends = ends
+        line.story = "session \(name): \(history.joined(separator: ", "))"
+        book.expect(line)
+    }
+
+    /// The end states that are true of a finale that is about to begin.
+    private func possibleEnds(_ finale: Finale) -> Set<String> {
+        // A client that had ended in order before has been heard out: its server, which is closed at once, may be first.
+        let over: Set<String> = client.hasFinished ? ["--"] : []
+        // In the last phase if the server had ended, and the balancer knows.
+        func byClient() -> Set<String> { server.hasFinished ? ["CD", "CL"] : ["CD"] }
+        func byServer() -> Set<String> { server.hasFinished ? ["SD", "SL"] : ["SD"] }
+        switch finale {
+        case .orderly: return ["--"]
+        // A balancer that is late may learn of the client first, and of its own connect afterwards.
+        case .clientResets: return byClient().union(over).union(client.heard.position == 0 ? ["CC"] : [])
+        // To the balancer a server that has ended is done; its client is heard out.
+        case .serverResets: return byServer().union(server.hasFinished ? ["--"] : [])
+        // What arrives at a socket that is closed is answered by a reset.
+        case .clientCloses:
+            return client.heard.position == server.said.position ? ["--"] : byClient().union(["--"])
+        case .serverCloses:
+            return server.heard.position == client.said.position ? ["--"] : byServer().union(["--"])
+        case .bothVanish: return ["CC", "CD", "CL", "SD", "SL", "--"]
+        }
     }
 
     /// The other end is gone: what is heard still is right as far as it goes, and does not end like a whole stream.

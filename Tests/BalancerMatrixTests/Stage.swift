@@ -9,7 +9,8 @@ final class Stage {
     let kind: ProxyKind
     let proxy: any Proxy
     let servers: [Server]
-    let view: ProcessView
+    /// What /proc shows of the proxy, whichever process that is now.
+    var view: ProcessView { ProcessView(pid: proxy.pid) }
     /// What the proxy had open before the case.
     private var base: ProcessView.Descriptors?
 
@@ -21,16 +22,16 @@ final class Stage {
             case .supd: try SupdProxy(wish, servers)
             case .haproxy: try HAProxyProxy(wish, servers)
             }
-        view = ProcessView(pid: proxy.pid)
     }
 
-    /// Runs a case with so many servers that listen; or with others.
+    /// Runs a case with so many servers that listen; or with others. `prepare`: what the proxy is to have beside them.
     static func run(
         servers count: Int = 1, _ wish: Wish = Wish(), with others: [Server]? = nil,
-        _ body: (Stage) throws -> Void
+        prepare: (any Proxy) throws -> Void = { _ in }, _ body: (Stage) throws -> Void
     ) throws {
         let servers = try others ?? (0..<count).map { _ in try Server() }
         let stage = try Stage(wish, servers)
+        try prepare(stage.proxy)
         try stage.warmUp()
         let before = try Baseline(stage.view)
         stage.base = before.descriptors

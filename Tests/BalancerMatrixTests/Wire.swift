@@ -1,3 +1,4 @@
+import CMatrixSupport
 import CPlatform
 import Glibc
 import Platform
@@ -82,6 +83,14 @@ final class Wire: @unchecked Sendable {
         setsockopt(raw, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
+    /// Its own address, as 127.0.0.1:80; or its peer's.
+    func name(ofPeer: Bool = false) throws -> String {
+        try withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
+            try systemCall("getsockname") { matrix_name_of(raw, ofPeer ? 1 : 0, text.baseAddress, text.count) }
+            return text.baseAddress.map { String(cString: $0) } ?? ""
+        }
+    }
+
     // MARK: Sending
 
     /// Sends bytes, all of them.
@@ -95,7 +104,9 @@ final class Wire: @unchecked Sendable {
         }
     }
 
-    func send(_ text: String) throws { try Array(text.utf8).withUnsafeBytes { try send($0) } }
+    func send(_ text: String) throws { try send(Array(text.utf8)) }
+
+    func send(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try send($0) } }
 
     /// Sends one byte as urgent.
     func sendUrgent(_ text: String) throws {
@@ -168,7 +179,10 @@ final class Wire: @unchecked Sendable {
     }
 
     /// Exactly so many bytes, as text.
-    func receiveText(_ count: Int) throws -> String {
+    func receiveText(_ count: Int) throws -> String { String(decoding: try receiveBytes(count), as: UTF8.self) }
+
+    /// Exactly so many bytes.
+    func receiveBytes(_ count: Int) throws -> [UInt8] {
         var all: [UInt8] = []
         while all.count < count {
             switch receiveOnce(atMost: count - all.count) {
@@ -177,7 +191,7 @@ final class Wire: @unchecked Sendable {
             case .nothing: throw TestFailure("nothing came in \(Self.patience) s after \(all.count) of \(count) bytes")
             }
         }
-        return String(decoding: all, as: UTF8.self)
+        return all
     }
 
     /// A whole stream: its bytes as text, and how it ended.

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <linux/tcp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -59,6 +60,20 @@ int matrix_segments_sent(int socket) {
         return -1;
     }
     return (int)information.tcpi_segs_out;
+}
+
+int matrix_name_of(int socket, int is_peer, char *text, size_t size) {
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    memset(&address, 0, sizeof address);
+    int result = is_peer ? getpeername(socket, (struct sockaddr *)&address, &length)
+                         : getsockname(socket, (struct sockaddr *)&address, &length);
+    char host[INET_ADDRSTRLEN];
+    if (result < 0 || inet_ntop(AF_INET, &address.sin_addr, host, sizeof host) == NULL) {
+        return -1;
+    }
+    snprintf(text, size, "%s:%u", host, (unsigned)ntohs(address.sin_port));
+    return 0;
 }
 
 int matrix_descriptor_of(int pid, int descriptor) {

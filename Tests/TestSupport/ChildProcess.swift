@@ -10,9 +10,11 @@ package final class ChildProcess {
     private let directory: TemporaryDirectory
     private var hasEnded = false
 
-    /// Starts a program with stdout and stderr going to a file, and the descriptors as 3, 4, ….
+    /// Starts a program with stdout and stderr going to a file, and the descriptors as 3, 4, …. `diesWithThread`: the kernel
+    /// kills it when the thread that has started it ends; else it must end by itself when this process does.
     package init(
-        _ path: String, _ arguments: [String], environment: [String], descriptors: [Descriptor], limit: Int? = nil
+        _ path: String, _ arguments: [String], environment: [String], descriptors: [Descriptor], limit: Int? = nil,
+        diesWithThread: Bool = true
     ) throws {
         directory = try TemporaryDirectory()
         outputPath = try directory.write("output", "")
@@ -21,7 +23,7 @@ package final class ChildProcess {
             owning: try systemCall("open") { open(outputPath, O_WRONLY | O_APPEND | O_CLOEXEC) })
         var spawn = Spawn(candidates: [path], arguments: arguments, environment: environment)
         spawn.descriptors = [nil, output, output] + descriptors
-        spawn.diesWithParent = true
+        spawn.diesWithParent = diesWithThread
         if let limit {
             spawn.limits = [
                 Spawn.Limit(resource: Int32(RLIMIT_NOFILE.rawValue), soft: UInt64(limit), hard: UInt64(limit))
