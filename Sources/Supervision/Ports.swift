@@ -113,12 +113,16 @@ extension Application {
         return Ports.fixed(service, number: instances[place].id.number)
     }
 
-    /// The fixed port of a process that is to end; its next owner waits for that, instead of finding the port in use.
+    /// The fixed port of a process that is to end, or to be replaced by one on another port; its next owner waits for that,
+    /// instead of finding the port in use.
     func portOnItsWayOut(_ place: Int) -> UInt16? {
         let instance = instances[place]
         guard let process = instance.process, !ports.hasInRange(process.port) else { return nil }
         if case .stopping = instance.state { return process.port }
-        return instance.goal == .down ? process.port : nil
+        if instance.goal == .down { return process.port }
+        guard instance.edition == .former else { return nil }
+        let next = Ports.fixed(manifest.services[layout.services[place]], number: instance.id.number)
+        return next == process.port ? nil : process.port
     }
 
     /// The fixed port that an instance starts on next, and which other one still has it but is on its way out.

@@ -44,6 +44,27 @@ struct ApplyPortTests {
         #expect(story.app.routes.first?.endpoints.map(\.port).allSatisfy { (20000...20099).contains($0) } == true)
     }
 
+    @Test func `a new instance waits for the fixed port of one that is still to be replaced`() {
+        let old = service("db", port: 9002, ready: .tcp)
+        var new = old
+        (new.port, new.replicas) = (9000, 3)
+        // What it depends on is replaced first, and takes its time.
+        let first = service("first", ready: .tcp)
+        var later = version(2, of: first)
+        later.stop.timeout = .seconds(60)
+        new.dependsOn = [Dependency(service: "first")]
+        var story = up(first, old)
+        story.apply(1, later, new)
+        #expect(story.app.instances.contains { $0.id == instance("db") && $0.edition == .former })
+        var shared = false
+        story.play(afterEachRound: { app in
+            let ports = app.instances.compactMap { $0.process?.port }
+            shared = shared || Set(ports).count < ports.count
+        })
+        #expect(!shared && story.outcome(1) == .done)
+        #expect(story.app.instances.filter { $0.id.service == "db" }.map { $0.process?.port } == [9000, 9001, 9002])
+    }
+
     @Test func `fixed ports that shift by one go over from one instance to the next`() {
         let old = service("db", replicas: 2, port: 9000, ready: .tcp)
         var new = old

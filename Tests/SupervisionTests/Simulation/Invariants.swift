@@ -1,3 +1,4 @@
+import Events
 import Manifest
 import TestSupport
 
@@ -12,13 +13,22 @@ extension World {
         if !effects.contains(.publish), app.routes != published {
             throw Violation(text: "the routes have changed, and the balancer does not hear of it")
         }
+        wentBack = []
+        for case .happened(.rollout(let step), let service, _) in effects where step.step == .goingBack {
+            wentBack.insert(service)
+        }
+        // It may have begun in this turn, too.
+        for service in asked?.services ?? [] {
+            let now = app.manifest.services.first { $0.name == service.name }
+            if now?.dependsOn != service.dependsOn { wentBack.insert(service.name) }
+        }
         guard let before else { return }
         let earlier = Dictionary(before.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         let switched = Set(
             before.deployments.flatMap(\.rollouts).filter { $0.blueGreen?.hasSwitched == true }.map(\.service))
         for place in app.instances.indices {
             guard let old = earlier[app.instances[place].id] else { continue }
-            try checkStopOrder(place, old, before.manifest)
+            try checkStopOrder(place, old)
             // What has taken over may have troubles of its own.
             if !switched.contains(old.id.service) { try checkReplacement(place, old) }
         }
@@ -26,8 +36,8 @@ extension World {
     }
 
     /// An instance begins to go down only after those that depend on it, however indirectly, and are to go down too. What a service
-    /// gets back of its former dependencies in the same turn, as its rollout ends by the stop, counts from the next one on.
-    private func checkStopOrder(_ place: Int, _ old: Instance, _ manifest: Manifest) throws(Violation) {
+    /// has got back of its former dependencies in this turn counts from the next one on.
+    private func checkStopOrder(_ place: Int, _ old: Instance) throws(Violation) {
         guard case .stopping(_, let stop) = app.instances[place].state, stop.cause == .goal else { return }
         if case .stopping(_, let earlier) = old.state, earlier.cause == .goal { return }
         guard app.instances[place].goal == .down else { return }
@@ -35,8 +45,7 @@ extension World {
         var seen: Set<String> = []
         while let name = services.popLast() {
             for dependant in app.manifest.services where dependant.dependsOn.contains(where: { $0.service == name }) {
-                let former = manifest.services.first { $0.name == dependant.name }
-                guard former?.dependsOn.contains(where: { $0.service == name }) != false else { continue }
+                guard !wentBack.contains(dependant.name) else { continue }
                 guard seen.insert(dependant.name).inserted else { continue }
                 services.append(dependant.name)
                 for other in app.instances
@@ -109,6 +118,8 @@ extension World {
         // The next port is tried at once, whatever has become of the dependencies, and counts as the same start.
         if retriedPort == instance { return }
         for dependency in service.dependsOn where !isThere(dependency) && !isThere(dependency, in: previous) {
+            // It had others, until it went back in the same turn.
+            if wentBack.contains(instance.service) { continue }
             // It was for a moment, until the same turn took a rollout, or a restart, on to its next instance.
             if app.rollout(of: dependency.service) != nil || previousRestarts.contains(dependency.service) { continue }
             // A process that was taken up as ready, and is ended for its health in the same turn.

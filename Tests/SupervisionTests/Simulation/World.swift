@@ -170,6 +170,10 @@ struct World {
     var previousManifest = Manifest()
     /// The services of which a restart had not reached all instances before the turn; it may have ended in it.
     var previousRestarts: Set<String> = []
+    /// The services whose rollouts have turned back in this turn: they have their former settings again.
+    var wentBack: Set<String> = []
+    /// What is applied in this turn.
+    var asked: Manifest?
     /// Only while a failure is told.
     var trace: [String]?
 

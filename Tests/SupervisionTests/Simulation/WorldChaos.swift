@@ -68,10 +68,14 @@ extension World {
         let id = CommandID(nextCommand)
         nextCommand += 1
         openCommands[id] = .restart
-        if app.applyHindrance == nil { tally.count(.apply) }
+        if app.applyHindrance == nil {
+            tally.count(.apply)
+            asked = manifest
+        }
         isApplying = true
         try turn(.applied(id, manifest))
         isApplying = false
+        asked = nil
     }
 
     /// Somebody scales a service, whatever is under way; two at once, now and then.
