@@ -246,6 +246,7 @@ extension Application {
             let (isOver, culprit) = advance(&rollout, at: service, &turn)
             deployment.rollouts[position] = rollout
             deployments[index] = deployment
+            if culprit != nil, !rollout.isRestart { turnedBack(service, &turn) }
             if let culprit, let failure = rollout.failure {
                 // What a user sends back has not failed: no line of its log says why.
                 if let who = rollout.sentBackBy {

@@ -23,11 +23,8 @@ extension Application {
         needsReshaping = true
         for place in layout.instances[service] {
             switch instances[place].edition {
-            case .former: instances[place].edition = .current
-            // What is on its way out under the old settings comes back under them, or goes on if it was not told to end yet.
-            case .leaving:
-                instances[place].edition = .current
-                if instances[place].withdrawReplacement() { apply(.startAsked, to: place, &turn) }
+            // What is on its way out under the old settings comes back under them.
+            case .former, .leaving: instances[place].edition = .current
             case .current:
                 // A task that had completed, or has done so now, is not run again as what it was.
                 let hadCompleted = rollout.hadCompleted.contains(instances[place].id.number)
@@ -41,7 +38,6 @@ extension Application {
                 }
             }
         }
-        settle(&turn)
         turnBack(&rollout, service)
         // What was being replaced has to be replaced again.
         rollout.underWay.removeAll { number in
@@ -52,6 +48,21 @@ extension Application {
         turn.report(
             instances[culprit].id, rollout.sentBackBy == nil ? .error : .info,
             "the rollout of \(rollout.service) stops and goes back to what ran before: \(reason)")
+    }
+
+    /// A rollout has turned back just now: what waits to be started is what it was again, before anything has it start as what has
+    /// failed; and what was to be replaced and was not told to end yet goes on, unless a user has asked for its restart.
+    mutating func turnedBack(_ service: Int, _ turn: inout Turn) {
+        for place in layout.instances[service] where instances[place].edition == .former && !isExtra(place) {
+            if instances[place].state == .waiting { takeOver(place, &turn) }
+        }
+        for place in layout.instances[service] where instances[place].edition == .current {
+            guard !operations.contains(where: { $0.verb == .restart && $0.statuses[place] != nil }),
+                instances[place].withdrawReplacement()
+            else { continue }
+            apply(.startAsked, to: place, &turn)
+        }
+        settle(&turn)
     }
 
     /// The settings of a service from before, as far as they can be had beside the others as they are now, and what of them

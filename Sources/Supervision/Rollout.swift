@@ -231,7 +231,7 @@ extension Application {
     }
 
     /// An instance without a process goes by the manifest from now on.
-    private mutating func takeOver(_ place: Int, _ turn: inout Turn) {
+    mutating func takeOver(_ place: Int, _ turn: inout Turn) {
         let old = instances[place].port
         instances[place].edition = .leaving
         let port = successor(of: place)?.port ?? old

@@ -78,7 +78,7 @@ extension Application {
         if !wasWaiting, instances[place].state == .waiting {
             turn.report(instances[place].id, .info, "waits for \(missing(of: place))")
         }
-        if let leavingPort, portOnItsWayOut(place) != leavingPort { turn.freedPorts.insert(leavingPort) }
+        if let leavingPort, instances[place].process?.port != leavingPort { turn.freedPorts.insert(leavingPort) }
         turn.note(place, of: service)
     }
 

@@ -117,6 +117,39 @@ struct GoingBackTests {
         #expect(story.app.deployments.isEmpty && story.outcome(2) == .done)
     }
 
+    @Test func `one whose restart a user has asked for is restarted all the same`() {
+        let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 0))
+        var story = Story(api)
+        story.play()
+        story.command(1, .restart, instance("api"))
+        #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining])
+        story.apply(2, second(api))
+        story.tell(.decided(CommandID(3), service: "api", .rollBack))
+        story.tell(.drained(Generation(1)))
+        story.play()
+        #expect(story.outcome(1) == .done && story.app.operations.isEmpty && story.app.deployments.isEmpty)
+        #expect(story.app.manifest.services == [api] && story.running[instance("api")] != 1)
+    }
+
+    @Test func `fixed ports that shift by one stay with who has them`() {
+        let old = service("db", replicas: 2, port: 9000, front: 80, ready: .tcp)
+        var new = old
+        new.port = 9001
+        var story = Story(old)
+        story.play()
+        let before = story.running
+        story.apply(1, new)
+        // The first one has ended, and waits for the port of the second one, which lets its connections end.
+        story.tell(.drained(Generation(1)))
+        story.exited(1, .signal(15, coreDumped: false))
+        #expect(story.spawns == [])
+        story.tell(.decided(CommandID(2), service: "db", .rollBack))
+        story.play()
+        #expect(story.app.instances.map { $0.process?.port } == [9000, 9001])
+        #expect(story.running[instance("db", 2)] == before[instance("db", 2)])
+        #expect(story.app.deployments.isEmpty && story.app.manifest.services == [old])
+    }
+
     @Test func `one that was told to end is started again as what it was`() {
         let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
         var story = Story(api)
