@@ -39,9 +39,11 @@ extension Application {
             }
         }
         turnBack(&rollout, service)
-        // What was being replaced has to be replaced again.
+        // What was being replaced has to be replaced again, but for what waits: that is taken back at once, and comes up.
         rollout.underWay.removeAll { number in
-            layout.instances[service].contains { instances[$0].id.number == number && instances[$0].edition == .former }
+            layout.instances[service].contains {
+                instances[$0].id.number == number && instances[$0].edition == .former && instances[$0].state != .waiting
+            }
         }
         turn.effects.append(.manifestChanged)
         turn.routesChanged = true

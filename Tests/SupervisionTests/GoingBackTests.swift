@@ -150,6 +150,32 @@ struct GoingBackTests {
         #expect(story.app.deployments.isEmpty && story.app.manifest.services == [old])
     }
 
+    @Test func `who stands in for one that waited with the new settings stays until it is back with the old ones`() {
+        let api = service("api", replicas: 2, front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
+        let db = service("db", ready: .tcp)
+        var story = Story(db, api)
+        story.play()
+        var next = second(api)
+        next.dependsOn = [Dependency(service: "db")]
+        story.apply(1, db, next)
+        for generation in story.spawns {
+            story.spawned(generation)
+            story.ready(generation)
+        }
+        story.command(2, .stop, instance("db"))
+        story.exited(1, .signal(15, coreDumped: false))
+        // The first one would wait for what somebody has stopped.
+        story.tell(.drained(Generation(2)))
+        story.exited(2, .signal(15, coreDumped: false))
+        #expect(story.app.rollout(of: "api")?.failure != nil && story.serving == 2)
+        var fewest = 2
+        story.play(afterEachRound: { app in
+            fewest = min(fewest, app.routes.first?.endpoints.count { $0.state == .active } ?? 0)
+        })
+        #expect(fewest == 2 && story.app.deployments.isEmpty)
+        #expect(story.running.keys.sorted() == [instance("api", 1), instance("api", 2)])
+    }
+
     @Test func `one that was told to end is started again as what it was`() {
         let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
         var story = Story(api)

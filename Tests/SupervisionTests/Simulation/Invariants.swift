@@ -1,4 +1,3 @@
-import Events
 import Manifest
 import TestSupport
 
@@ -13,15 +12,12 @@ extension World {
         if !effects.contains(.publish), app.routes != published {
             throw Violation(text: "the routes have changed, and the balancer does not hear of it")
         }
-        wentBack = []
-        for case .happened(.rollout(let step), let service, _) in effects where step.step == .goingBack {
-            wentBack.insert(service)
-        }
-        // It may have begun in this turn, too.
-        for service in asked?.services ?? [] {
-            let now = app.manifest.services.first { $0.name == service.name }
-            if now?.dependsOn != service.dependsOn { wentBack.insert(service.name) }
-        }
+        // An apply takes its own on, and some of them may turn back at once.
+        let due = asked ?? before?.manifest
+        wentBack = Set(
+            app.manifest.services.filter { service in
+                due?.services.contains { $0.name == service.name && $0.dependsOn != service.dependsOn } == true
+            }.map(\.name))
         guard let before else { return }
         let earlier = Dictionary(before.instances.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         let switched = Set(
