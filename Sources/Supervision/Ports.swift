@@ -118,17 +118,25 @@ extension Application {
     func portOnItsWayOut(_ place: Int) -> UInt16? {
         let instance = instances[place]
         guard let process = instance.process, !ports.hasInRange(process.port) else { return nil }
-        if case .stopping = instance.state { return process.port }
-        if instance.goal == .down { return process.port }
+        if isOnItsWayOut(place) { return process.port }
         guard instance.edition == .former else { return nil }
         let next = Ports.fixed(manifest.services[layout.services[place]], number: instance.id.number)
         return next == process.port ? nil : process.port
     }
 
+    private func isOnItsWayOut(_ place: Int) -> Bool {
+        if case .stopping = instances[place].state { return true }
+        return instances[place].goal == .down
+    }
+
     /// The fixed port that an instance starts on next, and which other one still has it but is on its way out.
     func portHolder(_ place: Int) -> (port: UInt16, holder: InstanceID)? {
+        // Of one that is still to be replaced only its own service waits: another one's rollout may be what that one's waits for.
         guard let port = nextFixedPort(place),
-            let holder = instances.indices.first(where: { $0 != place && portOnItsWayOut($0) == port })
+            let holder = instances.indices.first(where: { other in
+                other != place && portOnItsWayOut(other) == port
+                    && (isOnItsWayOut(other) || layout.services[other] == layout.services[place])
+            })
         else { return nil }
         return (port, instances[holder].id)
     }

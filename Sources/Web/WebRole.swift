@@ -121,7 +121,10 @@ package final class WebRole: @unchecked Sendable {
             let route = try ControlRoute(asked)
             switch (route, route.pageUse) {
             case (_, .never): connection.fail(403, "forbidden", "that is not for the page; ask by supctl")
-            case (.events(let after, follow: true, _), _):
+            case (.events(_, follow: true, .some), _):
+                let text = "the page's stream has the events of all instances: choose there, or ask with follow=false"
+                connection.fail(400, "bad-request", text)
+            case (.events(let after, follow: true, nil), _):
                 let last = request.fields.last { $0.name == "last-event-id" }.flatMap { UInt64($0.value) }
                 stream(.events(after: last ?? after), isHead: isHead, connection)
             case (.logs(_, _, follow: true, _, _), _): stream(.other(route.request), isHead: isHead, connection)

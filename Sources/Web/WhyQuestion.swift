@@ -62,7 +62,9 @@ final class WhyQuestion {
             case .lost: connection.fail(503, "failed", "the supervisor does not answer; it may be starting: try again")
             }
         }
-        if upstream == nil { connection.fail(503, "busy", "too much is being asked at once; try again") }
+        guard upstream == nil else { return }
+        if mayFail { return go() }
+        connection.fail(503, "busy", "too much is being asked at once; try again")
     }
 
     /// All but the logs is known: what of those is to be shown is asked for, an end at a time.

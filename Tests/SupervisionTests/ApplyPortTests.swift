@@ -65,6 +65,25 @@ struct ApplyPortTests {
         #expect(story.app.instances.filter { $0.id.service == "db" }.map { $0.process?.port } == [9000, 9001, 9002])
     }
 
+    @Test func `a fixed port that another service is still to give up is tried, and waited for by nobody for ever`() {
+        let a = service("a", port: 9000, front: 80, ready: .tcp)
+        let b = service("b", port: 9001, ready: .tcp, dependsOn: [Dependency(service: "a")])
+        var (newA, newB) = (a, b)
+        (newA.port, newB.port) = (9001, 9002)
+        var story = up(a, b)
+        story.apply(1, newA, newB)
+        story.tell(.drained(Generation(1)))
+        story.exited(1, .signal(15, coreDumped: false))
+        // The second one's rollout is after the first one's: it is no use to wait for its port.
+        for _ in 0..<3 {
+            for generation in story.spawns { story.tell(.portTaken(Generation(generation), holder: "b/1")) }
+            story.pass(.seconds(5))
+        }
+        #expect(
+            story.app.rollout(of: "a")?.failure == "a/1 has failed 3 times: port 9001 is in use by b/1")
+        #expect(story.app.instances.map { $0.process?.port } == [9000, 9001])
+    }
+
     @Test func `fixed ports that shift by one go over from one instance to the next`() {
         let old = service("db", replicas: 2, port: 9000, ready: .tcp)
         var new = old
