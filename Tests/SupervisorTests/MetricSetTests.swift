@@ -259,6 +259,14 @@ struct MetricSetTests {
         #expect(use.cpuSeconds == 600 / ProcessTable.ticksPerSecond)
         #expect(
             use.usage == ["nofile": 0.25, "as": 0.25, "data": 0.5, "cpu": 200 / ProcessTable.ticksPerSecond / 4])
+        // Of one that has ended there is only its CPU time.
+        var ended = entries[1]
+        ended.state = UInt8(ascii: "Z")
+        let before = use
+        use.add(ended, ProcessUse(statusText: []), [:])
+        #expect(use.cpuSeconds == 900 / ProcessTable.ticksPerSecond)
+        use.cpuSeconds = before.cpuSeconds
+        #expect(use == before)
         // One that may not be looked at makes the sum unknown, not smaller.
         use.add(entries[0], ProcessUse(statusText: []), [:])
         #expect(use.openDescriptors == nil)
