@@ -32,11 +32,12 @@ struct Consumption: Sendable, Hashable {
     /// Nothing so far; for `add`.
     init() {}
 
-    /// Adds one process.
+    /// Adds one process; of one that has ended its CPU time.
     mutating func add(_ process: ProcessEntry, _ use: ProcessUse, _ limits: [String: LimitPair]) {
+        cpuSeconds += Double(process.cpuTicks) / ProcessTable.ticksPerSecond
+        guard !process.hasEnded else { return }
         processes += 1
         threads &+= process.threads
-        cpuSeconds += Double(process.cpuTicks) / ProcessTable.ticksPerSecond
         residentBytes &+= process.residentBytes
         virtualBytes &+= process.virtualBytes
         openDescriptors = openDescriptors.flatMap { sum in use.openDescriptors.map { sum &+ $0 } }

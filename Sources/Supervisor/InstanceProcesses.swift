@@ -56,11 +56,18 @@ package struct InstanceProcesses {
         members(of: instances, in: (try? ProcessTable.all()) ?? [])
     }
 
+    /// As `members(of:)`, with those that have ended and wait to be waited for: only then their CPU time becomes their
+    /// parent's, and without them the sum would fall meanwhile.
+    mutating func membersAndEnded(of instances: [Instance]) -> [Generation: [ProcessEntry]] {
+        membersAndEnded(of: instances, in: (try? ProcessTable.all()) ?? [])
+    }
+
     /// What each instance uses now; one pass over /proc for all.
     package mutating func sample(_ instances: [Instance]) -> [Generation: Usage] {
-        members(of: instances).mapValues { processes in
+        membersAndEnded(of: instances).mapValues { processes in
             processes.reduce(into: Usage()) { usage, process in
                 usage.cpuSeconds += Double(process.cpuTicks) / ProcessTable.ticksPerSecond
+                guard !process.hasEnded else { return }
                 usage.residentBytes &+= process.residentBytes
                 usage.processes += 1
             }
@@ -81,6 +88,13 @@ package struct InstanceProcesses {
 
     /// As `members(of:)`, with the processes of a pass made earlier.
     mutating func members(of instances: [Instance], in processes: [ProcessEntry]) -> [Generation: [ProcessEntry]] {
+        membersAndEnded(of: instances, in: processes).mapValues { $0.filter { !$0.hasEnded } }
+    }
+
+    /// As `membersAndEnded(of:)`, with the processes of a pass made earlier.
+    mutating func membersAndEnded(
+        of instances: [Instance], in processes: [ProcessEntry]
+    ) -> [Generation: [ProcessEntry]] {
         let table = Dictionary(processes.map { ($0.pid, $0) }, uniquingKeysWith: { first, _ in first })
         let leaders = Dictionary(instances.map { ($0.leader, $0.generation) }, uniquingKeysWith: { first, _ in first })
         let marked = Dictionary(instances.map { ($0.mark, $0.generation) }, uniquingKeysWith: { first, _ in first })
@@ -118,11 +132,11 @@ package struct InstanceProcesses {
         }
 
         var members: [Generation: [ProcessEntry]] = [:]
-        for process in processes where !process.hasEnded {
+        for process in processes {
             if let generation = owner(of: process) { members[generation, default: []].append(process) }
         }
         marks = kept
-        return members
+        return members.filter { !$0.value.allSatisfy(\.hasEnded) }
     }
 
     private func mark(of process: ProcessEntry) -> String? {

@@ -18,7 +18,7 @@ final class ProcessSampler: Sendable {
         return finding(keeper) { finder in
             let leaders = Dictionary(
                 instances.map { ($0.generation, $0.leader) }, uniquingKeysWith: { first, _ in first })
-            return finder.members(of: instances).reduce(into: [:]) { found, entry in
+            return finder.membersAndEnded(of: instances).reduce(into: [:]) { found, entry in
                 found[entry.key] = Consumption(of: entry.value, leader: leaders[entry.key])
             }
         }
@@ -29,9 +29,10 @@ final class ProcessSampler: Sendable {
     func use(of instances: [InstanceProcesses.Instance], keeper: Int32) -> [Generation: InstanceUse] {
         guard !instances.isEmpty else { return [:] }
         return finding(keeper) { finder in
-            finder.members(of: instances).mapValues { processes in
+            finder.membersAndEnded(of: instances).mapValues { processes in
                 processes.reduce(into: InstanceUse()) { use, process in
                     use.cpuSeconds += Double(process.cpuTicks) / ProcessTable.ticksPerSecond
+                    guard !process.hasEnded else { return }
                     use.residentBytes &+= process.residentBytes
                     use.threads &+= process.threads
                     use.descriptors = use.descriptors.flatMap { sum in

@@ -39,16 +39,28 @@ extension SupervisorRole {
 }
 
 extension KeptCounts {
+    /// So many looks in a row find less CPU time than there was before it is taken to be gone for good.
+    private static let looksBelow: UInt64 = 3
+    /// How many did so far is above the generation's number.
+    private static let generationBits: UInt64 = 56
+
     /// CPU time of an instance in seconds, as a counter: that of a process which has left it, as one that was adopted and has ended
-    /// does, stays in it. Another generation begins anew.
+    /// does, stays in it. What is missing for a moment only, as that of a process while another one waits for it, is not counted
+    /// again when it comes back. Another generation begins anew.
     func processorTime(_ seconds: Double, of instance: InstanceID, _ generation: Generation) -> Double {
         let now = UInt64(min(max(0, seconds), 1e12) * 1e6)
         let before = self[instance.description]
-        let isSame = before?[.processorGeneration] == generation.number
+        let kept = before?[.processorGeneration] ?? 0
+        let isSame = kept & (1 << Self.generationBits - 1) == generation.number
         let last = isSame ? before?[.processorLast] ?? 0 : 0
         let told = (isSame ? before?[.processorTold] ?? 0 : 0) &+ (now >= last ? now - last : 0)
+        var below = now < last ? kept >> Self.generationBits + 1 : 0
+        if below == Self.looksBelow { below = 0 }
         set(
-            [(.processorTold, told), (.processorLast, now), (.processorGeneration, generation.number)],
+            [
+                (.processorTold, told), (.processorLast, below > 0 ? last : now),
+                (.processorGeneration, generation.number | below << Self.generationBits),
+            ],
             of: instance.description)
         return Double(told) / 1e6
     }
@@ -66,7 +78,8 @@ extension KeptCounts.Column {
     // Of an instance: what events have told of its dropped lines.
     static let toldLines = Self(12)
     static let toldBytes = Self(13)
-    // And its CPU time in microseconds: what was told, what was found then, and of which generation that was.
+    // And its CPU time in microseconds: what was told, the most that was found, and of which generation that was; above its
+    // number, how many looks in a row have found less.
     static let processorTold = Self(15)
     static let processorLast = Self(16)
     static let processorGeneration = Self(17)

@@ -89,6 +89,21 @@ private func instance(_ leader: Int32, number: UInt64 = 1, scope: String = "/run
         #expect(other.cpuSeconds < busy.cpuSeconds)
     }
 
+    @Test("of what has ended and waits to be waited for CPU time counts, and nothing else")
+    func endedSample() throws {
+        let leader = try TestChild([
+            "/bin/sh", "-c", "(i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done) & echo $!; exec sleep 60",
+        ])
+        let child = try #require(Int32(try leader.line()))
+        _ = try eventually("the end of the child") { ProcessTable.entry(of: child)?.hasEnded == true ? true : nil }
+        var processes = InstanceProcesses(keeper: getpid())
+        let members = processes.members(of: [instance(leader.pid)])
+        #expect(members[Generation(1)]?.map(\.pid) == [leader.pid])
+        let sampled = processes.sample([instance(leader.pid)])
+        let usage = try #require(sampled[Generation(1)])
+        #expect(usage.processes == 1 && usage.cpuSeconds > 0.02)
+    }
+
     @Test("orphans are ended, and the leader's group is left alone")
     func orphans() throws {
         let leader = try TestChild(["/bin/sh", "-c", "sleep 60 & echo $!; wait"])

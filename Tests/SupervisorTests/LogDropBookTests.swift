@@ -44,13 +44,14 @@ struct LogDropBookTests {
     }
 
     @Test("The next supervisor tells what was not told, no sooner, and nothing twice")
-    func nextOne() {
-        let counts = KeptCounts()
+    func nextOne() throws {
+        var counts = try KeptCounts(keeping: "counts")
         var book = LogDropBook(counts)
         let losses = ["a/1": loss(5), "a/2": loss(1), "b/1": loss(9)]
         #expect(book.take(losses, at: 100 * second).due.map(\.drop.lines) == [6, 9])
         // The events of a are kept; then the supervisor is killed.
         book.keep(["a"], in: counts)
+        counts = try KeptCounts(resuming: #require(counts.descriptor))
         book = LogDropBook(counts)
         var (due, next) = book.take(losses, at: 101 * second)
         #expect(due.map(\.service) == ["b"] && due.map(\.drop.lines) == [9] && next == nil)
@@ -58,6 +59,14 @@ struct LogDropBookTests {
         #expect(due.isEmpty && next == 160 * second)
         (due, _) = book.take(["a/1": loss(7), "a/2": loss(1), "b/1": loss(9)], at: 160 * second)
         #expect(due.map(\.drop.lines) == [2] && due.map(\.instance) == [InstanceID(service: "a", number: 1)])
+        // The events of both are kept now: the next one knows of both what was told, and when.
+        book.keep(["a", "b"], in: counts)
+        counts = try KeptCounts(resuming: #require(counts.descriptor))
+        book = LogDropBook(counts)
+        (due, next) = book.take(["a/1": loss(8), "a/2": loss(1), "b/1": loss(10)], at: 160 * second)
+        #expect(due.isEmpty && next == 161 * second)
+        (due, next) = book.take(["a/1": loss(7), "a/2": loss(1), "b/1": loss(9)], at: 500 * second)
+        #expect(due.isEmpty && next == nil)
     }
 
     @Test("A count that begins anew is no negative one, and what is forgotten is told of again")

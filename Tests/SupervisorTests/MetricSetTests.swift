@@ -259,18 +259,39 @@ struct MetricSetTests {
         #expect(use.cpuSeconds == 600 / ProcessTable.ticksPerSecond)
         #expect(
             use.usage == ["nofile": 0.25, "as": 0.25, "data": 0.5, "cpu": 200 / ProcessTable.ticksPerSecond / 4])
+        // Of one that has ended there is only its CPU time.
+        var ended = entries[1]
+        ended.state = UInt8(ascii: "Z")
+        let before = use
+        use.add(ended, ProcessUse(statusText: []), [:])
+        #expect(use.cpuSeconds == 900 / ProcessTable.ticksPerSecond)
+        use.cpuSeconds = before.cpuSeconds
+        #expect(use == before)
         // One that may not be looked at makes the sum unknown, not smaller.
         use.add(entries[0], ProcessUse(statusText: []), [:])
         #expect(use.openDescriptors == nil)
     }
 
-    @Test("CPU time never falls within a generation, also over a supervisor, and begins anew with the next")
-    func processorTime() {
-        let counts = KeptCounts()
+    @Test(
+        "CPU time never falls within a generation, also over a supervisor, counts nothing twice, and begins anew with the next",
+        arguments: [
+            // What is missing for a moment, or for two, comes back.
+            ([2, 2.5, 1, 2.5, 1, 1.25, 2.75], [2, 2.5, 2.5, 2.5, 2.5, 2.5, 2.75]),
+            // 1.5 s of a process that has left for good; what is left goes on.
+            ([2, 2.5, 1, 1, 1.25, 1.5, 2.75], [2, 2.5, 2.5, 2.5, 2.5, 2.75, 4]),
+        ])
+    func processorTime(found: [Double], expected: [Double]) throws {
         let id = InstanceID(service: "a", number: 1)
-        // 1.5 s of a process that then leaves; after that what is left goes on.
-        let found: [(Double, UInt64)] = [(2, 7), (2.5, 7), (1, 7), (1.25, 7), (0.5, 8), (0.75, 8)]
-        let told = found.map { counts.processorTime($0, of: id, Generation($1)) }
-        #expect(told == [2, 2.5, 2.5, 2.75, 0.5, 0.75])
+        for crash in 0...found.count {
+            var counts = try KeptCounts(keeping: "counts")
+            var told: [Double] = []
+            for (look, seconds) in found.enumerated() {
+                if look == crash { counts = try KeptCounts(resuming: #require(counts.descriptor)) }
+                told.append(counts.processorTime(seconds, of: id, Generation(7)))
+            }
+            #expect(told == expected, "with another supervisor before look \(crash)")
+            #expect(counts.processorTime(0.5, of: id, Generation(8)) == 0.5)
+            #expect(counts.processorTime(0.75, of: id, Generation(8)) == 0.75)
+        }
     }
 }

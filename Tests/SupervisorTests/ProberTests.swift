@@ -53,15 +53,17 @@ import Testing
     }
 
     @Test("the next supervisor goes on with what was counted, of each kind of probe")
-    func keptTally() {
-        let counts = KeptCounts()
+    func keptTally() throws {
+        var counts = try KeptCounts(keeping: "counts")
         var tally = ProbeTally(.readiness, in: counts)
         for passed in [true, false, true] { tally.count(passed, of: "a") }
         var health = ProbeTally(.health, in: counts)
         health.count(false, of: "b")
+        counts = try KeptCounts(resuming: #require(counts.descriptor))
         tally = ProbeTally(.readiness, in: counts)
         tally.count(true, of: "a")
         #expect(tally.services == ["a": .init(passed: 3, failed: 1)])
+        counts = try KeptCounts(resuming: #require(counts.descriptor))
         #expect(ProbeTally(.readiness, in: counts).services == tally.services)
         #expect(ProbeTally(.health, in: counts).services == ["b": .init(passed: 0, failed: 1)])
     }
