@@ -20,6 +20,17 @@ extension Template {
         }
     }
 
+    /// As the manifest has it, but for what came from the environment, of which nobody is told.
+    package var written: String {
+        guard !holdsEnvironment else { return "(not shown)" }
+        return parts.map { part in
+            switch part {
+            case .literal(let text): text
+            case .variable(let variable): "${\(variable.rawValue)}"
+            }
+        }.joined()
+    }
+
     /// The text if there are no variables in it.
     package var literal: String? {
         if parts.isEmpty { return "" }

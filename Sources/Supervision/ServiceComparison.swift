@@ -19,7 +19,7 @@ enum ServiceComparison {
             property: "command", differences: { old, new in command(old.command, new.command) },
             needsNewProcess: { _, _ in true }),
         field("directory", .process, same: { $0.directory == $1.directory }) {
-            $0.directory.holdsEnvironment ? nil : text($0.directory)
+            $0.directory.holdsEnvironment ? nil : $0.directory.written
         },
         Field(
             property: "environment", differences: { old, new in environment(old.environment, new.environment) },
@@ -144,15 +144,6 @@ enum ServiceComparison {
     }
 
     /// A template as it was written, but for what came from the environment.
-    private static func text(_ template: Template) -> String {
-        template.parts.map { part in
-            switch part {
-            case .literal(let text): text
-            case .variable(let variable): "${\(variable.rawValue)}"
-            }
-        }.joined()
-    }
-
     private static func command(_ old: [Template], _ new: [Template]) -> [Plan.FieldChange] {
         guard old != new else { return [] }
         // An argument that was made of `${env:…}` may be a secret.
@@ -185,7 +176,7 @@ enum ServiceComparison {
         case .started: "started"
         case .notify(.systemd): "notify systemd"
         case .notify(.descriptor(let number)): "notify fd \(number)"
-        case .log(let pattern): pattern.holdsEnvironment ? "log" : "log \(text(pattern))"
+        case .log(let pattern): pattern.holdsEnvironment ? "log" : "log \(pattern.written)"
         case .tcp: "tcp"
         case .http(let check): "http \(text(check))"
         case .command(let command): "command \(text(command))"
@@ -194,14 +185,13 @@ enum ServiceComparison {
 
     static func text(_ command: [Template]) -> String {
         command.contains(where: \.holdsEnvironment)
-            ? "(not shown)" : command.map { quoted(text($0)) }.joined(separator: " ")
+            ? "(not shown)" : command.map { quoted($0.written) }.joined(separator: " ")
     }
 
     private static func text(_ check: HTTPCheck) -> String {
-        let path = check.path.holdsEnvironment ? "(not shown)" : text(check.path)
         let body = check.body.map { " body \(quoted($0))" } ?? ""
         let host = check.host.map { " host \($0)" } ?? ""
-        return "\(path) status \(check.lowestStatus)-\(check.highestStatus)\(body)\(host)"
+        return "\(check.path.written) status \(check.lowestStatus)-\(check.highestStatus)\(body)\(host)"
     }
 
     private static func text(_ check: HealthSettings.Check?) -> String? {

@@ -64,7 +64,8 @@ struct EventBook {
 
     /// One more who reads; nil: there are too many.
     mutating func addFollower(_ follower: Follower) -> UInt64? {
-        guard followers.count < Self.mostFollowers else { return nil }
+        // Who stays keeps nobody from a look at what is kept: that is what one needs when things are bad.
+        guard followers.values.count(where: { $0.follows == follower.follows }) < Self.mostFollowers else { return nil }
         lastFollower += 1
         followers[lastFollower] = follower
         return lastFollower

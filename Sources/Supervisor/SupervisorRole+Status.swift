@@ -210,7 +210,7 @@ extension Service {
         return switch ready {
         case .started: "started"
         case .tcp: "tcp"
-        case .http(let http): "http \(http.path)"
+        case .http(let http): "http \(http.path.written)"
         case .command: "command"
         case .notify(.systemd): "notify"
         case .notify(.descriptor(let number)): "descriptor \(number)"

@@ -103,7 +103,7 @@ enum LikelyCause {
         if words.contains("cannot read") {
             return "supd itself reads it, before the user is switched: it has to be a regular file that supd may read"
         }
-        return "mend that line: each is NAME=value, a comment that begins with #, or empty"
+        return "mend that line: each is VARIABLE=value, a comment that begins with #, or empty"
     }
 
     /// Of an end whose reason names the limit there is nothing to guess, but something to do.

@@ -48,8 +48,9 @@ extension WhyReasoning {
         // The status may know of a later trouble that is no end: that there is no port left, for example.
         if let end = ends.first, end.stopReason == reason || reason.hasPrefix(end.reason) { words = end.words }
         guard let detail = instance.detail, detail != reason else { return words }
-        // "exited with code 3, and its restart policy is never"
-        let rest = detail.hasPrefix(reason) ? String(detail.dropFirst(reason.count)) : "; \(detail)"
+        guard detail.hasPrefix(reason) else { return "\(words); \(detail)" }
+        // "exited with code 3 after 2 ms, and its restart policy is never", or "; its limit is …": how long it ran is said already.
+        let rest = detail.dropFirst(reason.count).drop { $0 != "," && $0 != ";" }
         return words + (rest.hasPrefix(", and ") ? "; \(rest.dropFirst(6))" : rest)
     }
 

@@ -93,6 +93,18 @@ struct WhySummaryTests {
         #expect(
             Self.summary(limit, [Self.began, Self.ended])
                 == "exited with code 3 after 1.0s; its limit is 5 starts within 10 s")
+        // As the core says it.
+        let ran = Self.service("failed", detail: "\(reason) after 1 s, and its restart policy is never", last: reason)
+        #expect(
+            Self.summary(ran, [Self.began, Self.ended], log: ["fatal: licence expired"])
+                == "exited with code 3 after 1.0s; its last line was \"fatal: licence expired\"; "
+                + "its restart policy is never"
+        )
+        let rule = "its limit is 3 starts within 60 s"
+        let often = Self.service("failed", detail: "\(reason) after 1 s; \(rule)", last: reason)
+        #expect(
+            Self.summary(often, [Self.began, Self.ended])
+                == "exited with code 3 after 1.0s; \(rule)")
         let missing = "cannot run /no/such/program: No such file or directory"
         let unstarted = Self.service("failed", detail: "\(missing), and its restart policy is never", last: missing)
         let failure: Entry = ("api/1", .startFailed(.init(generation: 1, reason: missing)))

@@ -150,7 +150,7 @@ struct LikelyCauseTests {
             ("cannot read the environment file /srv/a.env: No such file or directory", "make the file"),
             ("cannot read the environment file /srv/a.env: Permission denied", "supd itself reads it"),
             ("cannot read the environment file /srv: it is not a regular file", "supd itself reads it"),
-            ("environment file /srv/a.env:3: a name is missing", "NAME=value"),
+            ("environment file /srv/a.env:3: a name is missing", "VARIABLE=value"),
             ("cannot run /srv: Permission denied; it is a directory", "command names a directory"),
             ("cannot run /srv/a: Permission denied; it is not executable; use chmod +x", "chmod +x"),
             ("cannot run /srv/a: No such file or directory", "is it installed there"),

@@ -33,6 +33,9 @@ struct EventBookTests {
         let ids = (0..<EventBook.mostFollowers).compactMap { _ in book.addFollower(one) }
         #expect(Set(ids).count == EventBook.mostFollowers)
         #expect(book.addFollower(one) == nil)
+        // Who only looks at what is kept is another matter.
+        let look = EventBook.Follower(responder: ControlResponder(nil), after: 0, follows: false)
+        #expect(book.addFollower(look) != nil)
         book.followers[ids[3]] = nil
         #expect(book.addFollower(one) != nil)
     }
