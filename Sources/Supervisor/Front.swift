@@ -11,7 +11,9 @@ struct Front {
         /// The errno value.
         var code: Int32 { error.code }
         /// A complete sentence. It says who has the address, for which all processes are looked at.
-        var text: String { "cannot listen on \(endpoint): \(error.reason)\(advice(endpoint, error))" }
+        var text: String { cause + advice(endpoint, error) }
+        /// The same without who has the address, and what to do.
+        var cause: String { "cannot listen on \(endpoint): \(error.reason)" }
     }
 
     /// A listening socket.

@@ -19,7 +19,8 @@ extension SupervisorRole {
                         opened[Held.listenerPrefix + socket.id] = socket.descriptor
                     }
                 } catch {
-                    problems.append("\(service.name): \(error.text)\(ownFrontHint(settings, error.code))")
+                    let own = ownFront(on: settings, error.code).map { "\(error.cause): \($0)" }
+                    problems.append("\(service.name): \(own ?? error.text)")
                 }
             }
         }
@@ -38,14 +39,15 @@ extension SupervisorRole {
         openedAhead = opened
     }
 
-    /// A front of this supd on the same port keeps another address of it from being opened, as long as it is there.
-    private func ownFrontHint(_ settings: ListenSettings, _ code: Int32) -> String {
+    /// A front of this supd on the same port keeps another address of it from being opened, as long as it is there. (Who is
+    /// found to have the port is supd's keeper then, which nobody should end.)
+    private func ownFront(on settings: ListenSettings, _ code: Int32) -> String? {
         guard code == ErrorCode.addressInUse, let port = settings.address.port,
             let own = (Array(balancer.fronts.values) + passedFronts.values).joined().first(where: {
                 $0.settings.address.port == port
             })
-        else { return "" }
-        return " (supd's own front \(own.address) is in the way: apply a manifest without it first)"
+        else { return nil }
+        return "supd's own front \(own.address) is in the way: apply a manifest without it first"
     }
 
     /// The listening sockets that are open, by the keeper's names.
