@@ -67,6 +67,20 @@ extension Application {
         settle(&turn)
     }
 
+    /// Why a service cannot have its fixed ports: another one's rollout, which was to give one of them up, has gone back and has it
+    /// again. A manifest that is applied gives no port to two; nil: it can.
+    func lostPort(of service: Int) -> String? {
+        let settings = manifest.services[service]
+        guard settings.port != nil else { return nil }
+        let own = Set(settings.fixedPorts(settings.replicas))
+        for other in manifest.services where other.port != nil && other.name != settings.name {
+            guard !leaving.contains(other.name), let port = other.fixedPorts(other.replicas).first(where: own.contains)
+            else { continue }
+            return "\(settings.name) cannot have port \(port): \(other.name), which has gone back, has it again"
+        }
+        return nil
+    }
+
     /// The settings of a service from before, as far as they can be had beside the others as they are now, and what of them
     /// cannot, for the end of a sentence; nil: all can.
     private func restored(_ former: Service) -> (settings: Service, leftOut: String?) {

@@ -292,6 +292,7 @@ extension Application {
     /// The first of the new instances that does not come up, and why.
     private func failure(of places: Range<Int>, _ rollout: Rollout, _ service: Int) -> (Int, String)? {
         if let verdict = canaryVerdict(places, rollout) { return verdict }
+        if !rollout.isRestart, let place = places.first, let reason = lostPort(of: service) { return (place, reason) }
         for place in places where instances[place].edition == .current && instances[place].goal == .up {
             // What a restart was not asked to replace may have troubles of its own.
             guard !rollout.isRestart || isExtra(place) || rollout.underWay.contains(instances[place].id.number) else {

@@ -84,6 +84,26 @@ struct ApplyPortTests {
         #expect(story.app.instances.map { $0.process?.port } == [9000, 9001])
     }
 
+    @Test func `two that exchange their ports go back together, and who only lets its connections end goes on`() {
+        let a = service("a", port: 9000, front: 80, ready: .tcp)
+        let b = service("b", port: 9001, front: 81, ready: .tcp)
+        var (newA, newB) = (a, b)
+        (newA.port, newB.port) = (9001, 9000)
+        var story = up(a, b)
+        let before = story.running
+        story.apply(1, newA, newB)
+        #expect(story.app.routes.flatMap(\.endpoints).map(\.state) == [.draining, .draining])
+        story.tell(.decided(CommandID(2), service: "a", .rollBack))
+        #expect(story.app.routes.flatMap(\.endpoints).map(\.state) == [.active, .active])
+        story.play()
+        #expect(story.running == before && story.app.manifest.services == [a, b] && story.app.deployments.isEmpty)
+        guard case .rolledBack(let text, _)? = story.outcome(1) else {
+            Issue.record("\(String(describing: story.outcome(1)))")
+            return
+        }
+        #expect(text.hasSuffix("b cannot have port 9000: a, which has gone back, has it again"), "\(text)")
+    }
+
     @Test func `fixed ports that shift by one go over from one instance to the next`() {
         let old = service("db", replicas: 2, port: 9000, ready: .tcp)
         var new = old
