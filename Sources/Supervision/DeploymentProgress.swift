@@ -48,7 +48,12 @@ extension Application {
         }
         let active =
             extras + stay.filter { rollout.underWay.contains(instances[$0].id.number) || isUntried($0, rollout) }
-        let doing = active.first.map { ": \(activity($0))" } ?? ""
+        // At the end those that have stood in go, and may take their time.
+        let leaving = layout.instances[service].first { place in
+            guard instances[place].id.number > replicas, case .stopping = instances[place].state else { return false }
+            return true
+        }
+        let doing = (active.first ?? leaving).map { ": \(activity($0))" } ?? ""
         return "\(rollout.service): \(done) of \(stay.count) replaced\(doing)"
     }
 

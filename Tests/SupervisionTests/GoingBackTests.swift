@@ -47,18 +47,11 @@ struct GoingBackTests {
         let h = service("h", front: 80, ready: .tcp)
         let i = service("i", front: 81, ready: .tcp, dependsOn: [Dependency(service: "h"), Dependency(service: "db")])
         let db = service("db", ready: .tcp)
-        var story = Story(h, i, db)
-        story.play()
-        var (newH, newI) = (second(h), second(i))
+        let story = up(h, i, db)
+        var (newH, newI) = (version(2, of: h), version(2, of: i))
         newH.dependsOn = [Dependency(service: "i")]
         newI.dependsOn = [Dependency(service: "db")]
         return (story, [newH, newI, db])
-    }
-
-    private func second(_ service: Service) -> Service {
-        var next = service
-        next.environment = [EnvironmentVariable(name: "V", value: Template(literal: "2"))]
-        return next
     }
 
     @Test func `what was turned round waits for nobody that waits for it`() {
@@ -87,13 +80,12 @@ struct GoingBackTests {
 
     @Test func `what depends on a task waits for it to be ready once it is a service again`() {
         let plain = service("job", ready: .tcp)
-        var task = second(plain)
+        var task = version(2, of: plain)
         task.kind = .task
         task.restart.policy = .onFailure
         let user = service("user", ready: .tcp)
-        var story = Story(plain, user)
-        story.play()
-        var later = second(user)
+        var story = up(plain, user)
+        var later = version(2, of: user)
         later.dependsOn = [Dependency(service: "job", condition: .completed)]
         story.apply(1, task, later)
         story.tell(.decided(CommandID(2), service: "job", .rollBack))
@@ -102,13 +94,18 @@ struct GoingBackTests {
         #expect(story.app.deployments.isEmpty && story.running.count == 2)
     }
 
-    @Test func `one that was not told to end yet goes on, with its clients`() {
+    /// Another one stands in for the only one, which lets its connections end.
+    private func replacing() -> (story: Story, api: Service) {
         let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
-        var story = Story(api)
-        story.play()
-        story.apply(1, second(api))
+        var story = up(api)
+        story.apply(1, version(2, of: api))
         story.spawned(2)
         story.ready(2)
+        return (story, api)
+    }
+
+    @Test func `one that was not told to end yet goes on, with its clients`() {
+        var (story, _) = replacing()
         #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining, .active])
         story.tell(.decided(CommandID(2), service: "api", .rollBack))
         #expect(story.app.routes.first?.endpoints.map(\.state) == [.active, .draining])
@@ -119,11 +116,10 @@ struct GoingBackTests {
 
     @Test func `one whose restart a user has asked for is restarted all the same`() {
         let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 0))
-        var story = Story(api)
-        story.play()
+        var story = up(api)
         story.command(1, .restart, instance("api"))
         #expect(story.app.routes.first?.endpoints.map(\.state) == [.draining])
-        story.apply(2, second(api))
+        story.apply(2, version(2, of: api))
         story.tell(.decided(CommandID(3), service: "api", .rollBack))
         story.tell(.drained(Generation(1)))
         story.play()
@@ -135,8 +131,7 @@ struct GoingBackTests {
         let old = service("db", replicas: 2, port: 9000, front: 80, ready: .tcp)
         var new = old
         new.port = 9001
-        var story = Story(old)
-        story.play()
+        var story = up(old)
         let before = story.running
         story.apply(1, new)
         // The first one has ended, and waits for the port of the second one, which lets its connections end.
@@ -153,9 +148,8 @@ struct GoingBackTests {
     @Test func `who stands in for one that waited with the new settings stays until it is back with the old ones`() {
         let api = service("api", replicas: 2, front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
         let db = service("db", ready: .tcp)
-        var story = Story(db, api)
-        story.play()
-        var next = second(api)
+        var story = up(db, api)
+        var next = version(2, of: api)
         next.dependsOn = [Dependency(service: "db")]
         story.apply(1, db, next)
         for generation in story.spawns {
@@ -177,12 +171,7 @@ struct GoingBackTests {
     }
 
     @Test func `one that was told to end is started again as what it was`() {
-        let api = service("api", front: 80, ready: .tcp, deploy: DeploySettings(surge: 1))
-        var story = Story(api)
-        story.play()
-        story.apply(1, second(api))
-        story.spawned(2)
-        story.ready(2)
+        var (story, api) = replacing()
         story.tell(.drained(Generation(1)))
         story.tell(.decided(CommandID(2), service: "api", .rollBack))
         story.play()

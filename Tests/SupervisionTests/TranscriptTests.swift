@@ -34,7 +34,8 @@ import Testing
                 "api: 1 of 2 replaced: api/2 lets its connections end",
                 "api: 1 of 2 replaced: api/2 is stopping",
                 "api: 1 of 2 replaced: api/2 is starting",
-                "api: 2 of 2 replaced",
+                "api: 2 of 2 replaced: api/3 lets its connections end",
+                "api: 2 of 2 replaced: api/3 is stopping",
                 "done",
             ])
     }
