@@ -17,13 +17,17 @@ struct WhyTests {
                 needs: { command: ['sleep', '1000'], dependsOn: { slow: 'ready' } },
                 slow: { command: ['sleep', '1000'], ready: { command: ['false'], timeout: '1h' } },
                 missing: { command: ['/no/such/program'], restart: { policy: 'never' } },
+                ended: { command: ['/bin/sh', '-c', 'echo fatal: licence expired; exit 7'], restart: 'never' },
+                mute: { command: ['sleep', '1000'], ready: { http: '/nope', timeout: '1h' } },
                 stopped: { command: ['sleep', '1000'] },
                 well: { command: ['sleep', '1000'] } } }
             """, waitUntilUp: false)
         try daemon.waitUntilAnswering()
         try eventually("all to be where they stay") {
             let states = try daemon.status().services.flatMap(\.instances).map(\.state)
-            return states == ["backoff", "waiting", "starting", "failed", "running", "running"] ? true : nil
+            return states == [
+                "backoff", "waiting", "starting", "failed", "failed", "starting", "running", "running",
+            ] ? true : nil
         }
         #expect(try daemon.ctl("stop", "stopped").code == 0)
 
@@ -47,6 +51,12 @@ struct WhyTests {
         let missing = try daemon.ctl("why", "missing")
         #expect(missing.output.contains("could not start: cannot run /no/such/program: No such file or directory"))
         #expect(missing.output.contains("is it installed there?"), "\(missing.output)")
+        let first = "; its last line was \"fatal: licence expired\"; its restart policy is never\n"
+        _ = try eventually("the last line of what has ended") {
+            try daemon.ctl("why", "ended").output.contains(first) ? true : nil
+        }
+        let mute = try daemon.ctl("why", "mute")
+        #expect(mute.output.contains("it has to answer /nope on $PORT as ready in the manifest says"), "\(mute.output)")
         let stopped = try daemon.ctl("why", "stopped")
         #expect(stopped.code == 0)
         #expect(stopped.output.contains("stop stopped, asked for by uid \(getuid())"), "\(stopped.output)")
@@ -54,7 +64,9 @@ struct WhyTests {
         // Without a name: all that is not as it should be, and nothing else.
         let all = try daemon.ctl("why")
         #expect(all.code == 3)
-        for name in ["crashes", "needs", "slow", "missing"] { #expect(all.output.contains("\(name)/1: ")) }
+        for name in ["crashes", "needs", "slow", "missing", "ended", "mute"] {
+            #expect(all.output.contains("\(name)/1: "))
+        }
         for name in ["well", "stopped"] { #expect(!all.output.contains("\(name)/1: "), "\(all.output)") }
         let json = try daemon.ctl("why", "--json", "well")
         #expect(json.code == 0)
