@@ -189,63 +189,6 @@ package struct EnvironmentVariable: Sendable, Hashable, Codable {
     }
 }
 
-/// Text with variables that are only known per instance. `${env:NAME}` and `$$` are resolved when the manifest is read.
-package struct Template: Sendable, Hashable, Codable {
-    /// A piece of a template.
-    package enum Part: Sendable, Hashable, Codable {
-        /// Text as it is.
-        case literal(String)
-        /// A value of the instance.
-        case variable(Variable)
-    }
-
-    /// What a template may name.
-    package enum Variable: String, Sendable, Hashable, Codable, CaseIterable {
-        /// The instance's own port.
-        case port = "PORT"
-        /// The address it should listen on, 127.0.0.1.
-        case host = "HOST"
-        /// Its number, from 1.
-        case instance = "INSTANCE"
-        /// The service's name.
-        case service = "SERVICE"
-    }
-
-    /// The pieces in order.
-    package var parts: [Part]
-    /// Whether a piece came from `${env:NAME}`: it may be a secret, and is shown to nobody.
-    package var holdsEnvironment: Bool
-
-    /// Creates a template from its pieces.
-    package init(parts: [Part], holdsEnvironment: Bool = false) {
-        self.parts = parts
-        self.holdsEnvironment = holdsEnvironment
-    }
-
-    /// Creates a template without variables.
-    package init(literal: String) { self.init(parts: [.literal(literal)]) }
-
-    /// The text with its variables by their names: `port ${PORT}`.
-    package var source: String {
-        parts.map { part in
-            switch part {
-            case .literal(let text): text
-            case .variable(let variable): "${\(variable.rawValue)}"
-            }
-        }.joined()
-    }
-
-    /// The text for one instance.
-    package func expanded(_ value: (Variable) -> String) -> String {
-        parts.map { part in
-            switch part {
-            case .literal(let text): text
-            case .variable(let variable): value(variable)
-            }
-        }.joined()
-    }
-}
-
 /// What must happen before an instance counts as ready.
 package enum ReadyCheck: Sendable, Hashable, Codable {
     /// The process was started.
@@ -432,56 +375,5 @@ package struct LogSettings: Sendable, Hashable, Codable {
         format = try container.decodeIfPresent(Format.self, forKey: .format) ?? .text
         rate = try container.decodeIfPresent(UInt32.self, forKey: .rate)
         journal = try container.decodeIfPresent(Bool.self, forKey: .journal) ?? false
-    }
-}
-
-/// The `deploy` section.
-package struct DeploySettings: Sendable, Hashable, Codable {
-    /// How many new instances may run beside the old ones, 0 to 100; without a front, or on a fixed port, none does.
-    package var surge: Int
-    /// By how many instances a service may be short meanwhile, 0 to 1000.
-    package var maxUnavailable: Int
-    /// How often a new instance may die, or fail to start, before the old manifest is gone back to, from 1.
-    package var failures: Int
-    /// Whether some new instances are on trial before the others follow; nil: they are not.
-    package var canary: CanarySettings?
-    /// How new instances take over; nil: `rolling`.
-    package var strategy: Strategy?
-
-    /// How new instances take over from old ones.
-    package enum Strategy: String, Sendable, Hashable, Codable, CaseIterable {
-        /// One after the other.
-        case rolling
-        /// All at once, when a whole set of them is ready.
-        case blueGreen = "blue-green"
-    }
-
-    /// Whether all new instances take over at once.
-    package var isBlueGreen: Bool { strategy == .blueGreen }
-
-    /// Creates settings; the defaults are the manifest's.
-    package init(
-        surge: Int = 1, maxUnavailable: Int = 0, failures: Int = 3, canary: CanarySettings? = nil,
-        strategy: Strategy? = nil
-    ) {
-        self.surge = surge
-        self.maxUnavailable = maxUnavailable
-        self.failures = failures
-        self.canary = canary
-        self.strategy = strategy
-    }
-}
-
-/// The `deploy.canary` section.
-package struct CanarySettings: Sendable, Hashable, Codable {
-    /// How many new instances are on trial beside the old ones, 1 to 100.
-    package var replicas: Int
-    /// For how long.
-    package var hold: Duration
-
-    /// Creates settings; the default is the manifest's.
-    package init(replicas: Int = 1, hold: Duration) {
-        self.replicas = replicas
-        self.hold = hold
     }
 }

@@ -8,6 +8,63 @@ private let knownVariables =
     Template.Variable.allCases.map { "${\($0.rawValue)}" }.joined(separator: ", ")
     + ", ${env:NAME}, and $$ for a dollar"
 
+/// Text with variables that are only known per instance. `${env:NAME}` and `$$` are resolved when the manifest is read.
+package struct Template: Sendable, Hashable, Codable {
+    /// A piece of a template.
+    package enum Part: Sendable, Hashable, Codable {
+        /// Text as it is.
+        case literal(String)
+        /// A value of the instance.
+        case variable(Variable)
+    }
+
+    /// What a template may name.
+    package enum Variable: String, Sendable, Hashable, Codable, CaseIterable {
+        /// The instance's own port.
+        case port = "PORT"
+        /// The address it should listen on, 127.0.0.1.
+        case host = "HOST"
+        /// Its number, from 1.
+        case instance = "INSTANCE"
+        /// The service's name.
+        case service = "SERVICE"
+    }
+
+    /// The pieces in order.
+    package var parts: [Part]
+    /// Whether a piece came from `${env:NAME}`: it may be a secret, and is shown to nobody.
+    package var holdsEnvironment: Bool
+
+    /// Creates a template from its pieces.
+    package init(parts: [Part], holdsEnvironment: Bool = false) {
+        self.parts = parts
+        self.holdsEnvironment = holdsEnvironment
+    }
+
+    /// Creates a template without variables.
+    package init(literal: String) { self.init(parts: [.literal(literal)]) }
+
+    /// The text with its variables by their names: `port ${PORT}`.
+    package var source: String {
+        parts.map { part in
+            switch part {
+            case .literal(let text): text
+            case .variable(let variable): "${\(variable.rawValue)}"
+            }
+        }.joined()
+    }
+
+    /// The text for one instance.
+    package func expanded(_ value: (Variable) -> String) -> String {
+        parts.map { part in
+            switch part {
+            case .literal(let text): text
+            case .variable(let variable): value(variable)
+            }
+        }.joined()
+    }
+}
+
 extension Template {
     /// The bytes of the texts in it; a variable counts as what it may at most stand for.
     var size: Int {
@@ -22,13 +79,7 @@ extension Template {
 
     /// As the manifest has it, but for what came from the environment, of which nobody is told.
     package var written: String {
-        guard !holdsEnvironment else { return "(not shown)" }
-        return parts.map { part in
-            switch part {
-            case .literal(let text): text
-            case .variable(let variable): "${\(variable.rawValue)}"
-            }
-        }.joined()
+        holdsEnvironment ? "(not shown)" : source
     }
 
     /// The text if there are no variables in it.

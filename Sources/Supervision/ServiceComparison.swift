@@ -185,7 +185,7 @@ enum ServiceComparison {
 
     static func text(_ command: [Template]) -> String {
         command.contains(where: \.holdsEnvironment)
-            ? "(not shown)" : command.map { quoted($0.written) }.joined(separator: " ")
+            ? "(not shown)" : command.map { quoted($0.source) }.joined(separator: " ")
     }
 
     private static func text(_ check: HTTPCheck) -> String {
