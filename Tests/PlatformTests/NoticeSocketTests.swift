@@ -86,9 +86,15 @@ import Testing
     @Test("takes the place of what is at its path; a path that is too long is an error")
     func places() throws {
         let path = try #require(directory).write("17", "left behind")
-        _ = try NoticeSocket(path: path, owner: nil, isOpen: false)
+        let before = try NoticeSocket(path: path, owner: nil, isOpen: false)
         let sender = try #require(try NotifySocket(path: path))
-        #expect(throws: SystemError.self) { try sender.send("x") }
+        try sender.send("to the first")
+        let after = try NoticeSocket(path: path, owner: nil, isOpen: false)
+        try sender.send("to the second")
+        #expect(after.peek(limit: 100)?.bytes == Array("to the second".utf8))
+        #expect(before.peek(limit: 100)?.bytes == Array("to the first".utf8))
+        before.drop()
+        #expect(before.peek(limit: 100) == nil)
         let long = try #require(directory).file(String(repeating: "x", count: 108))
         #expect(throws: SystemError.self) { _ = try NoticeSocket(path: long, owner: nil, isOpen: false) }
     }
