@@ -220,7 +220,9 @@ final class Wire: @unchecked Sendable {
     /// Gives the socket away, open.
     func handOver() throws -> Descriptor {
         let copy = Descriptor(owning: try systemCall("fcntl") { fcntl(raw, F_DUPFD_CLOEXEC, 100) })
-        close()
+        // Closed, but not ended.
+        _ = Glibc.close(raw)
+        raw = -1
         return copy
     }
 
@@ -228,14 +230,15 @@ final class Wire: @unchecked Sendable {
 
     func close() {
         guard raw >= 0 else { return }
-        _ = Glibc.close(raw)
+        closeConnection(raw)
         raw = -1
     }
 
     /// Closes with a RST.
     func reset() {
-        supd_reset_on_close(raw)
-        close()
+        guard raw >= 0 else { return }
+        resetConnection(raw)
+        raw = -1
     }
 }
 

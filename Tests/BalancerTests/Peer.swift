@@ -153,13 +153,14 @@ final class Peer: @unchecked Sendable {
 
     func close() {
         guard raw >= 0 else { return }
-        _ = Glibc.close(raw)
+        closeConnection(raw)
         raw = -1
     }
 
     func reset() {
-        supd_reset_on_close(raw)
-        close()
+        guard raw >= 0 else { return }
+        resetConnection(raw)
+        raw = -1
     }
 }
 
@@ -206,14 +207,19 @@ final class Backend: @unchecked Sendable {
     /// Stops listening: connects are refused, what waited is reset. The port stays bound, so that no other test's
     /// server gets it and its connections.
     func close() {
-        listener = nil
+        stopListening()
         reservation = try? reserve(port)
     }
 
     /// Gives up its port, too.
     func leave() {
-        listener = nil
+        stopListening()
         reservation = nil
+    }
+
+    private func stopListening() {
+        if let listener { endListening(listener) }
+        listener = nil
     }
 
     private var reservation: Descriptor?

@@ -110,7 +110,7 @@ struct ControlClientTests {
 
     @Test("A socket that nobody listens on: exit code 5")
     func nobodyListens() throws {
-        _ = try unixListener(at: path)
+        endListening(try unixListener(at: path))
         let error = try #require(
             #expect(throws: ControlClientError.self) { try ControlClient(socketPath: path).ask(.version) })
         #expect(error.exitCode == 5)

@@ -18,9 +18,7 @@ final class ServicePipe {
 
     /// A pipe with the same bytes waiting.
     init(copying other: ServicePipe, end: Bool) throws {
-        let made = try ServicePipe()
-        reader = made.reader
-        writer = made.writer
+        (reader, writer) = try makePipe()
         sent = other.sent
         try PipeIO.setCapacity(reader, bytes: try PipeIO.capacity(other.reader))
         let waiting = try PipeIO.bytesAvailable(other.reader)
@@ -28,7 +26,7 @@ final class ServicePipe {
             let copied = try PipeIO.copy(from: other.reader, to: try writerOrThrow(), count: waiting)
             guard copied == waiting else { throw TestFailure("copied \(copied) of \(waiting) bytes") }
         }
-        if end { writer = nil }
+        if end { try close() }
     }
 
     private func writerOrThrow() throws -> Descriptor {
@@ -51,7 +49,11 @@ final class ServicePipe {
 
     func send(_ text: String) throws { try send(Array(text.utf8)) }
 
-    func close() { writer = nil }
+    /// Ends what the service writes; returns when the reader's side is told of it.
+    func close() throws {
+        writer = nil
+        try waitForHangUp(reader)
+    }
 }
 
 /// Notices, collected.

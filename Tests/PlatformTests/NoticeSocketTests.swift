@@ -71,6 +71,7 @@ import Testing
         #expect(socket.peek(limit: 100)?.bytes == Array("BARRIER=1".utf8))
         #expect(end() == -1 && errno == EAGAIN)
         socket.drop()
+        try waitForHangUp(reading)
         #expect(end() == 0)
         #expect(socket.peek(limit: 100) == nil)
     }

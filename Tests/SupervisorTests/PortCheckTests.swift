@@ -19,7 +19,10 @@ import Testing
         let port = try #require(listener).port
         let child = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
         listener = nil
-        #expect(PortCheck.holder(of: port) == "pid \(child.pid) (sleep)")
+        // For a moment every program that another test has just forked has a copy of it.
+        try eventually("the child to be named") {
+            PortCheck.holder(of: port) == "pid \(child.pid) (sleep)" ? true : nil
+        }
     }
 
     @Test("a port whose holder has ended is free again")

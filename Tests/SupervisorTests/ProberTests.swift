@@ -74,6 +74,10 @@ import Testing
         let port = try #require(listener).port
         let stranger = try TestChild(["/bin/sleep", "60"], descriptors: [try #require(listener).socket])
         listener = nil
+        // For a moment every program that another test has just forked has a copy of it.
+        try eventually("the stranger to have it alone") {
+            PortCheck.holder(of: port) == "pid \(stranger.pid) (sleep)" ? true : nil
+        }
         let child = try TestChild(["/bin/sleep", "60"])
         let harness = ProberHarness()
         harness.begin(child.pid, port: port, .tcp)
