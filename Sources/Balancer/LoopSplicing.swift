@@ -141,12 +141,21 @@ extension LoopCore {
                 to.pointee.flags.remove(.writable)
                 return true
             } else if moved != -Int(EINTR) {
-                noteSendError(Int32(-moved), to)
+                noteSpliceError(Int32(-moved), to)
                 return false
             }
         }
         if !flow.pointee.flags.contains(.bulk) { releasePipe(flow) }
         return true
+    }
+
+    /// The same as `noteSendError`. But splice(2) sends a pipe's buffers sixteen at a time, and when a later sixteen fail
+    /// it answers what the earlier ones were, and their error is gone: what comes next is EPIPE, also after a reset.
+    private func noteSpliceError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
+        noteSendError(code, side)
+        guard code == EPIPE else { return }
+        keepUrgentInStream(side)
+        if supd_end_has_arrived(side.pointee.socket) == 0 { side.pointee.flags.insert(.wasReset) }
     }
 
     /// Puts the flow's pipe back.

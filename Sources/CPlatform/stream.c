@@ -177,6 +177,30 @@ int supd_unsent_bytes(int socket) {
 
 int supd_take_error(int socket) { return get_option(socket, SO_ERROR); }
 
+int supd_end_has_arrived(int socket) {
+    if (set_option(socket, IPPROTO_TCP, TCP_INQ) < 0) {
+        return 0;
+    }
+    char byte;
+    struct iovec piece = {.iov_base = &byte, .iov_len = sizeof byte};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int with_end = 0, without_end = 0;
+    if (recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT) < 0 || ioctl(socket, FIONREAD, &without_end) < 0) {
+        return 0;
+    }
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || header->cmsg_level != IPPROTO_TCP || header->cmsg_type != TCP_CM_INQ) {
+        return 0;
+    }
+    memcpy(&with_end, CMSG_DATA(header), sizeof with_end);
+    return with_end > without_end;
+}
+
 int supd_set_no_delay(int socket) { return set_option(socket, IPPROTO_TCP, TCP_NODELAY); }
 
 int supd_set_urgent_inline(int socket) { return set_option(socket, SOL_SOCKET, SO_OOBINLINE); }

@@ -39,6 +39,13 @@ struct ProcessView: Sendable {
         }
     }
 
+    /// Whether all its threads are stopped by a signal: state T of proc_pid_stat(5).
+    func isStopped() throws -> Bool {
+        try Files.names(in: "/proc/\(pid)/task", limit: 65_536).allSatisfy { thread in
+            try lines("/proc/\(pid)/task/\(thread)/status").contains { $0.hasPrefix("State:\tT") }
+        }
+    }
+
     /// Memory of its own in bytes, without files: RssAnon of proc_pid_status(5).
     func memory() throws -> Int {
         for line in try lines("/proc/\(pid)/status") where line.hasPrefix("RssAnon:") {

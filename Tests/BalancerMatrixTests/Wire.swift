@@ -124,6 +124,9 @@ final class Wire: @unchecked Sendable {
         }
     }
 
+    /// Sends zeros in so many pages of their own.
+    func sendPages(_ count: Int) throws { try systemCall("sendfile") { matrix_send_pages(raw, count << 12) } }
+
     /// Sends what the socket takes now of a pattern's next bytes; nil when the connection takes no more at all.
     func sendSome(_ pattern: inout Pattern, _ count: Int, flags: Int32 = 0) -> Int? {
         let bytes = pattern.next(count)
@@ -231,6 +234,12 @@ final class Wire: @unchecked Sendable {
     func close() {
         guard raw >= 0 else { return }
         closeConnection(raw)
+        raw = -1
+    }
+
+    /// Is gone without a word: what arrives later is answered by a RST, and no FIN was ever sent.
+    func vanish() throws {
+        try systemCall("setsockopt") { matrix_vanish(raw) }
         raw = -1
     }
 

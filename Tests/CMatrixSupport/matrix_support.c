@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -60,6 +62,23 @@ int matrix_segments_sent(int socket) {
         return -1;
     }
     return (int)information.tcpi_segs_out;
+}
+
+int matrix_send_pages(int socket, size_t count) {
+    int file = memfd_create("pages", MFD_CLOEXEC);
+    int result = file < 0 ? -1 : ftruncate(file, (off_t)count);
+    for (off_t sent = 0; result == 0 && sent < (off_t)count;) {
+        result = sendfile(socket, file, &sent, count - (size_t)sent) < 0 ? -1 : 0;
+    }
+    int code = errno;
+    if (file >= 0) close(file);
+    errno = code;
+    return result;
+}
+
+int matrix_vanish(int socket) {
+    int one = 1;
+    return setsockopt(socket, IPPROTO_TCP, TCP_REPAIR, &one, sizeof one) < 0 ? -1 : close(socket);
 }
 
 int matrix_name_of(int socket, int is_peer, char *text, size_t size) {

@@ -88,6 +88,10 @@ void supd_reset_on_close(int socket);
 int supd_unsent_bytes(int socket);
 /// getsockopt(2) SO_ERROR, which clears the error it returns. 0 is none; -errno if the call itself failed.
 int supd_take_error(int socket);
+/// Whether the peer's end (FIN) has arrived at a TCP socket, whatever has happened since; 0 also where the kernel does not
+/// tell. Urgent data must be in the stream (SO_OOBINLINE). By TCP_INQ (tcp(7)), whose count includes the end, and
+/// ioctl FIONREAD, whose count does not.
+int supd_end_has_arrived(int socket);
 /// TCP_NODELAY.
 int supd_set_no_delay(int socket);
 /// SO_OOBINLINE: urgent data stays in the stream in place of being lost.

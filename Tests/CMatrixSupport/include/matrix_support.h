@@ -19,6 +19,14 @@ int matrix_syn_carried_data(int socket);
 /// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
 int matrix_segments_sent(int socket);
 
+/// Sends zeros, each 4096 of them in a page of their own, which a proxy's splice(2) takes as a buffer of its own:
+/// sendfile(2) from memfd_create(2). Returns 0, or -1 with errno.
+int matrix_send_pages(int socket, size_t count);
+
+/// Closes a connected TCP socket without a word to its peer, by TCP_REPAIR (tcp(7)), as if its machine were gone: what
+/// arrives for it later is answered by a reset. Needs CAP_NET_ADMIN. Returns 0, or -1 with errno, and then it is open.
+int matrix_vanish(int socket);
+
 /// Writes the address of an IPv4 socket as text, 127.0.0.1:80: its own, or its peer's. Returns 0, or -1 with errno.
 int matrix_name_of(int socket, int is_peer, char *text, size_t size);
 
