@@ -130,8 +130,8 @@ struct BlueGreenTests {
     @Test("supctl restart goes the same way, and supctl rollback after the switch goes back without a failed request")
     func restartAndRollback() throws {
         let port = try freePort()
-        // A connection that stays open keeps the old ones.
-        let fields = "balance: { drainTimeout: '5s' }"
+        // A connection that stays open keeps the old ones, longer than the test takes.
+        let fields = "balance: { drainTimeout: '60s' }"
         let daemon = try Daemon(manifest(port.port, version: 1, fields: fields))
         let clients = Witnesses(4, port: port.port)
         try clients.wait(answers: 20)
@@ -144,8 +144,9 @@ struct BlueGreenTests {
         for connection in kept { _ = try connection.get("/") }
         try write(daemon, manifest(port.port, version: 2, fields: fields))
         let apply = try Program(Daemon.supctl, ["--socket", daemon.socket, "apply"])
-        try eventually("the switch") {
-            try daemon.ctl("events", "x").output.contains("all new instances are ready and take over") ? true : nil
+        try eventually("the switch after that of the restart") {
+            try daemon.ctl("events", "x").output.split(separator: "\n")
+                .count { $0.contains("all new instances are ready and take over") } == 2 ? true : nil
         }
         let back = try daemon.ctl("rollback", "x")
         #expect(back.code == 0, "\(back.output)")
