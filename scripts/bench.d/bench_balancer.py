@@ -309,6 +309,7 @@ def one_core(workspace, rounds, seconds):
     print(f"\nOne loop against one thread, everything on one core, {rounds} rounds of {seconds} s")
     bench_tools.table(HEADER, rows)
     daemon.stop()
+    redis_requests(workspace, rounds, core)
 
 
 def system_calls(workspace):
@@ -439,27 +440,37 @@ def syscalls(workspace, subjects):
     bench_tools.table(["proxy", "new connection, 32 clients", "new connection, 1 client", "keep-alive, 32", "keep-alive, 1"], rows)
 
 
-def databases(workspace, rounds):
+def redis_requests(workspace, rounds, core=None):
+    """redis-benchmark; with `core` everything is on that one, which is always busy."""
     redis = shutil.which("redis-server")
     if not redis or not shutil.which("redis-benchmark"):
         print("\nno Redis here: left out")
-    else:
-        backend, = free_ports(1)
-        daemon, ours = supd(workspace, "supd-redis", [redis, "--port", backend, "--save", "", "--appendonly", "no"], 1, backend)
-        subjects = [ours, haproxy(workspace, backend), Proxy("no proxy", backend, [])]
-        rows = []
-        for pipeline, requests in [(1, 60_000), (16, 400_000)]:
-            def load(port):
-                began = time.monotonic()
-                subprocess.run(["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", "50", "-t", "get", "-q", "-P",
-                                str(pipeline)], capture_output=True, check=True)
-                return requests, time.monotonic() - began
-            results = rounds_of(subjects, rounds, lambda proxy: measured(proxy, load))
-            rows += compare(f"GET, -P {pipeline}", results, "HAProxy")
-            ask_no_slower(f"redis-benchmark -P {pipeline}", results)
-        print(f"\nredis-benchmark, 50 clients, {rounds} rounds")
-        bench_tools.table(HEADER, rows)
-        daemon.stop()
+        return
+    backend, = free_ports(1)
+    daemon, ours = supd(workspace, "supd-redis" if core is None else "supd-redis-core",
+                        [redis, "--port", backend, "--save", "", "--appendonly", "no"], 1, backend)
+    subjects = [ours, haproxy(workspace, backend), Proxy("no proxy", backend, [])]
+    prefix, where = [], ""
+    if core is not None:
+        pin([*bench_tools.children(daemon.process.pid), *(pid for proxy in subjects for pid in proxy.pids)], {core})
+        prefix, where = ["taskset", "-c", str(core)], "one core, "
+    rows = []
+    for pipeline, requests in [(1, 60_000), (16, 400_000)]:
+        def load(port):
+            began = time.monotonic()
+            subprocess.run([*prefix, "redis-benchmark", "-p", str(port), "-n", str(requests), "-c", "50", "-t", "get", "-q", "-P",
+                            str(pipeline)], capture_output=True, check=True)
+            return requests, time.monotonic() - began
+        results = rounds_of(subjects, rounds, lambda proxy: measured(proxy, load))
+        rows += compare(f"GET, -P {pipeline}", results, "HAProxy")
+        ask_no_slower(f"{where}redis-benchmark -P {pipeline}", results)
+    print(f"\nredis-benchmark, 50 clients, {'everything on one core, ' if where else ''}{rounds} rounds")
+    bench_tools.table(HEADER, rows)
+    daemon.stop()
+
+
+def databases(workspace, rounds):
+    redis_requests(workspace, rounds)
     postgres = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
     if not postgres or not shutil.which("pgbench"):
         print("\nno PostgreSQL here: left out")
