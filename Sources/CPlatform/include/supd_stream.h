@@ -74,8 +74,9 @@ int supd_parse_address(const char *text, int is_ipv6, struct supd_address *addre
 int supd_peer_address(int socket, struct supd_address *peer);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
-/// send(2) without SIGPIPE.
-ssize_t supd_send(int socket, const void *bytes, size_t count);
+/// send(2) without SIGPIPE. `more`: the next call sends more or ends the stream, and what fills no segment may wait for it
+/// (MSG_MORE); a Unix socket sends at once all the same.
+ssize_t supd_send(int socket, const void *bytes, size_t count, int more);
 /// splice(2) that moves pages where it can and never waits.
 ssize_t supd_splice(int from, int to, size_t count);
 /// shutdown(2) of the writing direction.

@@ -19,6 +19,9 @@ int matrix_syn_carried_data(int socket);
 /// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
 int matrix_segments_sent(int socket);
 
+/// How many it has received: tcpi_segs_in, of an accepted socket with the SYN; -1 with errno.
+int matrix_segments_received(int socket);
+
 /// Writes the address of an IPv4 socket as text, 127.0.0.1:80: its own, or its peer's. Returns 0, or -1 with errno.
 int matrix_name_of(int socket, int is_peer, char *text, size_t size);
 
