@@ -64,21 +64,74 @@ extension BalancerMatrix {
         }
 
         @Test(
-            "a client's last bytes and its end reach the server in one, also behind a PROXY header",
+            "a client's only bytes and its end reach the server in one, also behind a PROXY header",
             arguments: [nil, .v1, .v2] as [RoutingTable.Pool.ProxyProtocol?])
         func requestWithEnd(_ version: RoutingTable.Pool.ProxyProtocol?) throws {
             try Stage.run { stage in
                 guard let supd = stage.proxy as? SupdProxy else { return }
                 supd.adjust = { $0.pools[0].proxyProtocol = version }
                 try supd.serve(stage.servers)
+                var carried = 0
                 for _ in 0..<Self.rounds {
                     let client = try stage.connect(Wire.Manner(delaysHandshake: true))
                     try Self.sendLast("request", client)
                     let server = try stage.accept()
                     if let version { _ = try Introduction.read(server, version) }
                     try #require(try server.receiveToEnd() == Wire.Whole("request", .orderly))
-                    // The SYN, and an ACK that ends the handshake, may be the others.
-                    try #require(matrix_segments_received(server.raw) <= 3)
+                    // The SYN, and an ACK that ends the handshake, may be the others. The kernel keeps that one back for some
+                    // 40 ms only.
+                    let segments = matrix_segments_received(server.raw)
+                    try #require(segments <= 3)
+                    if segments == 2 { carried += 1 }
+                }
+                #expect(carried >= Self.rounds / 2, "ends of handshakes that came with the request")
+            }
+        }
+
+        @Test(
+            "nobody waits for an ACK that the balancer keeps back", .enabled(if: getuid() == 0, "needs root"),
+            arguments: Wait.allCases)
+        func acknowledged(_ wait: Wait) throws {
+            try PrivateNetwork.run {
+                try Stage.run { stage in
+                    let before = try PrivateNetwork.delayedACKs()
+                    for _ in 0..<Self.rounds { try wait.play(stage) }
+                    // One is sent late, by the kernel's timer, when the balancer did not get the processor for 40 ms.
+                    #expect(try PrivateNetwork.delayedACKs() - before < Self.rounds / 2)
+                }
+            }
+        }
+
+        /// What would go on only by the kernel's timer if an ACK were kept back.
+        enum Wait: CaseIterable {
+            /// A server speaks first: to accept a connection, it needs the handshake's ACK.
+            case serverFirst
+            /// A client has ended without a word.
+            case silentEnd
+            /// A server's answer is in two pieces, the second of which Nagle's algorithm keeps until the first is acknowledged.
+            case twoPieces
+            /// The same, for a client that says nothing until the connection is there.
+            case twoPiecesLater
+
+            func play(_ stage: Stage) throws {
+                let client = try stage.connect(Wire.Manner(delaysHandshake: self == .twoPieces))
+                switch self {
+                case .serverFirst:
+                    let server = try stage.accept()
+                    try server.send("220 ready\r\n")
+                    try #require(try client.receiveText(11) == "220 ready\r\n")
+                case .silentEnd:
+                    client.finishWriting()
+                    try #require(try stage.accept().receiveToEnd() == Wire.Whole("", .orderly))
+                case .twoPieces, .twoPiecesLater:
+                    var early: Wire?
+                    if self == .twoPiecesLater { early = try stage.accept() }
+                    try client.send("request")
+                    let server = try early ?? stage.accept()
+                    try #require(try server.receiveText(7) == "request")
+                    try server.send("head")
+                    try server.send("body")
+                    try #require(try client.receiveText(8) == "headbody")
                 }
             }
         }
