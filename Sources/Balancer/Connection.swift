@@ -148,6 +148,8 @@ struct Flow {
         static let bulk = Flags(rawValue: 8)
         /// Something was sent before.
         static let hasSent = Flags(rawValue: 16)
+        /// The source is an endpoint whose first bytes would be acknowledged late.
+        static let acksLate = Flags(rawValue: 32)
     }
 
     /// Whether bytes were read that are not sent yet.

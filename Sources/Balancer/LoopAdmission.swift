@@ -142,7 +142,8 @@ extension LoopCore {
                 step = Self.meaning(of: received)
             }
         }
-        let sent = send(scratch, count, flow, endpoint)
+        // `connected` pumps next, and so passes on an end that is known already.
+        let sent = send(scratch, count, flow, endpoint, isLast: flow.pointee.flags.contains(.ended))
         if sent < count {
             guard sent >= 0 || sent == -Int(EAGAIN) else { return sinkFailed(connection, .endpoint) }
             endpoint.pointee.flags.remove(.writable)

@@ -83,7 +83,8 @@ extension LoopCore {
             flow.pointee.streak += 1
             if flow.pointee.streak >= Self.fullReadsUntilBulk { becomeBulk(connection, source) }
         }
-        let sent = send(scratch, received, flow, to)
+        let sent = send(scratch, received, flow, to, isLast: flow.pointee.flags.contains(.ended))
+        if flow.pointee.flags.contains(.acksLate) { acknowledge(flow, from) }
         if sent == received { return .moved }
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
         to.pointee.flags.remove(.writable)
@@ -116,6 +117,16 @@ extension LoopCore {
         }
     }
 
+    /// Acknowledges the first bytes of an endpoint, unless its end came with them and the kernel has acknowledged both.
+    ///
+    /// Of a usual connection the kernel acknowledges the first bytes at once. Of one whose handshake's ACK was kept back it
+    /// takes our bytes for a reply, and waits some 40 ms for the next one: so long would a server wait, by Nagle's
+    /// algorithm, that sends its first answer in two pieces.
+    private func acknowledge(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
+        flow.pointee.flags.remove(.acksLate)
+        if !flow.pointee.flags.contains(.ended) { _ = supd_set_quick_ack(from.pointee.socket, 1) }
+    }
+
     /// Moves bytes when no buffer is left for what the sink does not take: the kernel keeps them until they are sent.
     private mutating func copyWithoutBuffer(_ connection: ConnectionReference, _ source: SideIndex) -> Step {
         let from = connection.side(source)
@@ -143,15 +154,21 @@ extension LoopCore {
 
     /// Sends, and notes a reset that the error tells of. TCP_NODELAY is set only when it can make a difference: Nagle's
     /// algorithm holds back a small segment while an earlier one is not acknowledged.
+    ///
+    /// `isLast`: if all of this is sent, `passEnd` follows in the same call. The kernel then keeps the last segment back
+    /// for the FIN (MSG_MORE in send(2)), which shutdown(2) or close(2) puts on it and sends: one segment for both. When
+    /// the socket takes a part only, the kernel pushes that part all the same before it says so, and the rest is sent when
+    /// there is room.
     @inline(__always)
     func send(
-        _ bytes: UnsafeRawPointer, _ count: Int, _ flow: UnsafeMutablePointer<Flow>, _ to: UnsafeMutablePointer<Side>
+        _ bytes: UnsafeRawPointer, _ count: Int, _ flow: UnsafeMutablePointer<Flow>, _ to: UnsafeMutablePointer<Side>,
+        isLast: Bool = false
     ) -> Int {
         if !to.pointee.flags.contains(.sendsPromptly) {
             if flow.pointee.flags.contains(.hasSent) || count > Self.promptSize { sendPromptly(to) }
             flow.pointee.flags.insert(.hasSent)
         }
-        let sent = supd_send(to.pointee.socket, bytes, count)
+        let sent = supd_send(to.pointee.socket, bytes, count, isLast ? 1 : 0)
         if sent < 0 { noteSendError(Int32(-sent), to) }
         return sent
     }
@@ -191,12 +208,15 @@ extension LoopCore {
     mutating func flush(_ connection: ConnectionReference, _ source: SideIndex) -> Bool {
         let flow = connection.flow(from: source)
         // There is room again, so the sink has taken something: it is not silent.
-        if connection.head.pointee.phase == .open { connection.head.pointee.since = now }
+        let isOpen = connection.head.pointee.phase == .open
+        if isOpen { connection.head.pointee.since = now }
         if flow.pointee.piped > 0 { return flushPipe(connection, source) }
         let to = connection.side(source.other)
         let slot = flow.pointee.buffer - 1
         let count = Int(flow.pointee.end - flow.pointee.start)
-        let sent = send(buffers.address(slot) + Int(flow.pointee.start), count, flow, to)
+        // Not before a reset, which waits until nothing is in the send queue.
+        let isLast = isOpen && flow.pointee.flags.contains(.ended)
+        let sent = send(buffers.address(slot) + Int(flow.pointee.start), count, flow, to, isLast: isLast)
         if sent == count {
             buffers.free(slot)
             flow.pointee.buffer = 0

@@ -136,8 +136,9 @@ ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags) {
     return RESULT(syscall(SYS_recvfrom, socket, buffer, capacity, flags, NULL, NULL));
 }
 
-ssize_t supd_send(int socket, const void *bytes, size_t count) {
-    return RESULT(syscall(SYS_sendto, socket, bytes, count, MSG_NOSIGNAL, NULL, 0));
+ssize_t supd_send(int socket, const void *bytes, size_t count, int more) {
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    return RESULT(syscall(SYS_sendto, socket, bytes, count, flags, NULL, 0));
 }
 
 ssize_t supd_splice(int from, int to, size_t count) {
@@ -202,6 +203,10 @@ int supd_end_has_arrived(int socket) {
 }
 
 int supd_set_no_delay(int socket) { return set_option(socket, IPPROTO_TCP, TCP_NODELAY); }
+
+int supd_set_quick_ack(int socket, int isQuick) {
+    return (int)RESULT(setsockopt(socket, IPPROTO_TCP, TCP_QUICKACK, &isQuick, sizeof isQuick));
+}
 
 int supd_set_urgent_inline(int socket) { return set_option(socket, SOL_SOCKET, SO_OOBINLINE); }
 

@@ -22,4 +22,15 @@ enum PrivateNetwork {
         let file = Descriptor(owning: try systemCall("open", path) { open(path, O_WRONLY | O_CLOEXEC) })
         try systemCall("write", path) { write(file.raw, value, value.utf8.count) }
     }
+
+    /// How many ACKs the kernel has sent late, by its timer, in the calling thread's namespace: DelayedACKs of TcpExt in
+    /// /proc/net/netstat, a line of names and one of numbers.
+    static func delayedACKs() throws -> Int {
+        let text = String(decoding: try readSmallFile("/proc/thread-self/net/netstat", limit: 1 << 16), as: UTF8.self)
+        let words = text.split(separator: "\n").filter { $0.hasPrefix("TcpExt:") }.map { $0.split(separator: " ") }
+        guard words.count == 2, let place = words[0].firstIndex(of: "DelayedACKs"), place < words[1].count,
+            let count = Int(words[1][place])
+        else { throw TestFailure("there is no number of delayed ACKs") }
+        return count
+    }
 }

@@ -54,14 +54,20 @@ int matrix_syn_carried_data(int socket) {
     return (information.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
 }
 
+static int look(int socket, struct tcp_info *information) {
+    socklen_t length = sizeof *information;
+    memset(information, 0, sizeof *information);
+    return getsockopt(socket, IPPROTO_TCP, TCP_INFO, information, &length);
+}
+
 int matrix_segments_sent(int socket) {
     struct tcp_info information;
-    socklen_t length = sizeof information;
-    memset(&information, 0, sizeof information);
-    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &information, &length) < 0) {
-        return -1;
-    }
-    return (int)information.tcpi_segs_out;
+    return look(socket, &information) < 0 ? -1 : (int)information.tcpi_segs_out;
+}
+
+int matrix_segments_received(int socket) {
+    struct tcp_info information;
+    return look(socket, &information) < 0 ? -1 : (int)information.tcpi_segs_in;
 }
 
 int matrix_send_pages(int socket, size_t count) {

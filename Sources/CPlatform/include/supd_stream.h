@@ -74,8 +74,9 @@ int supd_parse_address(const char *text, int is_ipv6, struct supd_address *addre
 int supd_peer_address(int socket, struct supd_address *peer);
 /// recv(2) with flags.
 ssize_t supd_receive(int socket, void *buffer, size_t capacity, int flags);
-/// send(2) without SIGPIPE.
-ssize_t supd_send(int socket, const void *bytes, size_t count);
+/// send(2) without SIGPIPE. `more`: the next call sends more or ends the stream, and what fills no segment may wait for it
+/// (MSG_MORE); a Unix socket sends at once all the same.
+ssize_t supd_send(int socket, const void *bytes, size_t count, int more);
 /// splice(2) that moves pages where it can and never waits.
 ssize_t supd_splice(int from, int to, size_t count);
 /// shutdown(2) of the writing direction.
@@ -94,6 +95,9 @@ int supd_take_error(int socket);
 int supd_end_has_arrived(int socket);
 /// TCP_NODELAY.
 int supd_set_no_delay(int socket);
+/// TCP_QUICKACK: 0, before connect(2), keeps the ACK that ends the handshake back for some 40 ms, to travel with the first
+/// bytes; 1 sends an ACK that is kept back, and those to come at once.
+int supd_set_quick_ack(int socket, int isQuick);
 /// SO_OOBINLINE: urgent data stays in the stream in place of being lost.
 int supd_set_urgent_inline(int socket);
 /// Checks that a descriptor is a listening stream socket (SO_ACCEPTCONN), and makes it non-blocking and, if it is TCP,

@@ -19,6 +19,9 @@ int matrix_syn_carried_data(int socket);
 /// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
 int matrix_segments_sent(int socket);
 
+/// How many it has received: tcpi_segs_in, of an accepted socket with the SYN; -1 with errno.
+int matrix_segments_received(int socket);
+
 /// Sends zeros, each 4096 of them in a page of their own, which a proxy's splice(2) takes as a buffer of its own:
 /// sendfile(2) from memfd_create(2). Returns 0, or -1 with errno.
 int matrix_send_pages(int socket, size_t count);
