@@ -19,8 +19,9 @@ struct LoopCore {
     let number: Int
     let report: @Sendable (LoopReport) -> Void
     let mailbox: LoopMailbox
-    /// Those of all loops, to call them.
+    /// Those of all loops; and the same, to call them without counting references.
     let mailboxes: [LoopMailbox]
+    let others: [Unmanaged<LoopMailbox>]
     let limits: LoopLimits
     let set: EpollSet
     let timer: Descriptor
@@ -117,6 +118,7 @@ struct LoopCore {
         let mailbox = mailboxes[number]
         self.mailbox = mailbox
         self.mailboxes = mailboxes
+        others = mailboxes.map { .passUnretained($0) }
         random = ChoiceRandom(seed: UInt64(bitPattern: monotonicNanoseconds()) &+ UInt64(number))
         self.report = report
         self.ephemeralPorts = ephemeralPorts

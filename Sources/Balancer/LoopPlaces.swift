@@ -143,7 +143,7 @@ extension LoopCore {
             serveSoon(number)
         } else {
             line.pointee.calls.bitwiseOr(1 << UInt64(loop), ordering: .sequentiallyConsistent)
-            mailboxes[loop].call()
+            others[loop]._withUnsafeGuaranteedRef { $0.call() }
         }
     }
 
@@ -169,7 +169,8 @@ extension LoopCore {
     mutating func answerCalls() {
         if wasCalled {
             wasCalled = false
-            for number in limitedPools {
+            for position in limitedPools.indices {
+                let number = limitedPools[position]
                 let calls = pools[number].pointee.line
                 guard calls.pointee.calls.load(ordering: .relaxed) & ownBit != 0 else { continue }
                 calls.pointee.calls.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)

@@ -8,7 +8,7 @@ import Synchronization
 extension LoopCore {
     /// Takes what was sent to this loop.
     mutating func takeCommands() {
-        for command in mailbox.take() {
+        for command in mailbox.take() ?? [] {
             switch command {
             case .routing(let table): take(table)
             case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)

@@ -144,7 +144,7 @@ extension LoopCore {
     mutating func retryQueues() {
         retryAt = .max
         isShort = false
-        for number in limitedPools { retryInTurn(number) }
+        for position in limitedPools.indices { retryInTurn(limitedPools[position]) }
         for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
             let pool = pools[number]
             guard pool.pointee.limit == 0, pool.pointee.activeCount > 0 else { continue }
