@@ -34,8 +34,9 @@ extension LoopCore {
         others[loop]._withUnsafeGuaranteedRef { $0.watch.load(ordering: .sequentiallyConsistent) }
     }
 
-    /// The other loop with the fewest connections of those that do not pause.
-    private var leastLoaded: (loop: Int, count: Int)? {
+    /// The other loop with the fewest connections of those that do not pause. (Mutating, so that the core is not copied
+    /// for the call.)
+    private mutating func leastLoaded() -> (loop: Int, count: Int)? {
         var least: (loop: Int, count: Int)?
         for loop in mailboxes.indices
         where loop != number && watch(of: loop) != .pauses {
@@ -50,7 +51,7 @@ extension LoopCore {
     mutating func restIfUneven() -> Bool { mailboxes.count > 1 && passToFewer() }
 
     private mutating func passToFewer() -> Bool {
-        guard !isAcceptPaused, !isRetired, listeners.end <= Self.mostListeners, let least = leastLoaded,
+        guard !isAcceptPaused, !isRetired, listeners.end <= Self.mostListeners, let least = leastLoaded(),
             Self.isUneven(connections.count, least.count)
         else { return false }
         if now - restsSince >= Self.restWindow { (restsSince, rests) = (now, 0) }
@@ -74,7 +75,7 @@ extension LoopCore {
     mutating func shareClients() {
         guard mailboxes.count > 1 else { return }
         mailbox.connections.store(connections.count, ordering: .relaxed)
-        if isResting, connections.count <= leastLoaded?.count ?? .max { stopResting() }
+        if isResting, connections.count <= leastLoaded()?.count ?? .max { stopResting() }
     }
 
     /// Watches listeners again, if it rests.

@@ -20,23 +20,29 @@ import time
 
 # What allocates and frees memory, and what counts references. Calls from one of these to another are the first one's.
 COUNTED = re.compile(
-    r"_*(swift_(native)?(BridgeObject|bridgeObject|NonObjC|nonatomic_|unknownObject|try|weak|unowned|errorR)?_?(Retain|retain|Release|release)\w*"
-    r"|swift_(alloc|dealloc|slowAlloc|slowDealloc|weak|unowned|init|once)\w*|swift_arrayInit\w*"
-    r"|(libc_)?(malloc|calloc|realloc|free|memalign|posix_memalign|aligned_alloc)|operator (new|delete).*"
-    r"|(os_object|dispatch|_Block|Block)_(retain|release|copy)\w*)")
-# More than this for a request is a failure.
+    r"_?swift_\w*(retain|release|weak|unowned)\w*|_?swift_\w*(alloc|Alloc)\w*"
+    r"|(__libc_)?(malloc|calloc|realloc|free|memalign|posix_memalign|aligned_alloc|cfree)|operator (new|delete).*"
+    r"|_?(os_object|os|dispatch|Block)_(retain|release|copy)\w*|_Block_\w+", re.IGNORECASE)
+# What copies memory.
+COPIES = re.compile(r"(__)?mem(cpy|move|pcpy)\w*")
+# More of either for a request is a failure.
 LIMIT = 0.01
+# A loop that has waited for a few milliseconds goes back to Dispatch; so many calls are made when that calls it again.
+CALLS_OF_TURN = 8
+TURN = "$s8Balancer8LoopCoreV3runyyF"
+# With more of these for a request than this, what they cost would be the requests' cost.
+MOST_TURNS = 0.1
 
 
 class Failure(Exception):
     """Nothing could be measured; the text says why."""
 
 
-def check(sentence, is_met, found=""):
-    """One line of the protocol of scripts/interop."""
+def check(sentence, is_met, found):
+    """A line of the protocol of scripts/interop, and if it is not met what was found instead."""
     print(("ok   " if is_met else "FAIL ") + sentence)
-    if not is_met and found:
-        print(f"     | {found}")
+    for line in [] if is_met else found:
+        print(f"     | {line}")
 
 
 def receive(peer, size):
@@ -103,7 +109,6 @@ class Counts:
     def __init__(self, path):
         self.instructions = 0
         self.calls = collections.Counter()
-        self.costs = collections.Counter()
         names = {}
 
         def name(text):
@@ -112,7 +117,6 @@ class Counts:
                 names[number] = re.sub(r"'\d+$", "", rest)
             return names[number]
         caller = called = ""
-        is_call = False
         for line in open(path):
             key, equals, value = line.rstrip("\n").partition("=")
             if equals and key == "fn":
@@ -120,19 +124,19 @@ class Counts:
             elif equals and key == "cfn":
                 called = name(value)
             elif equals and key == "calls":
-                is_call = True
                 self.calls[caller, called] += int(value.split()[0])
             elif line.startswith("totals:"):
                 self.instructions = int(line.split()[1])
-            elif line[:1] in "+-*0123456789":
-                if not is_call:
-                    self.costs[caller] += int(line.split()[1])
-                is_call = False
 
-    def counted(self):
-        """Calls by (caller, called) of those that count."""
-        return {pair: count for pair, count in self.calls.items()
-                if COUNTED.fullmatch(pair[1]) and not COUNTED.fullmatch(pair[0])}
+    def calls_of(self, pattern):
+        """Calls by (caller, called) of what matches, from what does not."""
+        return collections.Counter({
+            pair: count for pair, count in self.calls.items()
+            if pattern.fullmatch(pair[1]) and not pattern.fullmatch(pair[0])})
+
+    def turns(self):
+        """How often Dispatch has called a loop."""
+        return sum(count for (_, called), count in self.calls.items() if called == TURN)
 
 
 class Balancer:
@@ -214,44 +218,59 @@ class Balancer:
             self.process.wait()
 
 
+def report(what, counts, requests):
+    """A line of numbers, and the checks about them."""
+    calls, copies, turns = counts.calls_of(COUNTED), counts.calls_of(COPIES), counts.turns()
+    print(f"     | {what}: {counts.instructions / requests:.0f} instructions; of {requests}: {calls.total()} calls, {turns} turns "
+          f"of Dispatch, {copies.total()} copies")
+    worst = [f"{count} {called} by {caller}" for (caller, called), count in (calls + copies).most_common(6)]
+    check(f"it neither allocates nor counts references for {what}",
+          calls.total() <= LIMIT * requests + CALLS_OF_TURN * turns and turns <= MOST_TURNS * requests, worst)
+    check(f"it copies no memory for {what}", copies.total() <= LIMIT * requests, worst)
+
+
 def measure(program, library, folder):
     balancer = Balancer(program, library, folder)
     try:
         balancer.wait()
+        balancer.pause(True)
         start = balancer.dump()
         seen = collections.Counter()
-        for (_, called), count in start.counted().items():
+        for (_, called), count in (start.calls_of(COUNTED) + start.calls_of(COPIES)).items():
             seen[called] += count
-        print("until the first request: " + ", ".join(f"{n} {name}" for name, n in seen.most_common()))
-        balancer.pause(True)
-        for what, load, least in [
-            ("a keep-alive request, 1 connection", keep_alive(balancer.port, 1), 3000),
-            ("a keep-alive request, 50 connections", keep_alive(balancer.port, 50), 5000),
-            ("a new connection, 1 at a time", new_connections(balancer.port, 1), 2000),
-            ("a new connection, 32 at a time", new_connections(balancer.port, 32), 3200),
-            ("16 MB, 1 stream", keep_alive(balancer.port, 1, 16 << 20), 8),
+        print("     | until its first request: " + ", ".join(f"{count} {name}" for name, count in seen.most_common(8)))
+        for name in ["swift_retain", "swift_release", "swift_allocObject", "malloc", "free"]:
+            check(f"what the balancer does at its start is seen: {name}", seen[name] > 0, [str(seen)])
+        check("what the balancer does at its start is seen: copies", any(COPIES.fullmatch(name) for name in seen), [str(seen)])
+        for what, load, least, units in [
+            ("a request, 1 connection", keep_alive(balancer.port, 1), 3000, 1),
+            ("a request, 50 connections", keep_alive(balancer.port, 50), 5000, 1),
+            ("a new connection, 1 at a time", new_connections(balancer.port, 1), 2000, 1),
+            ("a new connection, 32 at a time", new_connections(balancer.port, 32), 3200, 1),
+            ("a MB of a stream", keep_alive(balancer.port, 1, 16 << 20), 128, 16),
         ]:
-            began = time.monotonic()
+            # What is grown once has been grown then.
             for _ in range(10):
                 next(load)
             balancer.dump()
             count = 0
             while count < least:
-                count += next(load)
+                count += next(load) * units
             counts = balancer.dump()
             load.close()
-            found = counts.counted()
-            print(f"{what}: {sum(found.values()) / count:.4f} calls, {counts.instructions / count:.0f} instructions ({count} in {time.monotonic() - began:.1f} s)")
-            for (caller, called), n in sorted(found.items(), key=lambda x: -x[1])[:25]:
-                print(f"     {n / count:.4f} {called} by {caller}")
-            for (name, n) in counts.costs.most_common(30):
-                print(f"     {n / count:.0f} instr {name}")
+            report(what, counts, count)
     finally:
         balancer.end()
+
+
+def ended(number, frame):
+    raise Failure(f"ended by signal {number}")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(int(sys.argv[2]))
     else:
+        # So that no supd is left behind.
+        signal.signal(signal.SIGTERM, ended)
         measure(*sys.argv[2:5])
