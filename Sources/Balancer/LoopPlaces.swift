@@ -39,7 +39,7 @@ extension LoopCore {
     }
 
     /// Takes one off an endpoint's load. Returns the pool if others may wait for that.
-    private func lowerLoad(_ number: UInt32) -> UInt32? {
+    private mutating func lowerLoad(_ number: UInt32) -> UInt32? {
         let endpoint = endpoints[number]
         endpoint.pointee.load.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         let pool = endpoint.pointee.pool
@@ -120,7 +120,7 @@ extension LoopCore {
 
     /// The loop with the oldest of those that wait; where a loop of `loops` has counted its own and not put it into its
     /// queue yet, the next one in turn. nil if `loops` is empty.
-    private func loopToCall(_ pool: UnsafeMutablePointer<PoolSlot>, of loops: UInt64) -> Int? {
+    private mutating func loopToCall(_ pool: UnsafeMutablePointer<PoolSlot>, of loops: UInt64) -> Int? {
         var left = loops
         var (oldest, found) = (UInt64.max, Int?.none)
         while left != 0 {

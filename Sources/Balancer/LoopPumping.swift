@@ -144,7 +144,7 @@ extension LoopCore {
     /// Sends, and notes a reset that the error tells of. TCP_NODELAY is set only when it can make a difference: Nagle's
     /// algorithm holds back a small segment while an earlier one is not acknowledged.
     @inline(__always)
-    func send(
+    mutating func send(
         _ bytes: UnsafeRawPointer, _ count: Int, _ flow: UnsafeMutablePointer<Flow>, _ to: UnsafeMutablePointer<Side>
     ) -> Int {
         if !to.pointee.flags.contains(.sendsPromptly) {
@@ -157,7 +157,7 @@ extension LoopCore {
     }
 
     /// Switches Nagle's algorithm off.
-    func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
+    mutating func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
         side.pointee.flags.insert(.sendsPromptly)
         _ = supd_set_no_delay(side.pointee.socket)
     }
@@ -166,7 +166,7 @@ extension LoopCore {
     /// so this is for reads that no event precedes: after a full one, after the sink was full, and after a failed send.
     /// Clients' sockets have it from the start. An endpoint's do not, since that would cost every connection a call; so a
     /// second urgent byte that comes before the first was read still takes that one away.
-    func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
+    mutating func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
         guard !side.pointee.flags.contains(.keepsUrgent) else { return }
         side.pointee.flags.insert(.keepsUrgent)
         _ = supd_set_urgent_inline(side.pointee.socket)
@@ -174,7 +174,7 @@ extension LoopCore {
 
     /// A failed send takes the socket's error away from the next recv, which must know of it: after EPIPE the peer had
     /// ended in order before it was gone, after any other error it had not.
-    func noteSendError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
+    mutating func noteSendError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
         if code != EAGAIN, code != EPIPE { side.pointee.flags.insert(.wasReset) }
     }
 

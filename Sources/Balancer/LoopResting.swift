@@ -34,8 +34,7 @@ extension LoopCore {
         others[loop]._withUnsafeGuaranteedRef { $0.watch.load(ordering: .sequentiallyConsistent) }
     }
 
-    /// The other loop with the fewest connections of those that do not pause. (Mutating, so that the core is not copied
-    /// for the call.)
+    /// The other loop with the fewest connections of those that do not pause.
     private mutating func leastLoaded() -> (loop: Int, count: Int)? {
         var least: (loop: Int, count: Int)?
         for loop in mailboxes.indices
