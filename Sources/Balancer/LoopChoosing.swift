@@ -181,7 +181,9 @@ extension LoopCore {
     }
 
     /// The next one of a walk over all: those in service in a first round, those set aside in a second one.
-    private mutating func nextInTurn(_ connection: ConnectionReference, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
+    private mutating func nextInTurn(
+        _ connection: ConnectionReference, _ pool: UnsafeMutablePointer<PoolSlot>
+    ) -> UInt16 {
         let head = connection.head
         let count = pool.pointee.activeCount
         while UInt32(head.pointee.walked) < 2 * count {
