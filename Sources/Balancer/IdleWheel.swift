@@ -29,6 +29,7 @@ struct IdleWheel: BitwiseCopyable {
 
     /// Puts a connection in that has been silent since an instant, and that is not due yet. Returns its list's number, and
     /// when it is looked at.
+    @inline(__always)
     mutating func insert(
         _ connection: ConnectionReference, since: Int64, now: Int64, in slab: Slab
     ) -> (lane: UInt8, due: Int64) {
@@ -44,6 +45,7 @@ struct IdleWheel: BitwiseCopyable {
     }
 
     /// Takes a connection out of its list.
+    @inline(__always)
     mutating func remove(_ connection: ConnectionReference, lane: UInt8, in slab: Slab) {
         lists[Int(lane)].remove(connection, in: slab)
         count -= 1
@@ -78,6 +80,7 @@ struct IdleWheel: BitwiseCopyable {
         return .max
     }
 
+    @inline(__always)
     private func saturatingShift(_ tick: Int64) -> Int64 {
         tick > Int64.max >> shift ? .max : tick << shift
     }

@@ -110,11 +110,12 @@ final class LoopMailbox: Sendable {
                 || commands.withLock { !$0.isEmpty })
     }
 
-    /// Clears the eventfd, then takes what was sent.
-    func take() -> [LoopCommand] {
+    /// Clears the eventfd, then takes what was sent; nil: nothing.
+    func take() -> [LoopCommand]? {
         var count: UInt64 = 0
         _ = supd_read_counter(wakeup.raw, &count)
         return commands.withLock { pending in
+            guard !pending.isEmpty else { return nil }
             defer { pending = [] }
             return pending
         }

@@ -49,7 +49,7 @@ extension LoopCore {
     }
 
     /// Gives the place of the client's address back.
-    func leaveLedger(_ connection: ConnectionReference) {
+    mutating func leaveLedger(_ connection: ConnectionReference) {
         connection.head.pointee.isInLedger = false
         connection.head.pointee.front.pointee.addresses._withUnsafeGuaranteedRef {
             $0.leave(connection.head.pointee.client.key)
@@ -165,7 +165,7 @@ extension LoopCore {
     }
 
     /// What the client has connected to.
-    private func destination(of connection: ConnectionReference) -> ClientAddress {
+    private mutating func destination(of connection: ConnectionReference) -> ClientAddress {
         if let details = details(connection), !details.pointee.destination.isNone { return details.pointee.destination }
         var address = supd_address()
         guard supd_local_address(connection.side(.client).pointee.socket, &address) == 0 else { return .none }

@@ -181,7 +181,9 @@ extension LoopCore {
     }
 
     /// The next one of a walk over all: those in service in a first round, those set aside in a second one.
-    private func nextInTurn(_ connection: ConnectionReference, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
+    private mutating func nextInTurn(
+        _ connection: ConnectionReference, _ pool: UnsafeMutablePointer<PoolSlot>
+    ) -> UInt16 {
         let head = connection.head
         let count = pool.pointee.activeCount
         while UInt32(head.pointee.walked) < 2 * count {
@@ -266,10 +268,10 @@ extension LoopCore {
     }
 
     /// The hash of the client's address.
-    private func clientHash(_ connection: ConnectionReference) -> UInt64 { clientAddress(connection).hash }
+    private mutating func clientHash(_ connection: ConnectionReference) -> UInt64 { clientAddress(connection).hash }
 
     /// The client's address, which the accept has told unless the setting that needs it is new; none at a Unix front.
-    func clientAddress(_ connection: ConnectionReference) -> ClientAddress {
+    mutating func clientAddress(_ connection: ConnectionReference) -> ClientAddress {
         let head = connection.head
         if head.pointee.client.isNone, !head.pointee.isUnixFront {
             head.pointee.client = ClientAddress(peerOf: connection.side(.client).pointee.socket)

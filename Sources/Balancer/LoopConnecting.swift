@@ -126,7 +126,7 @@ extension LoopCore {
     }
 
     /// Connects, from another source address when the ports of one are used up. Returns nil when it has begun.
-    private func connect(_ socket: Int32, to endpoint: UnsafeMutablePointer<EndpointSlot>) -> ConnectResult? {
+    private mutating func connect(_ socket: Int32, to endpoint: UnsafeMutablePointer<EndpointSlot>) -> ConnectResult? {
         if endpoint.pointee.source != 1 {
             if now - endpoint.pointee.sourceSince > Self.sourcePatience {
                 endpoint.pointee.source = 1

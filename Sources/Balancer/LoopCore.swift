@@ -7,6 +7,9 @@ import Synchronization
 /// It lives at a fixed address for the loop's life and is reached by pointer, so that handling an event needs no
 /// reference counting and no exclusivity check. Its work is spread over extensions, one subject a file: accepting,
 /// choosing, connecting, waiting, pumping, splicing, ending, timers, and taking a new table.
+///
+/// What is called for connections is `mutating`, also where it changes nothing, or inlined: for a call of another function
+/// the whole core, 850 bytes, would be copied. `scripts/interop` has callgrind look for that.
 struct LoopCore {
     /// Events taken from the kernel at once.
     static let batch: Int32 = 256
@@ -19,8 +22,9 @@ struct LoopCore {
     let number: Int
     let report: @Sendable (LoopReport) -> Void
     let mailbox: LoopMailbox
-    /// Those of all loops, to call them.
+    /// Those of all loops; and the same, to call them without counting references.
     let mailboxes: [LoopMailbox]
+    let others: [Unmanaged<LoopMailbox>]
     let limits: LoopLimits
     let set: EpollSet
     let timer: Descriptor
@@ -117,6 +121,7 @@ struct LoopCore {
         let mailbox = mailboxes[number]
         self.mailbox = mailbox
         self.mailboxes = mailboxes
+        others = mailboxes.map { .passUnretained($0) }
         random = ChoiceRandom(seed: UInt64(bitPattern: monotonicNanoseconds()) &+ UInt64(number))
         self.report = report
         self.ephemeralPorts = ephemeralPorts
@@ -250,7 +255,7 @@ struct LoopCore {
     }
 
     /// What is not the plain coming and going of bytes.
-    private func note(_ seen: EpollSet.Interest, _ side: UnsafeMutablePointer<Side>) {
+    private mutating func note(_ seen: EpollSet.Interest, _ side: UnsafeMutablePointer<Side>) {
         if seen.contains(.peerShutdown) { side.pointee.flags.formUnion([.peerEnded, .readable]) }
         if !seen.isDisjoint(with: [.error, .hangUp]) { side.pointee.flags.formUnion([.mustReadOut, .readable]) }
         if seen.contains(.urgent) {

@@ -46,7 +46,7 @@ extension LoopCore {
         guard let loop = nextLoop(after: gate.pointee.turn.load(ordering: .relaxed), of: loops) else { return }
         gate.pointee.turn.store(loop, ordering: .relaxed)
         gate.pointee.full.bitwiseAnd(~(1 << UInt64(loop)), ordering: .sequentiallyConsistent)
-        if loop == self.number { wasCalled = true } else { mailboxes[loop].call() }
+        if loop == self.number { wasCalled = true } else { others[loop]._withUnsafeGuaranteedRef { $0.call() } }
     }
 
     /// There is room, and other loops do not watch: they share again.

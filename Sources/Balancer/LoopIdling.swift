@@ -103,11 +103,11 @@ extension LoopCore {
     }
 
     /// What the kernel has not delivered yet, also of a direction that has ended: its last bytes may be many.
-    private func owedBytes(_ connection: ConnectionReference) -> UInt32 {
+    private mutating func owedBytes(_ connection: ConnectionReference) -> UInt32 {
         owedBytes(connection, to: .client) &+ owedBytes(connection, to: .endpoint)
     }
 
-    private func owedBytes(_ connection: ConnectionReference, to side: SideIndex) -> UInt32 {
+    private mutating func owedBytes(_ connection: ConnectionReference, to side: SideIndex) -> UInt32 {
         UInt32(max(0, supd_unsent_bytes(connection.side(side).pointee.socket)))
     }
 

@@ -44,7 +44,7 @@ extension LoopCore {
         return health != 0 && EndpointHealth(bits: health).mayBeTried(now: now, trialTime: trialTime(pool))
     }
 
-    func claimTrial(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
+    mutating func claimTrial(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
         guard mayBeTried(position, pool) else { return false }
         let (now, trialTime) = (now, trialTime(pool))
         return slot(position, pool).pointee.health.pointee.updateHealth { $0.tried(now: now, trialTime: trialTime) }
@@ -55,7 +55,7 @@ extension LoopCore {
         PoolSlot.trialTime(connectTimeout: pool.pointee.connectTimeout)
     }
 
-    func inServiceCount(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt32 {
+    mutating func inServiceCount(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt32 {
         if pool.pointee.aside.pointee.load(ordering: .relaxed) == 0 { return pool.pointee.activeCount }
         var count: UInt32 = 0
         for position in positions(pool) where isInService(position, pool) { count += 1 }
@@ -63,7 +63,7 @@ extension LoopCore {
     }
 
     /// The position of the n-th one in service.
-    func inService(_ number: UInt32, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
+    mutating func inService(_ number: UInt32, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16 {
         if pool.pointee.aside.pointee.load(ordering: .relaxed) == 0 { return UInt16(truncatingIfNeeded: number) }
         var left = number
         for position in positions(pool) where isInService(position, pool) {
@@ -74,7 +74,7 @@ extension LoopCore {
     }
 
     /// The first one from a position on that is in service and has a place, which is taken.
-    func firstFree(_ pool: UnsafeMutablePointer<PoolSlot>, from start: UInt16) -> UInt16 {
+    mutating func firstFree(_ pool: UnsafeMutablePointer<PoolSlot>, from start: UInt16) -> UInt16 {
         let count = pool.pointee.activeCount
         for step in 0..<count {
             let position = UInt16(truncatingIfNeeded: (UInt32(start) + step) % count)
@@ -84,14 +84,14 @@ extension LoopCore {
     }
 
     /// Whether there are endpoints in service that lack nothing but a place.
-    func isFull(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
+    mutating func isFull(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
         guard pool.pointee.limit > 0 else { return false }
         for position in positions(pool) where isInService(position, pool) && !hasPlace(position, pool) { return true }
         return false
     }
 
     /// Whether a connection would find a place now: in service, or on trial.
-    func hasRoom(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
+    mutating func hasRoom(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool {
         for position in positions(pool) where hasPlace(position, pool) {
             if isInService(position, pool) || mayBeTried(position, pool) { return true }
         }
@@ -99,7 +99,7 @@ extension LoopCore {
     }
 
     /// When the first of those set aside that have a place may be tried again; max if none is.
-    func nextTrial(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int64 {
+    mutating func nextTrial(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int64 {
         var next = Int64.max
         guard pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return next }
         for position in positions(pool) where hasPlace(position, pool) {
@@ -110,7 +110,7 @@ extension LoopCore {
     }
 
     /// An endpoint whose time aside is over, if this connection is the one that tries it.
-    func trial(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16? {
+    mutating func trial(_ pool: UnsafeMutablePointer<PoolSlot>) -> UInt16? {
         guard pool.pointee.aside.pointee.load(ordering: .relaxed) > 0 else { return nil }
         for position in 0..<pool.pointee.activeCount {
             let position = UInt16(truncatingIfNeeded: position)
@@ -132,7 +132,7 @@ extension LoopCore {
 
     /// Its connections in all loops; those of one that is not warm count more, in the proportion of its share.
     @inline(__always)
-    func weighedLoad(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>, ramps: Bool) -> UInt64 {
+    mutating func weighedLoad(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>, ramps: Bool) -> UInt64 {
         let load = UInt64(max(0, slot(position, pool).pointee.load.pointee.load(ordering: .relaxed)))
         let weighed = load &* UInt64(SlowStart.full)
         return ramps ? weighed / UInt64(share(position, pool)) : weighed
@@ -144,7 +144,7 @@ extension LoopCore {
     @inline(__always)
     func ramps(_ pool: UnsafeMutablePointer<PoolSlot>) -> Bool { now < pool.pointee.allWarmAt }
 
-    func share(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt32 {
+    mutating func share(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>) -> UInt32 {
         SlowStart.share(
             activated: slot(position, pool).pointee.activated, oldest: pool.pointee.oldest,
             duration: pool.pointee.slowStart, now: now)
@@ -155,7 +155,7 @@ extension LoopCore {
     }
 
     /// The same, with one draw that is asked twice for the same endpoint.
-    func takesPart(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>, _ draw: UInt64) -> Bool {
+    mutating func takesPart(_ position: UInt16, _ pool: UnsafeMutablePointer<PoolSlot>, _ draw: UInt64) -> Bool {
         var random = ChoiceRandom(seed: draw &+ UInt64(position))
         return SlowStart.takesPart(share: share(position, pool), random: &random)
     }

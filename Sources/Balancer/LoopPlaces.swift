@@ -39,7 +39,7 @@ extension LoopCore {
     }
 
     /// Takes one off an endpoint's load. Returns the pool if others may wait for that.
-    private func lowerLoad(_ number: UInt32) -> UInt32? {
+    private mutating func lowerLoad(_ number: UInt32) -> UInt32? {
         let endpoint = endpoints[number]
         endpoint.pointee.load.pointee.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         let pool = endpoint.pointee.pool
@@ -120,7 +120,7 @@ extension LoopCore {
 
     /// The loop with the oldest of those that wait; where a loop of `loops` has counted its own and not put it into its
     /// queue yet, the next one in turn. nil if `loops` is empty.
-    private func loopToCall(_ pool: UnsafeMutablePointer<PoolSlot>, of loops: UInt64) -> Int? {
+    private mutating func loopToCall(_ pool: UnsafeMutablePointer<PoolSlot>, of loops: UInt64) -> Int? {
         var left = loops
         var (oldest, found) = (UInt64.max, Int?.none)
         while left != 0 {
@@ -143,7 +143,7 @@ extension LoopCore {
             serveSoon(number)
         } else {
             line.pointee.calls.bitwiseOr(1 << UInt64(loop), ordering: .sequentiallyConsistent)
-            mailboxes[loop].call()
+            others[loop]._withUnsafeGuaranteedRef { $0.call() }
         }
     }
 
@@ -169,7 +169,8 @@ extension LoopCore {
     mutating func answerCalls() {
         if wasCalled {
             wasCalled = false
-            for number in limitedPools {
+            for position in limitedPools.indices {
+                let number = limitedPools[position]
                 let calls = pools[number].pointee.line
                 guard calls.pointee.calls.load(ordering: .relaxed) & ownBit != 0 else { continue }
                 calls.pointee.calls.bitwiseAnd(~ownBit, ordering: .sequentiallyConsistent)

@@ -122,7 +122,7 @@ extension LoopCore {
     /// Of a usual connection the kernel acknowledges the first bytes at once. Of one whose handshake's ACK was kept back it
     /// takes our bytes for a reply, and waits some 40 ms for the next one: so long would a server wait, by Nagle's
     /// algorithm, that sends its first answer in two pieces.
-    private func acknowledge(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
+    private mutating func acknowledge(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
         flow.pointee.flags.remove(.acksLate)
         if !flow.pointee.flags.contains(.ended) { _ = supd_set_quick_ack(from.pointee.socket, 1) }
     }
@@ -160,7 +160,7 @@ extension LoopCore {
     /// the socket takes a part only, the kernel pushes that part all the same before it says so, and the rest is sent when
     /// there is room.
     @inline(__always)
-    func send(
+    mutating func send(
         _ bytes: UnsafeRawPointer, _ count: Int, _ flow: UnsafeMutablePointer<Flow>, _ to: UnsafeMutablePointer<Side>,
         isLast: Bool = false
     ) -> Int {
@@ -174,7 +174,7 @@ extension LoopCore {
     }
 
     /// Switches Nagle's algorithm off.
-    func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
+    mutating func sendPromptly(_ side: UnsafeMutablePointer<Side>) {
         side.pointee.flags.insert(.sendsPromptly)
         _ = supd_set_no_delay(side.pointee.socket)
     }
@@ -183,7 +183,7 @@ extension LoopCore {
     /// so this is for reads that no event precedes: after a full one, after the sink was full, and after a failed send.
     /// Clients' sockets have it from the start. An endpoint's do not, since that would cost every connection a call; so a
     /// second urgent byte that comes before the first was read still takes that one away.
-    func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
+    mutating func keepUrgentInStream(_ side: UnsafeMutablePointer<Side>) {
         guard !side.pointee.flags.contains(.keepsUrgent) else { return }
         side.pointee.flags.insert(.keepsUrgent)
         _ = supd_set_urgent_inline(side.pointee.socket)
@@ -191,7 +191,7 @@ extension LoopCore {
 
     /// A failed send takes the socket's error away from the next recv, which must know of it: after EPIPE the peer had
     /// ended in order before it was gone, after any other error it had not.
-    func noteSendError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
+    mutating func noteSendError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
         if code != EAGAIN, code != EPIPE { side.pointee.flags.insert(.wasReset) }
     }
 

@@ -29,12 +29,17 @@ extension LoopCore {
     /// Whether so many connections are too many beside another loop's: by more than four and an eighth.
     static func isUneven(_ own: Int, _ least: Int) -> Bool { own > least + 4 + own / 8 }
 
+    @inline(__always)
+    private func watch(of loop: Int) -> LoopWatch {
+        others[loop]._withUnsafeGuaranteedRef { $0.watch.load(ordering: .sequentiallyConsistent) }
+    }
+
     /// The other loop with the fewest connections of those that do not pause.
-    private var leastLoaded: (loop: Int, count: Int)? {
+    private mutating func leastLoaded() -> (loop: Int, count: Int)? {
         var least: (loop: Int, count: Int)?
         for loop in mailboxes.indices
-        where loop != number && mailboxes[loop].watch.load(ordering: .sequentiallyConsistent) != .pauses {
-            let count = mailboxes[loop].connections.load(ordering: .relaxed)
+        where loop != number && watch(of: loop) != .pauses {
+            let count = others[loop]._withUnsafeGuaranteedRef { $0.connections.load(ordering: .relaxed) }
             if count < least?.count ?? .max { least = (loop, count) }
         }
         return least
@@ -45,13 +50,13 @@ extension LoopCore {
     mutating func restIfUneven() -> Bool { mailboxes.count > 1 && passToFewer() }
 
     private mutating func passToFewer() -> Bool {
-        guard !isAcceptPaused, !isRetired, listeners.end <= Self.mostListeners, let least = leastLoaded,
+        guard !isAcceptPaused, !isRetired, listeners.end <= Self.mostListeners, let least = leastLoaded(),
             Self.isUneven(connections.count, least.count)
         else { return false }
         if now - restsSince >= Self.restWindow { (restsSince, rests) = (now, 0) }
         guard rests < Self.restsInARow else { return false }
         let before = mailbox.watch.exchange(.rests, ordering: .sequentiallyConsistent)
-        let isTaken = mailboxes[least.loop].watch.load(ordering: .sequentiallyConsistent) == .accepts
+        let isTaken = watch(of: least.loop) == .accepts
         if isTaken {
             rests += 1
             isResting = true
@@ -60,7 +65,7 @@ extension LoopCore {
             mailbox.watch.store(before, ordering: .sequentiallyConsistent)
         }
         // Whoever rests comes back for it; and of who waits the kernel may have told this loop alone.
-        mailboxes[least.loop].passArrivals()
+        others[least.loop]._withUnsafeGuaranteedRef { $0.passArrivals() }
         return isTaken
     }
 
@@ -69,7 +74,7 @@ extension LoopCore {
     mutating func shareClients() {
         guard mailboxes.count > 1 else { return }
         mailbox.connections.store(connections.count, ordering: .relaxed)
-        if isResting, connections.count <= leastLoaded?.count ?? .max { stopResting() }
+        if isResting, connections.count <= leastLoaded()?.count ?? .max { stopResting() }
     }
 
     /// Watches listeners again, if it rests.
@@ -93,6 +98,8 @@ extension LoopCore {
     /// Lets all other loops look for who waits: EPOLLEXCLUSIVE wakes one loop for an arrival, and that was this one.
     func passArrivalsToOthers() {
         mailbox.watch.store(.pauses, ordering: .sequentiallyConsistent)
-        for other in mailboxes.indices where other != number { mailboxes[other].passArrivals() }
+        for other in mailboxes.indices where other != number {
+            others[other]._withUnsafeGuaranteedRef { $0.passArrivals() }
+        }
     }
 }

@@ -151,7 +151,7 @@ extension LoopCore {
 
     /// The same as `noteSendError`. But splice(2) sends a pipe's buffers sixteen at a time, and when a later sixteen fail
     /// it answers what the earlier ones were, and their error is gone: what comes next is EPIPE, also after a reset.
-    private func noteSpliceError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
+    private mutating func noteSpliceError(_ code: Int32, _ side: UnsafeMutablePointer<Side>) {
         noteSendError(code, side)
         guard code == EPIPE else { return }
         keepUrgentInStream(side)

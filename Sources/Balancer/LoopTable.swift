@@ -8,15 +8,17 @@ import Synchronization
 extension LoopCore {
     /// Takes what was sent to this loop.
     mutating func takeCommands() {
-        for command in mailbox.take() {
-            switch command {
-            case .routing(let table): take(table)
-            case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
-            case .failWatches(let count): forcedWatchFailures = count
-            case .failConnects(let count): forcedConnectFailures = count
-            case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
-            case .retire: retireListeners()
-            case .stop: stop()
+        if let commands = mailbox.take() {
+            for command in commands {
+                switch command {
+                case .routing(let table): take(table)
+                case .failAccepts(let count, let code): (forcedAcceptFailures, forcedAcceptError) = (count, code)
+                case .failWatches(let count): forcedWatchFailures = count
+                case .failConnects(let count): forcedConnectFailures = count
+                case .sessionLog(let service, let pipe): take(sessionLog: pipe, service: service)
+                case .retire: retireListeners()
+                case .stop: stop()
+                }
             }
         }
         if mailbox.takeCall() { wasCalled = true }

@@ -5,7 +5,7 @@ import Platform
 /// is armed only when the loop goes to sleep with something due later; a busy loop looks at its coarse clock instead.
 extension LoopCore {
     /// How long the next wait may be, in milliseconds.
-    func millisecondsToNextTimer(atMost limit: Int32) -> Int32 {
+    mutating func millisecondsToNextTimer(atMost limit: Int32) -> Int32 {
         guard nextTimer != .max else { return limit }
         let left = nextTimer - now
         return left <= 0 ? 0 : Int32(min(Int64(limit), left / 1_000_000 + 1))
@@ -65,7 +65,7 @@ extension LoopCore {
         return earliest
     }
 
-    private func nextExpiry(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int64 {
+    private mutating func nextExpiry(_ pool: UnsafeMutablePointer<PoolSlot>) -> Int64 {
         var earliest = Int64.max
         if pool.pointee.waiting.first > 0 {
             let accepted = reference(pool.pointee.waiting.first - 1).head.pointee.accepted

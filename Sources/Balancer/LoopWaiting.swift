@@ -61,7 +61,7 @@ extension LoopCore {
     }
 
     /// Tells the other loops who is first here.
-    private func publishOldest(_ pool: UnsafeMutablePointer<PoolSlot>) {
+    private mutating func publishOldest(_ pool: UnsafeMutablePointer<PoolSlot>) {
         let first = pool.pointee.waiting.first
         (pool.pointee.oldestWaiting + number).pointee.store(
             first > 0 ? reference(first - 1).head.pointee.arrival : .max, ordering: .sequentiallyConsistent)
@@ -102,13 +102,13 @@ extension LoopCore {
 
     /// Whether a client whose socket hangs up has left nothing to deliver. A TCP client was reset then; a Unix client
     /// may have sent its message and closed, as TCP clients do without a hang-up.
-    func clientVanished(_ connection: ConnectionReference) -> Bool {
+    mutating func clientVanished(_ connection: ConnectionReference) -> Bool {
         guard connection.head.pointee.isUnixFront else { return true }
         return supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) <= 0
     }
 
     /// Whether a client that has ended its input had sent nothing before.
-    func hasLeft(_ connection: ConnectionReference) -> Bool {
+    mutating func hasLeft(_ connection: ConnectionReference) -> Bool {
         supd_receive(connection.side(.client).pointee.socket, scratch, 1, Int32(MSG_PEEK)) == 0
     }
 
@@ -144,7 +144,7 @@ extension LoopCore {
     mutating func retryQueues() {
         retryAt = .max
         isShort = false
-        for number in limitedPools { retryInTurn(number) }
+        for position in limitedPools.indices { retryInTurn(limitedPools[position]) }
         for number in pools.numbers where pools[number].pointee.waiting.first > 0 {
             let pool = pools[number]
             guard pool.pointee.limit == 0, pool.pointee.activeCount > 0 else { continue }

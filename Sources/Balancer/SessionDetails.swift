@@ -41,7 +41,7 @@ extension LoopCore {
     }
 
     /// The connection is assigned to an endpoint, whose connect begins.
-    func noteConnect(_ connection: ConnectionReference, _ counters: UnsafeMutablePointer<CounterBlock>) {
+    mutating func noteConnect(_ connection: ConnectionReference, _ counters: UnsafeMutablePointer<CounterBlock>) {
         guard let details = details(connection) else { return }
         details.pointee.connectBegan = now
         details.pointee.connects &+= 1

@@ -66,7 +66,7 @@ extension LoopCore {
         lines.lines += 1
     }
 
-    private func compose(
+    private mutating func compose(
         _ connection: ConnectionReference, _ details: UnsafeMutablePointer<SessionDetails>, _ end: EndState,
         in line: inout TextWriter
     ) {
