@@ -168,7 +168,7 @@ struct Player {
         for _ in 0..<10 where !sessions.isEmpty {
             let step = Session.drawStep(&random)
             let index = random.below(sessions.count)
-            if case .settle = step { continue }
+            if step.waits { continue }
             steps.append((sessions[index].session, step))
         }
         var gone: [Session] = []

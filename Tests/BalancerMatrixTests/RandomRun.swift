@@ -36,7 +36,8 @@ extension BalancerMatrix {
                     try Self.run(seed, seconds, tally, hasOwnNetwork: false)
                 }
             } catch {
-                throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error); \(tally.text)")
+                print("randomised run, as far as it came: \(tally.text)")
+                throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error)")
             }
             print("randomised run: \(tally.text)")
             if seconds >= Self.whole {
@@ -79,10 +80,10 @@ extension BalancerMatrix {
                 let results = players.map { player in Result { try player.join() } }
                 // The lines first: they may say why.
                 let lines = Result { try book.finish() }
-                let failures = (results + [lines]).compactMap { result -> String? in
-                    if case .failure(let error) = result { "\(error)" } else { nil }
+                let failures = (results + [lines]).compactMap { result -> (any Error)? in
+                    if case .failure(let error) = result { error } else { nil }
                 }
-                guard failures.isEmpty else { throw TestFailure(failures.joined(separator: "; and ")) }
+                guard failures.isEmpty else { throw Self.failure(of: failures) }
                 // With their last connections.
                 try eventually("those that were replaced have ended") {
                     tally.note(.retired, try proxy.reap())
@@ -91,6 +92,18 @@ extension BalancerMatrix {
                 print("randomised run: \(door.count) connections, \(book.lineCount) lines of sessions")
             }
             withExtendedLifetime(filling) {}
+        }
+
+        /// What a log keeps of one line, about.
+        private static let lineLimit = 900
+
+        /// All that has gone wrong, shortly: what it was, and the last steps before it. The steps are printed whole.
+        private static func failure(of failures: [any Error]) -> TestFailure {
+            let what = failures.map { ($0 as? Session.Failure)?.what ?? "\($0)" }.joined(separator: "; and ")
+            let steps = failures.compactMap { ($0 as? Session.Failure)?.steps }.joined(separator: "; and ")
+            guard !steps.isEmpty else { return TestFailure(what) }
+            print("randomised run, all steps of what failed: \(steps)")
+            return TestFailure("\(what); last steps: …\(steps.suffix(max(200, lineLimit - what.count)))")
         }
     }
 }

@@ -7,7 +7,7 @@ import TestSupport
 /// no more than what is open.
 final class SessionBook: @unchecked Sendable {
     /// What the line of a client's connection must say.
-    struct Expectation {
+    struct Expectation: CustomStringConvertible {
         /// The client's address and port as the line is to have them.
         var client: String
         var front: UInt16
@@ -19,6 +19,11 @@ final class SessionBook: @unchecked Sendable {
         var takesHeader = false
         /// What has happened to it, for the report of a failure.
         var story = ""
+
+        var description: String {
+            "client=\(client) front=\(front) instance=\(instance ?? "any") header=\(takesHeader) in=\(bytesIn) "
+                + "out=\(bytesOut) end=\(ends.sorted())"
+        }
     }
 
     /// Lines that nobody has asked for yet, and those who have not found theirs.
@@ -77,12 +82,11 @@ final class SessionBook: @unchecked Sendable {
             }
         } catch {
             try check()
-            let left = contents.withLock { contents in
-                contents.pages.values.prefix(5).map { page in
-                    "lines \(page.lines) for \(page.expected)"
-                }
-            }
-            throw TestFailure("\(error): of \(contents.withLock { $0.pages.count }) clients: \(left)")
+            let pages = contents.withLock { $0.pages }
+            let left = pages.values.prefix(2).map { "lines \($0.lines) for \($0.expected)" }
+            throw Session.Failure(
+                what: "\(error): of \(pages.count) clients: \(left)",
+                steps: pages.values.flatMap(\.expected).prefix(5).map(\.story).joined(separator: "; "))
         }
     }
 
