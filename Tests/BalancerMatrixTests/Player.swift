@@ -27,7 +27,7 @@ struct Player {
             case 0..<140 where sessions.count < 10: try open()
             case 140..<196: try playAtDoor()
             case 196..<202: try playRules()
-            case 202, 203: try playLong()
+            case 202...204: try playLong()
             default: try advance()
             }
         }
@@ -64,7 +64,7 @@ struct Player {
     /// What takes a second or so.
     private enum LongCase: CaseIterable {
         case besideFull, withoutDescriptors, replace, lateHeader, silence, silenceAfterClient, silenceAfterServer
-        case draining, queue
+        case draining, queue, processStopped, processKilled, processKilledWhileStopped
     }
 
     /// Each in its turn, in an order by chance, so that a run of a minute has all of them.
@@ -83,7 +83,16 @@ struct Player {
         case .silenceAfterServer: try door.meetSilence(.afterServer) { try advanceSome() }
         case .draining: try door.meetDraining { try advanceSome() }
         case .queue: try door.meetQueue(more: 1 + random.below(3)) { try advanceSome() }
+        case .processStopped: try meetProcess(.stopped)
+        case .processKilled: try meetProcess(.killed)
+        case .processKilledWhileStopped: try meetProcess(.killedWhileStopped)
         }
+    }
+
+    private mutating func meetProcess(_ fate: Door.Fate) throws {
+        let sizes = [1, 1000, 32 << 10, 256 << 10, 3 << 20]
+        let amounts = (0..<1 + random.below(4)).map { _ in (first: random.pick(sizes), then: random.pick(sizes)) }
+        try door.meetProcess(fate, amounts, seed: random.next()) { try advanceSome() }
     }
 
     private mutating func changeTable() throws {

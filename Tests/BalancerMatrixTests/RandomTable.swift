@@ -20,6 +20,8 @@ final class RandomTable: @unchecked Sendable {
         case absent
         /// Of the same, with headers.
         case late
+        /// Of one whose server is a process that is killed now and then.
+        case echo
     }
 
     static let perAddress = 3
@@ -28,6 +30,7 @@ final class RandomTable: @unchecked Sendable {
 
     let quiet: Server
     let leaving: Server
+    let echo: EchoProcess
     private var ports: [Front: UInt16] = [:]
 
     // What is drawn.
@@ -42,12 +45,13 @@ final class RandomTable: @unchecked Sendable {
     init() throws {
         quiet = try Server()
         leaving = try Server()
+        echo = try EchoProcess()
     }
 
     /// Opens the fronts, and has all tables made here. `pipe`: where the session log goes.
     func prepare(_ proxy: SupdProxy, _ pipe: Descriptor) throws {
         for front in Front.allCases { ports[front] = try proxy.open(front.rawValue) }
-        try proxy.logSessions(of: ["api", "quiet", "leaving", "absent"], to: pipe)
+        try proxy.logSessions(of: ["api", "quiet", "leaving", "absent", "echo"], to: pipe)
         proxy.adjust = { [unowned self] table in self.adjust(&table) }
     }
 
@@ -83,23 +87,24 @@ final class RandomTable: @unchecked Sendable {
         // Connections may stand still, half closed or at a balancer that was replaced, for the whole run.
         api.drainTimeout = 600 * second
         api.finTimeout = 600 * second
-        var quiet = pool("quiet", [front(.quiet)], [endpoint("quiet/1", self.quiet, .active)])
+        var quiet = pool("quiet", [front(.quiet)], [endpoint("quiet/1", self.quiet.port)])
         quiet.idleTimeout = second * 3 / 2
         quiet.finTimeout = second * 3 / 2
         var leaving = pool(
-            "leaving", [front(.leaving)], [endpoint("leaving/1", self.leaving, isLeaving ? .draining : .active)])
+            "leaving", [front(.leaving)], [endpoint("leaving/1", self.leaving.port, isLeaving ? .draining : .active)])
         leaving.drainTimeout = second * 3 / 10
         var absent = pool("absent", [front(.absent), front(.late) { $0.acceptsProxyProtocol = true }], [])
         absent.queueTimeout = second * 2
         absent.maxQueue = UInt32(Self.maxQueue)
-        table.pools = [api, quiet, leaving, absent]
+        let echo = pool("echo", [front(.echo)], [endpoint("echo/1", self.echo.port)])
+        table.pools = [api, quiet, leaving, absent, echo]
         for index in table.pools.indices { table.pools[index].logsSessions = logsSessions }
     }
 
-    private func endpoint(_ instance: String, _ server: Server, _ state: RoutingTable.Endpoint.State)
+    private func endpoint(_ instance: String, _ port: UInt16, _ state: RoutingTable.Endpoint.State = .active)
         -> RoutingTable.Endpoint
     {
-        RoutingTable.Endpoint(id: UInt64(server.port), instance: instance, port: server.port, state: state)
+        RoutingTable.Endpoint(id: UInt64(port), instance: instance, port: port, state: state)
     }
 
     private func pool(_ service: String, _ fronts: [RoutingTable.Front], _ endpoints: [RoutingTable.Endpoint])

@@ -68,13 +68,15 @@ final class SessionBook: @unchecked Sendable {
     /// Throws if a line was wrong as it is.
     func check() throws { if let failure = contents.withLock({ $0.failure }) { throw failure } }
 
-    /// Waits until every connection has had its line, and no line is left; ends the reading.
-    func finish() throws {
+    /// Waits until every connection has had its line, and no line is left; or only looks whether a line was wrong as it
+    /// is. Ends the reading.
+    func finish(waits: Bool) throws {
         defer {
             contents.withLock { $0.isOver = true }
             try? reader?.join()
             reader = nil
         }
+        guard waits else { return try check() }
         do {
             try eventually("all sessions have their lines") { () -> Bool? in
                 try check()

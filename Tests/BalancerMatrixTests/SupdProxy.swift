@@ -20,7 +20,7 @@ final class SupdProxy: Proxy {
             self.supervisor = supervisor
             // The name and the variable by which supd's main knows what to be.
             process = try ChildProcess(
-                try programUnderTest(), ["supd: balancer"],
+                try builtProgram("supd"), ["supd: balancer"],
                 // The sanitizer would sleep for a second at every end.
                 environment: ["SUPD_CONFIGURATION={}", "TSAN_OPTIONS=atexit_sleep_ms=0"],
                 descriptors: [keeperEnd.descriptor, supervisorEnd.descriptor], limit: wish.descriptors,
@@ -215,8 +215,8 @@ final class SupdProxy: Proxy {
     }
 }
 
-/// supd beside the test runner itself.
-private func programUnderTest() throws -> String {
+/// A program beside the test runner itself.
+func builtProgram(_ name: String) throws -> String {
     let runner = try Files.readLink("/proc/self/exe")
-    return runner.prefix(upTo: runner.lastIndex(of: "/") ?? runner.startIndex) + "/supd"
+    return runner.prefix(upTo: runner.lastIndex(of: "/") ?? runner.startIndex) + "/" + name
 }

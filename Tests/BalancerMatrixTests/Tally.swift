@@ -17,6 +17,8 @@ final class Tally: @unchecked Sendable {
         case allDown = "all down, then up", goneEarly = "clients gone early", goneWhileDown = "gone while all down"
         case burst = "bursts", shortConnection = "short connections"
         case silentServerLeft = "a silent server left", silentServerHeard = "a silent server heard late"
+        case processStopped = "a server's process stopped", processKilled = "a server's process killed"
+        case processKilledWhileStopped = "a stopped process killed", processFollowed = "the next process in its place"
         case table = "tables", roundrobin, leastconn, random2, source
         case queued = "queued for a place", drained = "drained", undrained = "undrained"
         case frontFull = "a front's maxConnections", setAside = "set aside"
