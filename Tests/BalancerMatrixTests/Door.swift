@@ -93,9 +93,10 @@ final class Door: @unchecked Sendable {
         var opened: Opened?
         try alone(1) {
             if isDown { for server in servers { server.stopListening() } }
-            let port = claim == nil ? proxy.port : table.port(.headed)
+            let port = claim != nil ? table.port(.headed) : manner.isIPv6 ? table.port(.ipv6) : proxy.port
             let client = try connect(port, manner)
-            var expected = Introduction(source: client.name, destination: "127.0.0.1:\(port)")
+            var expected = Introduction(
+                source: client.name, destination: "\(manner.isIPv6 ? "[::1]" : "127.0.0.1"):\(port)")
             if let claim { expected = try say(claim, client, expected) }
             if isDown {
                 usleep(2000)
@@ -108,7 +109,7 @@ final class Door: @unchecked Sendable {
             }
             let line = SessionBook.Expectation(
                 client: expected.source, front: port, instance: server.instance, bytesIn: 0...0, bytesOut: 0...0,
-                ends: ["--"], takesHeader: claim != nil)
+                ends: ["--"], takesHeader: claim != nil, isIPv6: manner.isIPv6)
             opened = Opened(client: client.wire, server: server.wire, line: line)
         }
         guard let opened else { throw TestFailure("no connection") }

@@ -101,15 +101,22 @@ struct Player {
         let versions: [RoutingTable.Pool.ProxyProtocol?] = [nil, .v1, .v2]
         // Far longer than the run: what is open moves in and out of the wheel, and nothing ends by it.
         let timeouts: [Int64?] = [nil, 1_000_000_000_000]
+        let (proxyProtocol, idleTimeout) = (random.pick(versions), random.pick(timeouts))
+        let slowStart: Int64 = random.pick([0, 1_000_000_000])
+        var options = RoutingTable.SocketOptions()
+        options.keepAliveSeconds = random.pick([nil, 1, 60])
+        // Far longer than anything stands still, as above; and room for all that ever wait at once.
+        options.userTimeoutMilliseconds = random.pick([nil, 600_000])
+        options.backlog = random.pick([64, 4096])
         try door.changeTable(
             Door.Change(
-                isShort: isShort, algorithm: algorithm, proxyProtocol: random.pick(versions),
-                idleTimeout: random.pick(timeouts), slowStart: random.pick([0, 1_000_000_000])))
+                isShort: isShort, algorithm: algorithm, proxyProtocol: proxyProtocol, idleTimeout: idleTimeout,
+                slowStart: slowStart, options: options))
     }
 
     private mutating func open() throws {
         let buffers: [Int32?] = [nil, nil, nil, 160 << 10]
-        let manner = Wire.Manner(
+        var manner = Wire.Manner(
             host: UInt8(1 + random.below(5)), receiveBuffer: random.pick(buffers), delaysHandshake: random.oneIn(20))
         opened += 1
         var claim: Door.Claim?
@@ -119,9 +126,12 @@ struct Player {
             claim = Door.Claim(
                 form: random.pick(Introduction.Form.allCases), source: source, cut: random.below(30))
         }
+        let wantsIPv6 = random.oneIn(4)
+        manner.isIPv6 = wantsIPv6 && claim == nil && hasIPv6
         let opened = try door.open(manner, isDown: random.oneIn(20), claim: claim)
         let session = Session("\(name)/\(self.opened)", seed: random.next(), opened, door.book, door.tally)
         door.tally.note(.session)
+        if manner.isIPv6 { door.tally.note(.ipv6) }
         if manner.delaysHandshake { door.tally.note(.delayedHandshake) }
         if manner.receiveBuffer != nil { door.tally.note(.smallWindow) }
         // Many are short, some are long, and stand still most of the time.

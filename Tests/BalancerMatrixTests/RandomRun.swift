@@ -28,6 +28,7 @@ extension BalancerMatrix {
             print("randomised run of \(seconds) s: again by SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds)")
             let isRoot = getuid() == 0
             if !isRoot { print("skipped: only root may have few ports, and see that another balancer has taken over") }
+            if !hasIPv6 { print("skipped: there is no ::1") }
             let tally = Tally()
             do {
                 if isRoot {

@@ -22,6 +22,8 @@ final class RandomTable: @unchecked Sendable {
         case late
         /// Of one whose server is a process that is killed now and then.
         case echo
+        /// Of the service itself, at ::1.
+        case ipv6
     }
 
     static let perAddress = 3
@@ -37,6 +39,8 @@ final class RandomTable: @unchecked Sendable {
     var proxyProtocol: RoutingTable.Pool.ProxyProtocol?
     var idleTimeout: Int64?
     var slowStart: Int64 = 0
+    /// Of the service's plain front, and of the one that takes headers.
+    var options = RoutingTable.SocketOptions()
     /// The leaving service's instance is drained.
     var isLeaving = false
     /// Whether sessions are logged. The first connections of a stage belong to no run.
@@ -50,7 +54,9 @@ final class RandomTable: @unchecked Sendable {
 
     /// Opens the fronts, and has all tables made here. `pipe`: where the session log goes.
     func prepare(_ proxy: SupdProxy, _ pipe: Descriptor) throws {
-        for front in Front.allCases { ports[front] = try proxy.open(front.rawValue) }
+        for front in Front.allCases where front != .ipv6 || hasIPv6 {
+            ports[front] = try proxy.open(front.rawValue, isIPv6: front == .ipv6)
+        }
         try proxy.logSessions(of: ["api", "quiet", "leaving", "absent", "echo"], to: pipe)
         proxy.adjust = { [unowned self] table in self.adjust(&table) }
     }
@@ -62,18 +68,21 @@ final class RandomTable: @unchecked Sendable {
     }
 
     private func front(_ front: Front, _ set: (inout RoutingTable.Front) -> Void = { _ in }) -> RoutingTable.Front {
-        var entry = RoutingTable.Front(address: "127.0.0.1:\(port(front))", listeners: [front.rawValue])
+        let host = front == .ipv6 ? "[::1]" : "127.0.0.1"
+        var entry = RoutingTable.Front(address: "\(host):\(port(front))", listeners: [front.rawValue])
         set(&entry)
         return entry
     }
 
     private func adjust(_ table: inout RoutingTable) {
         let second: Int64 = 1_000_000_000
-        guard var api = table.pools.first else { return }
+        guard var api = table.pools.first, !api.fronts.isEmpty else { return }
+        api.fronts[0].options = options
         api.fronts += [
             front(.headed) {
                 $0.acceptsProxyProtocol = true
                 $0.allow = [Self.range(27)]
+                $0.options = options
             },
             front(.guarded) {
                 $0.allow = [Self.range(29)]
@@ -81,6 +90,7 @@ final class RandomTable: @unchecked Sendable {
             },
             front(.narrow) { $0.maxConnections = UInt32(Self.frontLimit) },
         ]
+        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = options }) }
         api.proxyProtocol = proxyProtocol
         api.idleTimeout = idleTimeout
         api.slowStart = slowStart

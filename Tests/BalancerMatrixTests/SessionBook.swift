@@ -17,6 +17,7 @@ final class SessionBook: @unchecked Sendable {
         var bytesOut: ClosedRange<Int>
         var ends: Set<String>
         var takesHeader = false
+        var isIPv6 = false
         /// What has happened to it, for the report of a failure.
         var story = ""
 
@@ -162,7 +163,8 @@ final class SessionBook: @unchecked Sendable {
         func holds(_ name: String, _ range: ClosedRange<Int>) -> Bool {
             fields[name].flatMap { Int($0) }.map { range.contains($0) } ?? false
         }
-        return fields["front"] == "127.0.0.1:\(expected.front)" && holds("in", expected.bytesIn)
+        let host = expected.isIPv6 ? "[::1]" : "127.0.0.1"
+        return fields["front"] == "\(host):\(expected.front)" && holds("in", expected.bytesIn)
             && holds("out", expected.bytesOut) && expected.ends.contains(fields["end"] ?? "")
             && (expected.instance == nil || fields["instance"] == expected.instance)
             && (fields["header"] != "-") == expected.takesHeader

@@ -4,7 +4,7 @@ import TestSupport
 /// How much of what has happened in a randomised run: all of it must, in a run of a minute.
 final class Tally: @unchecked Sendable {
     enum Happening: String, CaseIterable {
-        case session = "sessions"
+        case session = "sessions", ipv6 = "IPv6"
         case clientFirst = "a client spoke first", serverFirst = "a server spoke first"
         case delayedHandshake = "first bytes with the handshake", smallWindow = "a slow reader's window"
         case bulk = "bulk", bulkBothWays = "bulk both ways at once"
@@ -20,6 +20,8 @@ final class Tally: @unchecked Sendable {
         case processStopped = "a server's process stopped", processKilled = "a server's process killed"
         case processKilledWhileStopped = "a stopped process killed", processFollowed = "the next process in its place"
         case table = "tables", roundrobin, leastconn, random2, source
+        case keepAlive = "keepalive", withoutKeepAlive = "no keepalive", userTimeout = "a user timeout"
+        case smallBacklog = "a small backlog"
         case queued = "queued for a place", drained = "drained", undrained = "undrained"
         case frontFull = "a front's maxConnections", setAside = "set aside"
         case backlogFull = "a full backlog", connectTimedOut = "connects timed out"
@@ -61,7 +63,7 @@ final class Tally: @unchecked Sendable {
         let counts = counts.withLock { $0 }
         let ends = ends.withLock { $0 }
         let happenings = Happening.allCases.filter {
-            (counts[$0] ?? 0) == 0 && (isRoot || !Self.ofRoot.contains($0))
+            (counts[$0] ?? 0) == 0 && (isRoot || !Self.ofRoot.contains($0)) && (hasIPv6 || $0 != .ipv6)
         }
         return happenings.map(\.rawValue) + Self.usualEnds.filter { ends[$0] == nil }.map { "end=\($0)" }
     }

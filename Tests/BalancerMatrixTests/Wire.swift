@@ -32,6 +32,8 @@ final class Wire: @unchecked Sendable {
         var receiveBuffer: Int32?
         /// The ACK that ends the handshake is kept back, to travel with the first bytes.
         var delaysHandshake = false
+        /// From ::1 to ::1, whatever `host` says.
+        var isIPv6 = false
     }
 
     private static let patience = 30
@@ -59,20 +61,22 @@ final class Wire: @unchecked Sendable {
     /// A socket that is not connected.
     static func unconnected(_ manner: Manner = Manner()) throws -> Wire {
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let wire = Wire(try systemCall("socket") { socket(AF_INET, type, 0) })
+        let wire = Wire(try systemCall("socket") { socket(manner.isIPv6 ? AF_INET6 : AF_INET, type, 0) })
         if let size = manner.receiveBuffer { wire.set(SOL_SOCKET, SO_RCVBUF, size) }
         if manner.delaysHandshake { wire.set(Int32(IPPROTO_TCP), TCP_QUICKACK, 0) }
-        if manner.host != 1 {
+        if manner.host != 1, !manner.isIPv6 {
             let result = supd_bind_loopback(wire.raw, manner.host)
             guard result == 0 else { throw SystemError(call: "bind", code: -result) }
         }
         return wire
     }
 
-    /// Connects to a port of 127.0.0.1.
+    /// Connects to a port of 127.0.0.1, or of ::1.
     static func connect(_ port: UInt16, _ manner: Manner = Manner()) throws -> Wire {
         let wire = try unconnected(manner)
-        let result = supd_connect_loopback(wire.raw, port)
+        let result =
+            manner.isIPv6
+            ? (matrix_connect_ipv6(wire.raw, port) < 0 ? -errno : 0) : supd_connect_loopback(wire.raw, port)
         wire.wasResetInConnect = result == -ECONNRESET
         guard result == 0 || wire.wasResetInConnect else { throw SystemError(call: "connect", code: -result) }
         return wire

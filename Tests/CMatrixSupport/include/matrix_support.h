@@ -19,8 +19,11 @@ int matrix_syn_carried_data(int socket);
 /// How many TCP segments a socket has sent, SYN and bare ACKs included: tcpi_segs_out of TCP_INFO; -1 with errno.
 int matrix_segments_sent(int socket);
 
-/// Writes the address of an IPv4 socket as text, 127.0.0.1:80: its own, or its peer's. Returns 0, or -1 with errno.
+/// Writes the address of an IP socket as text, 127.0.0.1:80 or [::1]:80: its own, or its peer's. Returns 0, or -1 with errno.
 int matrix_name_of(int socket, int is_peer, char *text, size_t size);
+
+/// connect(2) to a port of ::1. Returns 0, or -1 with errno.
+int matrix_connect_ipv6(int socket, uint16_t port);
 
 /// A copy of another process's descriptor: pidfd_open(2), pidfd_getfd(2). Returns it, or -1 with errno.
 int matrix_descriptor_of(int pid, int descriptor);
