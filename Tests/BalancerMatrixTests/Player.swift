@@ -128,8 +128,13 @@ struct Player {
         }
         let wantsIPv6 = random.oneIn(4)
         manner.isIPv6 = wantsIPv6 && claim == nil && hasIPv6
-        let opened = try door.open(manner, isDown: random.oneIn(20), claim: claim)
-        let session = Session("\(name)/\(self.opened)", seed: random.next(), opened, door.book, door.tally)
+        let seed = random.next()
+        // As much as fits into the SYN.
+        let (wantsFirst, count) = (random.oneIn(10), 1 + random.below(1000))
+        let isPossible = wantsFirst && door.hasOwnNetwork && claim == nil && !manner.isIPv6
+        let opened = try door.open(
+            manner, isDown: random.oneIn(20), claim: claim, first: isPossible ? (Pattern(seed), count) : nil)
+        let session = Session("\(name)/\(self.opened)", seed: seed, opened, door.book, door.tally)
         door.tally.note(.session)
         if manner.isIPv6 { door.tally.note(.ipv6) }
         if manner.delaysHandshake { door.tally.note(.delayedHandshake) }

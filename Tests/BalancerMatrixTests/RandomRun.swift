@@ -27,12 +27,18 @@ extension BalancerMatrix {
             let seconds = min(Self.setting("SUPD_MATRIX_SECONDS", 5), 120)
             print("randomised run of \(seconds) s: again by SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds)")
             let isRoot = getuid() == 0
-            if !isRoot { print("skipped: only root may have few ports, and see that another balancer has taken over") }
+            if !isRoot {
+                print("skipped: only root may have few ports and bytes with the SYN, and see who has left the fronts")
+            }
             if !hasIPv6 { print("skipped: there is no ::1") }
             let tally = Tally()
             do {
                 if isRoot {
-                    try PrivateNetwork.run { try Self.run(seed, seconds, tally, hasOwnNetwork: true) }
+                    try PrivateNetwork.run {
+                        // TCP Fast Open of both sides, without the cookie that a first connection would have to fetch.
+                        try PrivateNetwork.set("net/ipv4/tcp_fastopen", "1543")
+                        try Self.run(seed, seconds, tally, hasOwnNetwork: true)
+                    }
                 } else {
                     try Self.run(seed, seconds, tally, hasOwnNetwork: false)
                 }

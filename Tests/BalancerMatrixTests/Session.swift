@@ -92,6 +92,7 @@ final class Session {
         self.name = name
         self.client = End(wire: opened.client, said: Pattern(seed), heard: Pattern(seed &+ 1))
         self.server = End(wire: opened.server, said: Pattern(seed &+ 1), heard: Pattern(seed))
+        client.said.advance(opened.said)
         line = opened.line
         self.book = book
         self.tally = tally

@@ -6,6 +6,7 @@ final class Tally: @unchecked Sendable {
     enum Happening: String, CaseIterable {
         case session = "sessions", ipv6 = "IPv6"
         case clientFirst = "a client spoke first", serverFirst = "a server spoke first"
+        case dataWithSYN = "first bytes with the SYN"
         case delayedHandshake = "first bytes with the handshake", smallWindow = "a slow reader's window"
         case bulk = "bulk", bulkBothWays = "bulk both ways at once"
         case bulkAfterClient = "bulk after a client's end", bulkAfterServer = "bulk after a server's end"
@@ -37,7 +38,7 @@ final class Tally: @unchecked Sendable {
     }
 
     /// What needs root: a network of its own, and a look at which sockets a process has.
-    private static let ofRoot: [Happening] = [.withoutPorts, .replaced, .retired]
+    private static let ofRoot: [Happening] = [.withoutPorts, .dataWithSYN, .replaced, .retired]
     /// End states that cannot be missing from the lines of a minute.
     private static let usualEnds = ["--", "CD", "CG", "CQ", "DD", "PG", "PQ", "SD", "cD", "cG", "cL", "sD", "sQ"]
 

@@ -82,6 +82,18 @@ final class Wire: @unchecked Sendable {
         return wire
     }
 
+    /// Connects to a port of 127.0.0.1 by a SYN that carries so many bytes of a pattern, where that is allowed.
+    static func connect(_ port: UInt16, _ manner: Manner, saying pattern: inout Pattern, _ count: Int) throws -> Wire {
+        let wire = try unconnected(manner)
+        let bytes = pattern.next(count)
+        pattern.advance(
+            try systemCall("sendto") { matrix_send_with_syn(wire.raw, port, bytes.baseAddress, bytes.count) })
+        return wire
+    }
+
+    /// Whether its SYN has carried bytes, and they were taken.
+    var synCarriedData: Bool { matrix_syn_carried_data(raw) != 0 }
+
     private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
         var value = value
         setsockopt(raw, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
