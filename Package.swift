@@ -108,9 +108,11 @@ let package = Package(
             swiftSettings: common),
         // The real process between raw sockets; also run with HAProxy in its place, by scripts/interop.
         .target(name: "CMatrixSupport", path: "Tests/CMatrixSupport"),
+        .executableTarget(
+            name: "EchoServer", dependencies: ["CPlatform"], path: "Tests/EchoServer", swiftSettings: common),
         .testTarget(
             name: "BalancerMatrixTests",
-            dependencies: ["supd", "CMatrixSupport", "CPlatform", "Links", "Platform", "TestSupport"],
+            dependencies: ["supd", "CMatrixSupport", "CPlatform", "EchoServer", "Links", "Platform", "TestSupport"],
             swiftSettings: common),
         .testTarget(
             name: "WebTests", dependencies: ["Web", "ControlAPI", "Events", "Links", "Platform", "TestSupport", "Why"],

@@ -61,6 +61,8 @@ final class Door: @unchecked Sendable {
         let client: Wire
         let server: Wire
         var line: SessionBook.Expectation
+        /// How much of its pattern the client has said already.
+        var said = 0
     }
 
     /// A client's connection to a port, by whose name its line is known.
@@ -88,14 +90,25 @@ final class Door: @unchecked Sendable {
     }
 
     /// Opens a connection. `isDown`: no server listens when the client comes, and they come up a little later. `claim`: at
-    /// the front that takes headers.
-    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil) throws -> Opened {
+    /// the front that takes headers. `first`: so many bytes of this pattern go with the SYN.
+    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil, first: (pattern: Pattern, count: Int)? = nil)
+        throws -> Opened
+    {
         var opened: Opened?
         try alone(1) {
             if isDown { for server in servers { server.stopListening() } }
-            let port = claim == nil ? proxy.port : table.port(.headed)
-            let client = try connect(port, manner)
-            var expected = Introduction(source: client.name, destination: "127.0.0.1:\(port)")
+            let port = claim != nil ? table.port(.headed) : manner.isIPv6 ? table.port(.ipv6) : proxy.port
+            var said = 0
+            let client: Caller
+            if let first {
+                var pattern = first.pattern
+                let wire = try Wire.connect(port, manner, saying: &pattern, first.count)
+                (client, said) = (Caller(wire: wire, name: try wire.name()), pattern.position)
+            } else {
+                client = try connect(port, manner)
+            }
+            var expected = Introduction(
+                source: client.name, destination: "\(manner.isIPv6 ? "[::1]" : "127.0.0.1"):\(port)")
             if let claim { expected = try say(claim, client, expected) }
             if isDown {
                 usleep(2000)
@@ -108,8 +121,9 @@ final class Door: @unchecked Sendable {
             }
             let line = SessionBook.Expectation(
                 client: expected.source, front: port, instance: server.instance, bytesIn: 0...0, bytesOut: 0...0,
-                ends: ["--"], takesHeader: claim != nil)
-            opened = Opened(client: client.wire, server: server.wire, line: line)
+                ends: ["--"], takesHeader: claim != nil, isIPv6: manner.isIPv6)
+            if client.wire.synCarriedData { tally.note(.dataWithSYN) }
+            opened = Opened(client: client.wire, server: server.wire, line: line, said: said)
         }
         guard let opened else { throw TestFailure("no connection") }
         return opened

@@ -168,6 +168,7 @@ extension Door {
         var proxyProtocol: RoutingTable.Pool.ProxyProtocol?
         var idleTimeout: Int64?
         var slowStart: Int64
+        var options: RoutingTable.SocketOptions
     }
 
     /// Puts another table in force: of the same servers, or without the one that refuses.
@@ -178,8 +179,10 @@ extension Door {
             table.proxyProtocol = change.proxyProtocol
             table.idleTimeout = change.idleTimeout
             table.slowStart = change.slowStart
+            table.options = change.options
             try proxy.serve(change.isShort ? [servers[0], servers[2]] : servers)
             tally.note(.table)
+            try checkOptions(change.options)
             switch change.algorithm {
             case .roundrobin: tally.note(.roundrobin)
             case .leastconn: tally.note(.leastconn)
@@ -187,6 +190,20 @@ extension Door {
             case .source: tally.note(.source)
             }
         }
+    }
+
+    /// The options of the plain front's socket are those of the table.
+    private func checkOptions(_ options: RoutingTable.SocketOptions) throws {
+        let found = [
+            try proxy.option(SOL_SOCKET, SO_KEEPALIVE),
+            try proxy.option(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT),
+        ]
+        guard found == [options.keepAliveSeconds == nil ? 0 : 1, Int32(options.userTimeoutMilliseconds ?? 0)] else {
+            throw TestFailure("a front's options are \(found), not those of \(options)")
+        }
+        tally.note(options.keepAliveSeconds == nil ? .withoutKeepAlive : .keepAlive)
+        if options.userTimeoutMilliseconds != nil { tally.note(.userTimeout) }
+        if options.backlog < 4096 { tally.note(.smallBacklog) }
     }
 
     /// Has another balancer take over, as in an upgrade: what is open goes on with the one before.

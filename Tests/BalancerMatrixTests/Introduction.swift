@@ -39,21 +39,32 @@ struct Introduction: Equatable {
             var line: [UInt8] = []
             while line.last != UInt8(ascii: "\n"), line.count < 107 { line += try wire.receiveBytes(1) }
             let words = String(decoding: line, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
-            guard words.count == 6, words[0] == "PROXY", words[1] == "TCP4", words[5].hasSuffix("\r\n") else {
-                throw TestFailure("no header of version 1: \(String(decoding: line, as: UTF8.self))")
+            let isIPv6 = words.count > 1 && words[1] == "TCP6"
+            guard words.count == 6, words[0] == "PROXY", words[1] == (isIPv6 ? "TCP6" : "TCP4"),
+                words[5].hasSuffix("\r\n")
+            else { throw TestFailure("no header of version 1: \(String(decoding: line, as: UTF8.self))") }
+            func name(_ host: Substring, _ port: Substring) -> String {
+                isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
             }
             return Introduction(
-                source: "\(words[2]):\(words[4])", destination: "\(words[3]):\(words[5].prefix { $0.isNumber })")
+                source: name(words[2], words[4]), destination: name(words[3], words[5].prefix { $0.isNumber }))
         case .v2:
-            let bytes = try wire.receiveBytes(28)
-            guard Array(bytes.prefix(16)) == signature + [0x21, 0x11, 0, 12] else {
+            var bytes = try wire.receiveBytes(16)
+            let isIPv6 = bytes[13] == 0x21
+            guard bytes == signature + (isIPv6 ? [0x21, 0x21, 0, 36] : [0x21, 0x11, 0, 12]) else {
                 throw TestFailure("no header of version 2: \(bytes)")
             }
-            func name(_ host: Int, _ port: Int) -> String {
-                bytes[host..<host + 4].map { "\($0)" }.joined(separator: ".")
-                    + ":\(Int(bytes[port]) << 8 + Int(bytes[port + 1]))"
+            let size = isIPv6 ? 16 : 4
+            bytes = try wire.receiveBytes(2 * size + 4)
+            func name(_ number: Int) -> String {
+                let host = Array(bytes[number * size..<(number + 1) * size])
+                let port = 2 * (size + number)
+                // Of IPv6 nobody here has another one.
+                let isLoopback = host == [UInt8](repeating: 0, count: 15) + [1]
+                let text = isLoopback ? "[::1]" : host.map { "\($0)" }.joined(separator: ".")
+                return text + ":\(Int(bytes[port]) << 8 + Int(bytes[port + 1]))"
             }
-            return Introduction(source: name(16, 24), destination: name(20, 26))
+            return Introduction(source: name(0), destination: name(1))
         }
     }
 

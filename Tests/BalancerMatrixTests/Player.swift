@@ -27,7 +27,7 @@ struct Player {
             case 0..<140 where sessions.count < 10: try open()
             case 140..<196: try playAtDoor()
             case 196..<202: try playRules()
-            case 202, 203: try playLong()
+            case 202...204: try playLong()
             default: try advance()
             }
         }
@@ -64,7 +64,7 @@ struct Player {
     /// What takes a second or so.
     private enum LongCase: CaseIterable {
         case besideFull, withoutDescriptors, replace, lateHeader, silence, silenceAfterClient, silenceAfterServer
-        case draining, queue
+        case draining, queue, processStopped, processKilled, processKilledWhileStopped
     }
 
     /// Each in its turn, in an order by chance, so that a run of a minute has all of them.
@@ -83,7 +83,16 @@ struct Player {
         case .silenceAfterServer: try door.meetSilence(.afterServer) { try advanceSome() }
         case .draining: try door.meetDraining { try advanceSome() }
         case .queue: try door.meetQueue(more: 1 + random.below(3)) { try advanceSome() }
+        case .processStopped: try meetProcess(.stopped)
+        case .processKilled: try meetProcess(.killed)
+        case .processKilledWhileStopped: try meetProcess(.killedWhileStopped)
         }
+    }
+
+    private mutating func meetProcess(_ fate: Door.Fate) throws {
+        let sizes = [1, 1000, 32 << 10, 256 << 10, 3 << 20]
+        let amounts = (0..<1 + random.below(4)).map { _ in (first: random.pick(sizes), then: random.pick(sizes)) }
+        try door.meetProcess(fate, amounts, seed: random.next()) { try advanceSome() }
     }
 
     private mutating func changeTable() throws {
@@ -92,15 +101,22 @@ struct Player {
         let versions: [RoutingTable.Pool.ProxyProtocol?] = [nil, .v1, .v2]
         // Far longer than the run: what is open moves in and out of the wheel, and nothing ends by it.
         let timeouts: [Int64?] = [nil, 1_000_000_000_000]
+        let (proxyProtocol, idleTimeout) = (random.pick(versions), random.pick(timeouts))
+        let slowStart: Int64 = random.pick([0, 1_000_000_000])
+        var options = RoutingTable.SocketOptions()
+        options.keepAliveSeconds = random.pick([nil, 1, 60])
+        // Far longer than anything stands still, as above; and room for all that ever wait at once.
+        options.userTimeoutMilliseconds = random.pick([nil, 600_000])
+        options.backlog = random.pick([64, 4096])
         try door.changeTable(
             Door.Change(
-                isShort: isShort, algorithm: algorithm, proxyProtocol: random.pick(versions),
-                idleTimeout: random.pick(timeouts), slowStart: random.pick([0, 1_000_000_000])))
+                isShort: isShort, algorithm: algorithm, proxyProtocol: proxyProtocol, idleTimeout: idleTimeout,
+                slowStart: slowStart, options: options))
     }
 
     private mutating func open() throws {
         let buffers: [Int32?] = [nil, nil, nil, 160 << 10]
-        let manner = Wire.Manner(
+        var manner = Wire.Manner(
             host: UInt8(1 + random.below(5)), receiveBuffer: random.pick(buffers), delaysHandshake: random.oneIn(20))
         opened += 1
         var claim: Door.Claim?
@@ -110,9 +126,17 @@ struct Player {
             claim = Door.Claim(
                 form: random.pick(Introduction.Form.allCases), source: source, cut: random.below(30))
         }
-        let opened = try door.open(manner, isDown: random.oneIn(20), claim: claim)
-        let session = Session("\(name)/\(self.opened)", seed: random.next(), opened, door.book, door.tally)
+        let wantsIPv6 = random.oneIn(4)
+        manner.isIPv6 = wantsIPv6 && claim == nil && hasIPv6
+        let seed = random.next()
+        // As much as fits into the SYN.
+        let (wantsFirst, count) = (random.oneIn(10), 1 + random.below(1000))
+        let isPossible = wantsFirst && door.hasOwnNetwork && claim == nil && !manner.isIPv6
+        let opened = try door.open(
+            manner, isDown: random.oneIn(20), claim: claim, first: isPossible ? (Pattern(seed), count) : nil)
+        let session = Session("\(name)/\(self.opened)", seed: seed, opened, door.book, door.tally)
         door.tally.note(.session)
+        if manner.isIPv6 { door.tally.note(.ipv6) }
         if manner.delaysHandshake { door.tally.note(.delayedHandshake) }
         if manner.receiveBuffer != nil { door.tally.note(.smallWindow) }
         // Many are short, some are long, and stand still most of the time.
@@ -168,7 +192,7 @@ struct Player {
         for _ in 0..<10 where !sessions.isEmpty {
             let step = Session.drawStep(&random)
             let index = random.below(sessions.count)
-            if case .settle = step { continue }
+            if step.waits { continue }
             steps.append((sessions[index].session, step))
         }
         var gone: [Session] = []

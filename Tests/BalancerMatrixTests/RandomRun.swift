@@ -27,16 +27,24 @@ extension BalancerMatrix {
             let seconds = min(Self.setting("SUPD_MATRIX_SECONDS", 5), 120)
             print("randomised run of \(seconds) s: again by SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds)")
             let isRoot = getuid() == 0
-            if !isRoot { print("skipped: only root may have few ports, and see that another balancer has taken over") }
+            if !isRoot {
+                print("skipped: only root may have few ports and bytes with the SYN, and see who has left the fronts")
+            }
+            if !hasIPv6 { print("skipped: there is no ::1") }
             let tally = Tally()
             do {
                 if isRoot {
-                    try PrivateNetwork.run { try Self.run(seed, seconds, tally, hasOwnNetwork: true) }
+                    try PrivateNetwork.run {
+                        // TCP Fast Open of both sides, without the cookie that a first connection would have to fetch.
+                        try PrivateNetwork.set("net/ipv4/tcp_fastopen", "1543")
+                        try Self.run(seed, seconds, tally, hasOwnNetwork: true)
+                    }
                 } else {
                     try Self.run(seed, seconds, tally, hasOwnNetwork: false)
                 }
             } catch {
-                throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error); \(tally.text)")
+                print("randomised run, as far as it came: \(tally.text)")
+                throw TestFailure("SUPD_MATRIX_SEED=\(seed) SUPD_MATRIX_SECONDS=\(seconds): \(error)")
             }
             print("randomised run: \(tally.text)")
             if seconds >= Self.whole {
@@ -73,16 +81,20 @@ extension BalancerMatrix {
                 let players = try (0..<4).map { number in
                     try Worker {
                         var player = Player(number, seed: seed, door)
-                        try player.play(until: deadline)
+                        do { try player.play(until: deadline) } catch {
+                            print("randomised run, player \(number): \(error)")
+                            throw error
+                        }
                     }
                 }
                 let results = players.map { player in Result { try player.join() } }
-                // The lines first: they may say why.
-                let lines = Result { try book.finish() }
-                let failures = (results + [lines]).compactMap { result -> String? in
-                    if case .failure(let error) = result { "\(error)" } else { nil }
+                // The lines first: they may say why. Sessions that were given up have none.
+                let isWhole = results.allSatisfy { if case .success = $0 { true } else { false } }
+                let lines = Result { try book.finish(waits: isWhole) }
+                let failures = (results + [lines]).compactMap { result -> (any Error)? in
+                    if case .failure(let error) = result { error } else { nil }
                 }
-                guard failures.isEmpty else { throw TestFailure(failures.joined(separator: "; and ")) }
+                guard failures.isEmpty else { throw Self.failure(of: failures) }
                 // With their last connections.
                 try eventually("those that were replaced have ended") {
                     tally.note(.retired, try proxy.reap())
@@ -91,6 +103,18 @@ extension BalancerMatrix {
                 print("randomised run: \(door.count) connections, \(book.lineCount) lines of sessions")
             }
             withExtendedLifetime(filling) {}
+        }
+
+        /// What a log keeps of one line, about.
+        private static let lineLimit = 900
+
+        /// All that has gone wrong, shortly: what it was, and the last steps before it. The steps are printed whole.
+        private static func failure(of failures: [any Error]) -> TestFailure {
+            let what = failures.map { ($0 as? Session.Failure)?.what ?? "\($0)" }.joined(separator: "; and ")
+            let steps = failures.compactMap { ($0 as? Session.Failure)?.steps }.joined(separator: "; and ")
+            guard !steps.isEmpty else { return TestFailure(what) }
+            print("randomised run, all steps of what failed: \(steps)")
+            return TestFailure("\(what); last steps: …\(steps.suffix(max(200, lineLimit - what.count)))")
         }
     }
 }

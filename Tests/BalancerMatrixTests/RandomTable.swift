@@ -20,6 +20,10 @@ final class RandomTable: @unchecked Sendable {
         case absent
         /// Of the same, with headers.
         case late
+        /// Of one whose server is a process that is killed now and then.
+        case echo
+        /// Of the service itself, at ::1.
+        case ipv6
     }
 
     static let perAddress = 3
@@ -28,12 +32,15 @@ final class RandomTable: @unchecked Sendable {
 
     let quiet: Server
     let leaving: Server
+    let echo: EchoProcess
     private var ports: [Front: UInt16] = [:]
 
     // What is drawn.
     var proxyProtocol: RoutingTable.Pool.ProxyProtocol?
     var idleTimeout: Int64?
     var slowStart: Int64 = 0
+    /// Of the service's plain front, and of the one that takes headers.
+    var options = RoutingTable.SocketOptions()
     /// The leaving service's instance is drained.
     var isLeaving = false
     /// Whether sessions are logged. The first connections of a stage belong to no run.
@@ -42,12 +49,15 @@ final class RandomTable: @unchecked Sendable {
     init() throws {
         quiet = try Server()
         leaving = try Server()
+        echo = try EchoProcess()
     }
 
     /// Opens the fronts, and has all tables made here. `pipe`: where the session log goes.
     func prepare(_ proxy: SupdProxy, _ pipe: Descriptor) throws {
-        for front in Front.allCases { ports[front] = try proxy.open(front.rawValue) }
-        try proxy.logSessions(of: ["api", "quiet", "leaving", "absent"], to: pipe)
+        for front in Front.allCases where front != .ipv6 || hasIPv6 {
+            ports[front] = try proxy.open(front.rawValue, isIPv6: front == .ipv6)
+        }
+        try proxy.logSessions(of: ["api", "quiet", "leaving", "absent", "echo"], to: pipe)
         proxy.adjust = { [unowned self] table in self.adjust(&table) }
     }
 
@@ -58,18 +68,21 @@ final class RandomTable: @unchecked Sendable {
     }
 
     private func front(_ front: Front, _ set: (inout RoutingTable.Front) -> Void = { _ in }) -> RoutingTable.Front {
-        var entry = RoutingTable.Front(address: "127.0.0.1:\(port(front))", listeners: [front.rawValue])
+        let host = front == .ipv6 ? "[::1]" : "127.0.0.1"
+        var entry = RoutingTable.Front(address: "\(host):\(port(front))", listeners: [front.rawValue])
         set(&entry)
         return entry
     }
 
     private func adjust(_ table: inout RoutingTable) {
         let second: Int64 = 1_000_000_000
-        guard var api = table.pools.first else { return }
+        guard var api = table.pools.first, !api.fronts.isEmpty else { return }
+        api.fronts[0].options = options
         api.fronts += [
             front(.headed) {
                 $0.acceptsProxyProtocol = true
                 $0.allow = [Self.range(27)]
+                $0.options = options
             },
             front(.guarded) {
                 $0.allow = [Self.range(29)]
@@ -77,29 +90,31 @@ final class RandomTable: @unchecked Sendable {
             },
             front(.narrow) { $0.maxConnections = UInt32(Self.frontLimit) },
         ]
+        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = options }) }
         api.proxyProtocol = proxyProtocol
         api.idleTimeout = idleTimeout
         api.slowStart = slowStart
         // Connections may stand still, half closed or at a balancer that was replaced, for the whole run.
         api.drainTimeout = 600 * second
         api.finTimeout = 600 * second
-        var quiet = pool("quiet", [front(.quiet)], [endpoint("quiet/1", self.quiet, .active)])
+        var quiet = pool("quiet", [front(.quiet)], [endpoint("quiet/1", self.quiet.port)])
         quiet.idleTimeout = second * 3 / 2
         quiet.finTimeout = second * 3 / 2
         var leaving = pool(
-            "leaving", [front(.leaving)], [endpoint("leaving/1", self.leaving, isLeaving ? .draining : .active)])
+            "leaving", [front(.leaving)], [endpoint("leaving/1", self.leaving.port, isLeaving ? .draining : .active)])
         leaving.drainTimeout = second * 3 / 10
         var absent = pool("absent", [front(.absent), front(.late) { $0.acceptsProxyProtocol = true }], [])
         absent.queueTimeout = second * 2
         absent.maxQueue = UInt32(Self.maxQueue)
-        table.pools = [api, quiet, leaving, absent]
+        let echo = pool("echo", [front(.echo)], [endpoint("echo/1", self.echo.port)])
+        table.pools = [api, quiet, leaving, absent, echo]
         for index in table.pools.indices { table.pools[index].logsSessions = logsSessions }
     }
 
-    private func endpoint(_ instance: String, _ server: Server, _ state: RoutingTable.Endpoint.State)
+    private func endpoint(_ instance: String, _ port: UInt16, _ state: RoutingTable.Endpoint.State = .active)
         -> RoutingTable.Endpoint
     {
-        RoutingTable.Endpoint(id: UInt64(server.port), instance: instance, port: server.port, state: state)
+        RoutingTable.Endpoint(id: UInt64(port), instance: instance, port: port, state: state)
     }
 
     private func pool(_ service: String, _ fronts: [RoutingTable.Front], _ endpoints: [RoutingTable.Endpoint])

@@ -8,7 +8,7 @@ import TestSupport
 /// sequence of steps again.
 final class Session {
     /// One thing that is done to it.
-    enum Step {
+    enum Step: CustomStringConvertible {
         /// One end offers bytes, as many as the socket takes at once.
         case send(fromClient: Bool, Int)
         /// One end says bytes one by one.
@@ -17,8 +17,40 @@ final class Session {
         /// One end takes at most so many of the bytes that are there.
         case receive(atClient: Bool, Int)
         case finishWriting(client: Bool)
+        /// Both ends that have not ended say so many bytes, at the same time; all is waited for.
+        case exchange(Int)
         /// All that was said is waited for at both ends.
         case settle
+
+        /// Whether it may take until the proxy has done something.
+        var waits: Bool {
+            switch self {
+            case .exchange, .settle: true
+            default: false
+            }
+        }
+
+        var description: String {
+            switch self {
+            case .send(let fromClient, let count): "\(Self.name(fromClient)) sends \(count)"
+            case .dribble(let fromClient, let count): "\(Self.name(fromClient)) dribbles \(count)"
+            case .urgent(let fromClient): "\(Self.name(fromClient)) urges"
+            case .receive(let atClient, let count): "\(Self.name(atClient)) reads \(count)"
+            case .finishWriting(let client): "\(Self.name(client)) ends"
+            case .exchange(let count): "both send \(count)"
+            case .settle: "settle"
+            }
+        }
+
+        private static func name(_ isClient: Bool) -> String { isClient ? "client" : "server" }
+    }
+
+    /// What has gone wrong, and the steps up to there.
+    struct Failure: Error, CustomStringConvertible {
+        let what: String
+        let steps: String
+
+        var description: String { "\(what); steps: \(steps)" }
     }
 
     /// How it ends.
@@ -60,6 +92,7 @@ final class Session {
         self.name = name
         self.client = End(wire: opened.client, said: Pattern(seed), heard: Pattern(seed &+ 1))
         self.server = End(wire: opened.server, said: Pattern(seed &+ 1), heard: Pattern(seed))
+        client.said.advance(opened.said)
         line = opened.line
         self.book = book
         self.tally = tally
@@ -75,15 +108,17 @@ final class Session {
         case 14, 15: return .dribble(fromClient: isClient, 1 + random.below(40))
         case 16: return .urgent(fromClient: isClient)
         case 17: return .finishWriting(client: isClient)
+        case 18: return .exchange(random.pick([1 << 20, 2 << 20, 10 << 20]))
         default: return .settle
         }
     }
 
     /// What is to be said of a failure here.
-    private func failure(_ text: String) -> TestFailure {
-        TestFailure(
-            "session \(name): \(text); client said \(client.said.position) heard \(client.heard.position), server said "
-                + "\(server.said.position) heard \(server.heard.position); steps: \(history.joined(separator: ", "))")
+    private func failure(_ text: String) -> Failure {
+        Failure(
+            what: "session \(name): \(text); client said \(client.said.position) heard \(client.heard.position), "
+                + "server said \(server.said.position) heard \(server.heard.position)",
+            steps: history.joined(separator: ", "))
     }
 
     private func at(_ client: Bool) -> WritableKeyPathToEnd { client ? \.client : \.server }
@@ -105,6 +140,7 @@ final class Session {
             self[keyPath: at(fromClient)].lastUrgent = self[keyPath: at(fromClient)].said.position
         case .receive(let atClient, let count): _ = try receive(at(atClient), count)
         case .finishWriting(let isClient): finishWriting(at(isClient))
+        case .exchange(let count): try exchange(count)
         case .settle: try settle()
         }
     }
@@ -121,6 +157,13 @@ final class Session {
         case .finishWriting(let isClient):
             let other = isClient ? server : client
             if !other.hasFinished { tally.note(isClient ? .clientHalfCloses : .serverHalfCloses) }
+        case .exchange:
+            switch (client.hasFinished, server.hasFinished) {
+            case (false, false): tally.note(.bulkBothWays)
+            case (true, false): tally.note(.bulkAfterClient)
+            case (false, true): tally.note(.bulkAfterServer)
+            case (true, true): break
+            }
         case .receive, .settle: break
         }
     }
@@ -164,6 +207,34 @@ final class Session {
             }
         }
         return true
+    }
+
+    /// Says so many bytes at both ends while both take what there is.
+    private func exchange(_ count: Int) throws {
+        let deadline = monotonicNanoseconds() + 30_000_000_000
+        let ends = [\Session.client, \Session.server]
+        var left = ends.map { self[keyPath: $0].hasFinished ? 0 : count }
+        while left != [0, 0] {
+            guard monotonicNanoseconds() < deadline else { throw failure("\(left) bytes could not be said in 30 s") }
+            for (number, end) in ends.enumerated() where left[number] > 0 {
+                let wire = self[keyPath: end].wire
+                guard let sent = wire.sendSome(&self[keyPath: end].said, min(left[number], Pattern.window)) else {
+                    throw failure("a send failed: \(errorMessage(errno))")
+                }
+                left[number] -= sent
+            }
+            for end in ends { _ = try receive(end, .max) }
+            var entries = ends.enumerated().map { number, end in
+                // -1 is passed over: an end is reported again and again.
+                let isOver = left[number] == 0 && self[keyPath: end].hasHeardEnd
+                return pollfd(
+                    fd: isOver ? -1 : self[keyPath: end].wire.raw,
+                    events: (left[number] > 0 ? Int16(POLLOUT) : 0)
+                        | (self[keyPath: end].hasHeardEnd ? 0 : Int16(POLLIN)), revents: 0)
+            }
+            _ = poll(&entries, nfds_t(entries.count), 1000)
+        }
+        try settle()
     }
 
     /// Waits until all that was said is heard, and ends too.

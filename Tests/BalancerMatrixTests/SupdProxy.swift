@@ -20,7 +20,7 @@ final class SupdProxy: Proxy {
             self.supervisor = supervisor
             // The name and the variable by which supd's main knows what to be.
             process = try ChildProcess(
-                try programUnderTest(), ["supd: balancer"],
+                try builtProgram("supd"), ["supd: balancer"],
                 // The sanitizer would sleep for a second at every end.
                 environment: ["SUPD_CONFIGURATION={}", "TSAN_OPTIONS=atexit_sleep_ms=0"],
                 descriptors: [keeperEnd.descriptor, supervisorEnd.descriptor], limit: wish.descriptors,
@@ -121,9 +121,17 @@ final class SupdProxy: Proxy {
         _ = try find("applied \(revision)") { [revision] in $0 == .applied(revision: revision) ? true : nil }
     }
 
+    /// An option of the front's socket, which the balancer's own is a copy of.
+    func option(_ level: Int32, _ name: Int32) throws -> Int32 {
+        guard let front = listeners.first else { throw TestFailure("there is no front") }
+        var (value, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
+        try systemCall("getsockopt") { getsockopt(front.socket.raw, level, name, &value, &length) }
+        return value
+    }
+
     /// Opens another port, for a front of the next tables that names it.
-    func open(_ id: String) throws -> UInt16 {
-        let socket = try listen(on: .ipv4("127.0.0.1", port: 0))
+    func open(_ id: String, isIPv6: Bool = false) throws -> UInt16 {
+        let socket = try listen(on: isIPv6 ? .ipv6("::1", port: 0) : .ipv4("127.0.0.1", port: 0))
         listeners.append((id, socket))
         try tell(.listener(id: id), [socket])
         return try SocketAddress.local(of: socket).port ?? 0
@@ -215,8 +223,8 @@ final class SupdProxy: Proxy {
     }
 }
 
-/// supd beside the test runner itself.
-private func programUnderTest() throws -> String {
+/// A program beside the test runner itself.
+func builtProgram(_ name: String) throws -> String {
     let runner = try Files.readLink("/proc/self/exe")
-    return runner.prefix(upTo: runner.lastIndex(of: "/") ?? runner.startIndex) + "/supd"
+    return runner.prefix(upTo: runner.lastIndex(of: "/") ?? runner.startIndex) + "/" + name
 }

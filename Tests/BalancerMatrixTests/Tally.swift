@@ -4,10 +4,13 @@ import TestSupport
 /// How much of what has happened in a randomised run: all of it must, in a run of a minute.
 final class Tally: @unchecked Sendable {
     enum Happening: String, CaseIterable {
-        case session = "sessions"
+        case session = "sessions", ipv6 = "IPv6"
         case clientFirst = "a client spoke first", serverFirst = "a server spoke first"
+        case dataWithSYN = "first bytes with the SYN"
         case delayedHandshake = "first bytes with the handshake", smallWindow = "a slow reader's window"
-        case bulk = "bulk", dribble = "byte by byte", urgent = "urgent bytes"
+        case bulk = "bulk", bulkBothWays = "bulk both ways at once"
+        case bulkAfterClient = "bulk after a client's end", bulkAfterServer = "bulk after a server's end"
+        case dribble = "byte by byte", urgent = "urgent bytes"
         case clientHalfCloses = "a client ended first", serverHalfCloses = "a server ended first"
         case orderly = "orderly ends", clientResets = "a client reset", serverResets = "a server reset"
         case clientCloses = "a client closed", serverCloses = "a server closed", bothVanish = "both vanished"
@@ -15,7 +18,11 @@ final class Tally: @unchecked Sendable {
         case allDown = "all down, then up", goneEarly = "clients gone early", goneWhileDown = "gone while all down"
         case burst = "bursts", shortConnection = "short connections"
         case silentServerLeft = "a silent server left", silentServerHeard = "a silent server heard late"
+        case processStopped = "a server's process stopped", processKilled = "a server's process killed"
+        case processKilledWhileStopped = "a stopped process killed", processFollowed = "the next process in its place"
         case table = "tables", roundrobin, leastconn, random2, source
+        case keepAlive = "keepalive", withoutKeepAlive = "no keepalive", userTimeout = "a user timeout"
+        case smallBacklog = "a small backlog"
         case queued = "queued for a place", drained = "drained", undrained = "undrained"
         case frontFull = "a front's maxConnections", setAside = "set aside"
         case backlogFull = "a full backlog", connectTimedOut = "connects timed out"
@@ -31,7 +38,7 @@ final class Tally: @unchecked Sendable {
     }
 
     /// What needs root: a network of its own, and a look at which sockets a process has.
-    private static let ofRoot: [Happening] = [.withoutPorts, .replaced, .retired]
+    private static let ofRoot: [Happening] = [.withoutPorts, .dataWithSYN, .replaced, .retired]
     /// End states that cannot be missing from the lines of a minute.
     private static let usualEnds = ["--", "CD", "CG", "CQ", "DD", "PG", "PQ", "SD", "cD", "cG", "cL", "sD", "sQ"]
 
@@ -57,7 +64,7 @@ final class Tally: @unchecked Sendable {
         let counts = counts.withLock { $0 }
         let ends = ends.withLock { $0 }
         let happenings = Happening.allCases.filter {
-            (counts[$0] ?? 0) == 0 && (isRoot || !Self.ofRoot.contains($0))
+            (counts[$0] ?? 0) == 0 && (isRoot || !Self.ofRoot.contains($0)) && (hasIPv6 || $0 != .ipv6)
         }
         return happenings.map(\.rawValue) + Self.usualEnds.filter { ends[$0] == nil }.map { "end=\($0)" }
     }

@@ -32,6 +32,8 @@ final class Wire: @unchecked Sendable {
         var receiveBuffer: Int32?
         /// The ACK that ends the handshake is kept back, to travel with the first bytes.
         var delaysHandshake = false
+        /// From ::1 to ::1, whatever `host` says.
+        var isIPv6 = false
     }
 
     private static let patience = 30
@@ -59,24 +61,38 @@ final class Wire: @unchecked Sendable {
     /// A socket that is not connected.
     static func unconnected(_ manner: Manner = Manner()) throws -> Wire {
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let wire = Wire(try systemCall("socket") { socket(AF_INET, type, 0) })
+        let wire = Wire(try systemCall("socket") { socket(manner.isIPv6 ? AF_INET6 : AF_INET, type, 0) })
         if let size = manner.receiveBuffer { wire.set(SOL_SOCKET, SO_RCVBUF, size) }
         if manner.delaysHandshake { wire.set(Int32(IPPROTO_TCP), TCP_QUICKACK, 0) }
-        if manner.host != 1 {
+        if manner.host != 1, !manner.isIPv6 {
             let result = supd_bind_loopback(wire.raw, manner.host)
             guard result == 0 else { throw SystemError(call: "bind", code: -result) }
         }
         return wire
     }
 
-    /// Connects to a port of 127.0.0.1.
+    /// Connects to a port of 127.0.0.1, or of ::1.
     static func connect(_ port: UInt16, _ manner: Manner = Manner()) throws -> Wire {
         let wire = try unconnected(manner)
-        let result = supd_connect_loopback(wire.raw, port)
+        let result =
+            manner.isIPv6
+            ? (matrix_connect_ipv6(wire.raw, port) < 0 ? -errno : 0) : supd_connect_loopback(wire.raw, port)
         wire.wasResetInConnect = result == -ECONNRESET
         guard result == 0 || wire.wasResetInConnect else { throw SystemError(call: "connect", code: -result) }
         return wire
     }
+
+    /// Connects to a port of 127.0.0.1 by a SYN that carries so many bytes of a pattern, where that is allowed.
+    static func connect(_ port: UInt16, _ manner: Manner, saying pattern: inout Pattern, _ count: Int) throws -> Wire {
+        let wire = try unconnected(manner)
+        let bytes = pattern.next(count)
+        pattern.advance(
+            try systemCall("sendto") { matrix_send_with_syn(wire.raw, port, bytes.baseAddress, bytes.count) })
+        return wire
+    }
+
+    /// Whether its SYN has carried bytes, and they were taken.
+    var synCarriedData: Bool { matrix_syn_carried_data(raw) != 0 }
 
     private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
         var value = value

@@ -88,17 +88,29 @@ int matrix_vanish(int socket) {
 }
 
 int matrix_name_of(int socket, int is_peer, char *text, size_t size) {
-    struct sockaddr_in address;
+    // The port is at the same place in both.
+    struct sockaddr_in6 address;
     socklen_t length = sizeof address;
     memset(&address, 0, sizeof address);
     int result = is_peer ? getpeername(socket, (struct sockaddr *)&address, &length)
                          : getsockname(socket, (struct sockaddr *)&address, &length);
-    char host[INET_ADDRSTRLEN];
-    if (result < 0 || inet_ntop(AF_INET, &address.sin_addr, host, sizeof host) == NULL) {
+    int is_ipv6 = address.sin6_family == AF_INET6;
+    const void *bytes = is_ipv6 ? (void *)&address.sin6_addr : (void *)&((struct sockaddr_in *)&address)->sin_addr;
+    char host[INET6_ADDRSTRLEN];
+    if (result < 0 || inet_ntop(address.sin6_family, bytes, host, sizeof host) == NULL) {
         return -1;
     }
-    snprintf(text, size, "%s:%u", host, (unsigned)ntohs(address.sin_port));
+    snprintf(text, size, is_ipv6 ? "[%s]:%u" : "%s:%u", host, (unsigned)ntohs(address.sin6_port));
     return 0;
+}
+
+int matrix_connect_ipv6(int socket, uint16_t port) {
+    struct sockaddr_in6 address;
+    memset(&address, 0, sizeof address);
+    address.sin6_family = AF_INET6;
+    address.sin6_port = htons(port);
+    address.sin6_addr = in6addr_loopback;
+    return connect(socket, (struct sockaddr *)&address, sizeof address);
 }
 
 int matrix_descriptor_of(int pid, int descriptor) {

@@ -31,7 +31,12 @@ int matrix_send_pages(int socket, size_t count);
 int matrix_vanish(int socket);
 
 /// Writes the address of an IPv4 socket as text, 127.0.0.1:80: its own, or its peer's. Returns 0, or -1 with errno.
+
+/// Writes the address of an IP socket as text, 127.0.0.1:80 or [::1]:80: its own, or its peer's. Returns 0, or -1 with errno.
 int matrix_name_of(int socket, int is_peer, char *text, size_t size);
+
+/// connect(2) to a port of ::1. Returns 0, or -1 with errno.
+int matrix_connect_ipv6(int socket, uint16_t port);
 
 /// A copy of another process's descriptor: pidfd_open(2), pidfd_getfd(2). Returns it, or -1 with errno.
 int matrix_descriptor_of(int pid, int descriptor);
