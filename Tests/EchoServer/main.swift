@@ -25,7 +25,7 @@ struct Client {
             guard received > 0 else { return -received == Int(EAGAIN) }
             pending = 0..<received
         }
-        let sent = supd_send(socket, buffer + pending.lowerBound, pending.count)
+        let sent = supd_send(socket, buffer + pending.lowerBound, pending.count, 0)
         if sent < 0 { return -sent == Int(EAGAIN) }
         pending = pending.lowerBound + sent..<pending.upperBound
         return true

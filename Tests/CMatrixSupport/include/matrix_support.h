@@ -30,8 +30,6 @@ int matrix_send_pages(int socket, size_t count);
 /// arrives for it later is answered by a reset. Needs CAP_NET_ADMIN. Returns 0, or -1 with errno, and then it is open.
 int matrix_vanish(int socket);
 
-/// Writes the address of an IPv4 socket as text, 127.0.0.1:80: its own, or its peer's. Returns 0, or -1 with errno.
-
 /// Writes the address of an IP socket as text, 127.0.0.1:80 or [::1]:80: its own, or its peer's. Returns 0, or -1 with errno.
 int matrix_name_of(int socket, int is_peer, char *text, size_t size);
 
