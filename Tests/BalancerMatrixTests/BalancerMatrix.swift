@@ -7,5 +7,5 @@ import Testing
 ///
 /// Every case drives a real process: supd's balancer, or HAProxy with SUPD_MATRIX_PROXY=haproxy, which shows that what is
 /// expected here is what a good proxy does. One after the other: processor time and descriptors are counted.
-@Suite("The balancer's matrix", .serialized, .timeLimit(.minutes(2)))
+@Suite("The balancer's matrix", .serialized, .timeLimit(.minutes(5)))
 struct BalancerMatrix {}

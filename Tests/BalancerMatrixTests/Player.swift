@@ -19,8 +19,8 @@ struct Player {
         random = SeededRandom(seed: seed &* 1000 &+ UInt64(name))
     }
 
-    mutating func play(until deadline: Int64) throws {
-        while monotonicNanoseconds() < deadline {
+    mutating func play(while goesOn: () -> Bool) throws {
+        while goesOn() {
             turns += 1
             if turns % 64 == 0 { try door.book.check() }
             switch random.below(1600) {
