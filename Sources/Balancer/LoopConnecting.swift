@@ -8,6 +8,8 @@ extension LoopCore {
     private static let sourceTries = 8
     /// How long another source address than 127.0.0.1 is used before that is tried again, in nanoseconds.
     private static let sourcePatience: Int64 = 1_000_000_000
+    /// How many handshakes of all loops may be without their last ACK: fewer than the smallest backlog in use, 5.
+    private static let mostLateACKs = 4
 
     private enum ConnectResult {
         case begun
@@ -90,6 +92,11 @@ extension LoopCore {
         }
         let socket = supd_tcp_socket()
         guard socket >= 0 else { return .short(-socket) }
+        // The client's first bytes are mostly there already: the ACK that ends the handshake travels with them, one segment
+        // in place of two. tcp(7), TCP_QUICKACK. Not for many at once: until its ACK comes, a connection is half open to the
+        // endpoint's kernel, which answers more of those than its backlog by SYN cookies, and forgets them.
+        let acksLate = connectingCount < max(1, Self.mostLateACKs / mailboxes.count)
+        if acksLate { _ = supd_set_quick_ack(socket, 0) }
         if let failure = connect(socket, to: endpoint) {
             supd_close(socket)
             return failure
@@ -111,6 +118,11 @@ extension LoopCore {
             return .short(-result)
         }
         connection.side(.endpoint).initialize(to: Side(socket: socket))
+        if acksLate {
+            connection.flow(from: .endpoint).pointee.flags.insert(.acksLate)
+        } else {
+            connection.flow(from: .endpoint).pointee.flags.remove(.acksLate)
+        }
         head.pointee.endpoint = number + 1
         endpoint.pointee.current += 1
         endpoint.pointee.counters.pointee.countOpened()
@@ -134,9 +146,6 @@ extension LoopCore {
                 _ = supd_bind_loopback(socket, endpoint.pointee.source)
             }
         }
-        // The client's first bytes are mostly there already: the ACK that ends the handshake travels with them, one segment
-        // in place of two. tcp(7), TCP_QUICKACK.
-        _ = supd_set_quick_ack(socket, 0)
         var result = supd_connect_loopback(socket, endpoint.pointee.port)
         var tries = 1
         while result == -EADDRNOTAVAIL || result == -EAGAIN, tries < Self.sourceTries {
@@ -201,11 +210,12 @@ extension LoopCore {
         if let version = pools[pool].pointee.proxyProtocol {
             guard introduce(connection, version) else { return }
         }
-        connection.flow(from: .endpoint).pointee.flags.insert(.acksLate)
         if connection.side(.client).pointee.flags.contains(.readable) {
             guard pump(connection, from: .client) else { return }
         }
-        if connection.flow(from: .client).pointee.flags.isDisjoint(with: [.hasSent, .passed]) {
+        if connection.flow(from: .endpoint).pointee.flags.contains(.acksLate),
+            connection.flow(from: .client).pointee.flags.isDisjoint(with: [.hasSent, .passed])
+        {
             // Nothing was there to take the ACK along. Without it the endpoint's kernel does not hand the connection out,
             // so that a server that speaks first would wait for it.
             _ = supd_set_quick_ack(connection.side(.endpoint).pointee.socket, 1)

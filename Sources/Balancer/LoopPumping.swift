@@ -117,7 +117,7 @@ extension LoopCore {
         }
     }
 
-    /// Acknowledges the first bytes of an endpoint, unless its end came with them and the kernel has acknowledged both.
+    /// Acknowledges the first bytes of an endpoint, unless its end came with them: then nobody waits for that.
     ///
     /// Of a usual connection the kernel acknowledges the first bytes at once. Of one whose handshake's ACK was kept back it
     /// takes our bytes for a reply, and waits some 40 ms for the next one: so long would a server wait, by Nagle's
@@ -142,6 +142,8 @@ extension LoopCore {
         if sent > 0 {
             count(sent, connection, source)
             _ = supd_receive(from.pointee.socket, scratch, sent, 0)
+            let flow = connection.flow(from: source)
+            if flow.pointee.flags.contains(.acksLate) { acknowledge(flow, from) }
         }
         return .moved
     }

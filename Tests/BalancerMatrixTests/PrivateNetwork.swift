@@ -23,14 +23,15 @@ enum PrivateNetwork {
         try systemCall("write", path) { write(file.raw, value, value.utf8.count) }
     }
 
-    /// How many ACKs the kernel has sent late, by its timer, in the calling thread's namespace: DelayedACKs of TcpExt in
-    /// /proc/net/netstat, a line of names and one of numbers.
-    static func delayedACKs() throws -> Int {
+    /// A counter of the calling thread's namespace: of TcpExt in /proc/net/netstat, a line of names and one of numbers.
+    /// DelayedACKs: those that the kernel has sent late, by its timer. TCPReqQFullDoCookies: SYNs that it has answered by a
+    /// cookie, because too many connections were half open.
+    static func count(_ name: String) throws -> Int {
         let text = String(decoding: try readSmallFile("/proc/thread-self/net/netstat", limit: 1 << 16), as: UTF8.self)
         let words = text.split(separator: "\n").filter { $0.hasPrefix("TcpExt:") }.map { $0.split(separator: " ") }
-        guard words.count == 2, let place = words[0].firstIndex(of: "DelayedACKs"), place < words[1].count,
+        guard words.count == 2, let place = words[0].firstIndex(of: name[...]), place < words[1].count,
             let count = Int(words[1][place])
-        else { throw TestFailure("there is no number of delayed ACKs") }
+        else { throw TestFailure("there is no number of \(name)") }
         return count
     }
 }

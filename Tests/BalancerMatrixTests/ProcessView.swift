@@ -42,7 +42,8 @@ struct ProcessView: Sendable {
     /// Whether all its threads are stopped by a signal: state T of proc_pid_stat(5).
     func isStopped() throws -> Bool {
         try Files.names(in: "/proc/\(pid)/task", limit: 65_536).allSatisfy { thread in
-            try lines("/proc/\(pid)/task/\(thread)/status").contains { $0.hasPrefix("State:\tT") }
+            // One that has ended meanwhile does nothing either.
+            (try? lines("/proc/\(pid)/task/\(thread)/status"))?.contains { $0.hasPrefix("State:\tT") } ?? true
         }
     }
 

@@ -15,7 +15,7 @@ extension BalancerMatrix {
 
         /// From so many seconds on all that can happen must happen; on a busy machine in so many times that at most.
         private static let whole: UInt64 = 60
-        private static let patience: UInt64 = 3
+        private static let patience: UInt64 = 2
 
         @Test(
             "a randomised run, in which every byte is looked at",

@@ -21,13 +21,6 @@ extension BalancerMatrix {
             wire.finishWriting()
         }
 
-        /// Stops a child, and waits until it does nothing any more.
-        private static func stop(_ pid: Int32) throws {
-            kill(pid, SIGSTOP)
-            var information = siginfo_t()
-            try systemCall("waitid") { waitid(P_PID, id_t(pid), &information, WSTOPPED) }
-        }
-
         @Test("a server's last bytes and its end reach the client in one")
         func answerWithEnd() throws {
             try Stage.run { stage in
@@ -46,17 +39,17 @@ extension BalancerMatrix {
             try Stage.run { stage in
                 for _ in 0..<Self.rounds {
                     let (client, server) = (try stage.connect(), try stage.accept())
-                    // So that it sees all at once: the second end is then passed on by closing.
-                    try Self.stop(stage.proxy.pid)
-                    defer { kill(stage.proxy.pid, SIGCONT) }
                     let wires = [client, server]
-                    for wire in wires { try Self.sendLast("last", wire) }
-                    // The kernel acknowledges what a stopped process does not read.
-                    try eventually("all is acknowledged") {
-                        wires.allSatisfy { supd_unsent_bytes($0.raw) == 0 } ? true : nil
+                    var before: [Int32] = []
+                    // So that it sees all at once: the second end is then passed on by closing.
+                    try stage.whileStopped {
+                        for wire in wires { try Self.sendLast("last", wire) }
+                        // The kernel acknowledges what a stopped process does not read.
+                        try eventually("all is acknowledged") {
+                            wires.allSatisfy { supd_unsent_bytes($0.raw) == 0 } ? true : nil
+                        }
+                        before = wires.map { matrix_segments_received($0.raw) }
                     }
-                    let before = wires.map { matrix_segments_received($0.raw) }
-                    kill(stage.proxy.pid, SIGCONT)
                     for wire in wires { try #require(try wire.receiveToEnd() == Wire.Whole("last", .orderly)) }
                     try #require(wires.map { matrix_segments_received($0.raw) } == before.map { $0 + 1 })
                 }
@@ -78,10 +71,10 @@ extension BalancerMatrix {
                     let server = try stage.accept()
                     if let version { _ = try Introduction.read(server, version) }
                     try #require(try server.receiveToEnd() == Wire.Whole("request", .orderly))
-                    // The SYN, and an ACK that ends the handshake, may be the others. The kernel keeps that one back for some
-                    // 40 ms only.
+                    // The SYN, and an ACK that ends the handshake, may be the others: the kernel keeps that one back for some
+                    // 200 ms only. A header may go before, if the client's bytes are late.
                     let segments = matrix_segments_received(server.raw)
-                    try #require(segments <= 3)
+                    try #require(segments <= (version == nil ? 3 : 4))
                     if segments == 2 { carried += 1 }
                 }
                 #expect(carried >= Self.rounds / 2, "ends of handshakes that came with the request")
@@ -94,10 +87,40 @@ extension BalancerMatrix {
         func acknowledged(_ wait: Wait) throws {
             try PrivateNetwork.run {
                 try Stage.run { stage in
-                    let before = try PrivateNetwork.delayedACKs()
+                    let before = try PrivateNetwork.count("DelayedACKs")
                     for _ in 0..<Self.rounds { try wait.play(stage) }
-                    // One is sent late, by the kernel's timer, when the balancer did not get the processor for 40 ms.
-                    #expect(try PrivateNetwork.delayedACKs() - before < Self.rounds / 2)
+                    // One is sent late, by the kernel's timer, when somebody did not get the processor for 40 ms.
+                    #expect(try PrivateNetwork.count("DelayedACKs") - before < Self.rounds)
+                }
+            }
+        }
+
+        @Test(
+            "many connects at once leave no more half open than a small backlog holds",
+            .enabled(if: getuid() == 0, "needs root"))
+        func halfOpen() throws {
+            try PrivateNetwork.run {
+                let servers = [try Server(backlog: 8)]
+                try Stage.run(Wish(threads: 1), with: servers) { stage in
+                    let before = try PrivateNetwork.count("TCPReqQFullDoCookies")
+                    guard let supd = stage.proxy as? SupdProxy else { return }
+                    // All wait, and are connected at once when there is a server.
+                    supd.parked = [servers[0].port]
+                    try supd.serve(servers)
+                    let clients = try (0..<10).map { _ in try stage.connect() }
+                    try eventually("all wait") { try supd.counts()?.waiting == clients.count ? true : nil }
+                    supd.parked = []
+                    try supd.serve(servers)
+                    // A server that speaks first: a connection that its kernel has forgotten would never hear it.
+                    for _ in clients {
+                        let server = try stage.accept()
+                        try server.send("220 ready\r\n")
+                        server.finishWriting()
+                    }
+                    for client in clients {
+                        try #require(try client.receiveToEnd() == Wire.Whole("220 ready\r\n", .orderly))
+                    }
+                    #expect(try PrivateNetwork.count("TCPReqQFullDoCookies") == before)
                 }
             }
         }

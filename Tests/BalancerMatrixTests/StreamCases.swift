@@ -150,7 +150,7 @@ extension BalancerMatrix {
                     let client = try stage.connect(Wire.Manner(delaysHandshake: true))
                     try client.send("first")
                     // The SYN, and one segment that was both the ACK and the first bytes. The kernel keeps an ACK back for
-                    // some 40 ms only: a sender that was not given the processor in time sends three.
+                    // some 200 ms only: a sender that was not given the processor in time sends three.
                     let segments = matrix_segments_sent(client.raw)
                     let server = try stage.accept()
                     try #require(try server.receiveText(5) == "first")
