@@ -148,8 +148,6 @@ struct Flow {
         static let bulk = Flags(rawValue: 8)
         /// Something was sent before.
         static let hasSent = Flags(rawValue: 16)
-        /// The source is an endpoint: the ACK of its handshake was kept back, and that of its first bytes would be.
-        static let acksLate = Flags(rawValue: 32)
     }
 
     /// Whether bytes were read that are not sent yet.

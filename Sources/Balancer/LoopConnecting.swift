@@ -8,8 +8,6 @@ extension LoopCore {
     private static let sourceTries = 8
     /// How long another source address than 127.0.0.1 is used before that is tried again, in nanoseconds.
     private static let sourcePatience: Int64 = 1_000_000_000
-    /// How many handshakes of all loops may be without their last ACK: fewer than the smallest backlog in use, 5.
-    private static let mostLateACKs = 4
 
     private enum ConnectResult {
         case begun
@@ -92,11 +90,6 @@ extension LoopCore {
         }
         let socket = supd_tcp_socket()
         guard socket >= 0 else { return .short(-socket) }
-        // The client's first bytes are mostly there already: the ACK that ends the handshake travels with them, one segment
-        // in place of two. tcp(7), TCP_QUICKACK. Not for many at once: until its ACK comes, a connection is half open to the
-        // endpoint's kernel, which answers more of those than its backlog by SYN cookies, and forgets them.
-        let acksLate = connectingCount < max(1, Self.mostLateACKs / mailboxes.count)
-        if acksLate { _ = supd_set_quick_ack(socket, 0) }
         if let failure = connect(socket, to: endpoint) {
             supd_close(socket)
             return failure
@@ -118,11 +111,6 @@ extension LoopCore {
             return .short(-result)
         }
         connection.side(.endpoint).initialize(to: Side(socket: socket))
-        if acksLate {
-            connection.flow(from: .endpoint).pointee.flags.insert(.acksLate)
-        } else {
-            connection.flow(from: .endpoint).pointee.flags.remove(.acksLate)
-        }
         head.pointee.endpoint = number + 1
         endpoint.pointee.current += 1
         endpoint.pointee.counters.pointee.countOpened()
@@ -212,13 +200,6 @@ extension LoopCore {
         }
         if connection.side(.client).pointee.flags.contains(.readable) {
             guard pump(connection, from: .client) else { return }
-        }
-        if connection.flow(from: .endpoint).pointee.flags.contains(.acksLate),
-            connection.flow(from: .client).pointee.flags.isDisjoint(with: [.hasSent, .passed])
-        {
-            // Nothing was there to take the ACK along. Without it the endpoint's kernel does not hand the connection out,
-            // so that a server that speaks first would wait for it.
-            _ = supd_set_quick_ack(connection.side(.endpoint).pointee.socket, 1)
         }
         if connection.side(.endpoint).pointee.flags.contains(.readable) { _ = pump(connection, from: .endpoint) }
     }

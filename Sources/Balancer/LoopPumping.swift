@@ -84,7 +84,6 @@ extension LoopCore {
             if flow.pointee.streak >= Self.fullReadsUntilBulk { becomeBulk(connection, source) }
         }
         let sent = send(scratch, received, flow, to, isLast: flow.pointee.flags.contains(.ended))
-        if flow.pointee.flags.contains(.acksLate) { acknowledge(flow, from) }
         if sent == received { return .moved }
         guard sent >= 0 || sent == -Int(EAGAIN) else { return .sinkFailed }
         to.pointee.flags.remove(.writable)
@@ -117,16 +116,6 @@ extension LoopCore {
         }
     }
 
-    /// Acknowledges the first bytes of an endpoint, unless its end came with them: then nobody waits for that.
-    ///
-    /// Of a usual connection the kernel acknowledges the first bytes at once. Of one whose handshake's ACK was kept back it
-    /// takes our bytes for a reply, and waits some 40 ms for the next one: so long would a server wait, by Nagle's
-    /// algorithm, that sends its first answer in two pieces.
-    private mutating func acknowledge(_ flow: UnsafeMutablePointer<Flow>, _ from: UnsafeMutablePointer<Side>) {
-        flow.pointee.flags.remove(.acksLate)
-        if !flow.pointee.flags.contains(.ended) { _ = supd_set_quick_ack(from.pointee.socket, 1) }
-    }
-
     /// Moves bytes when no buffer is left for what the sink does not take: the kernel keeps them until they are sent.
     private mutating func copyWithoutBuffer(_ connection: ConnectionReference, _ source: SideIndex) -> Step {
         let from = connection.side(source)
@@ -142,8 +131,6 @@ extension LoopCore {
         if sent > 0 {
             count(sent, connection, source)
             _ = supd_receive(from.pointee.socket, scratch, sent, 0)
-            let flow = connection.flow(from: source)
-            if flow.pointee.flags.contains(.acksLate) { acknowledge(flow, from) }
         }
         return .moved
     }

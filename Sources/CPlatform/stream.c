@@ -204,10 +204,6 @@ int supd_end_has_arrived(int socket) {
 
 int supd_set_no_delay(int socket) { return set_option(socket, IPPROTO_TCP, TCP_NODELAY); }
 
-int supd_set_quick_ack(int socket, int isQuick) {
-    return (int)RESULT(setsockopt(socket, IPPROTO_TCP, TCP_QUICKACK, &isQuick, sizeof isQuick));
-}
-
 int supd_set_urgent_inline(int socket) { return set_option(socket, SOL_SOCKET, SO_OOBINLINE); }
 
 int supd_prepare_listener(int socket) {

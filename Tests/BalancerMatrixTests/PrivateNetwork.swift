@@ -22,16 +22,4 @@ enum PrivateNetwork {
         let file = Descriptor(owning: try systemCall("open", path) { open(path, O_WRONLY | O_CLOEXEC) })
         try systemCall("write", path) { write(file.raw, value, value.utf8.count) }
     }
-
-    /// A counter of the calling thread's namespace: of TcpExt in /proc/net/netstat, a line of names and one of numbers.
-    /// DelayedACKs: those that the kernel has sent late, by its timer. TCPReqQFullDoCookies: SYNs that it has answered by a
-    /// cookie, because too many connections were half open.
-    static func count(_ name: String) throws -> Int {
-        let text = String(decoding: try readSmallFile("/proc/thread-self/net/netstat", limit: 1 << 16), as: UTF8.self)
-        let words = text.split(separator: "\n").filter { $0.hasPrefix("TcpExt:") }.map { $0.split(separator: " ") }
-        guard words.count == 2, let place = words[0].firstIndex(of: name[...]), place < words[1].count,
-            let count = Int(words[1][place])
-        else { throw TestFailure("there is no number of \(name)") }
-        return count
-    }
 }

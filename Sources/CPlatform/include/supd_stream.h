@@ -95,9 +95,6 @@ int supd_take_error(int socket);
 int supd_end_has_arrived(int socket);
 /// TCP_NODELAY.
 int supd_set_no_delay(int socket);
-/// TCP_QUICKACK: 0, before connect(2), keeps the ACK that ends the handshake back for some 200 ms, to travel with the first
-/// bytes; 1 sends an ACK that is kept back, and those to come at once.
-int supd_set_quick_ack(int socket, int isQuick);
 /// SO_OOBINLINE: urgent data stays in the stream in place of being lost.
 int supd_set_urgent_inline(int socket);
 /// Checks that a descriptor is a listening stream socket (SO_ACCEPTCONN), and makes it non-blocking and, if it is TCP,
