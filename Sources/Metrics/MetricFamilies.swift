@@ -176,7 +176,7 @@ extension MetricFamily {
     /// `supd_endpoint_set_aside`.
     package static let endpointAside = MetricFamily(
         "supd_endpoint_set_aside", .gauge, ofInstance,
-        "Whether it gets no connections for now, since connects have failed.")
+        "Whether it gets no connections, since connects have failed, until one that tries it succeeds.")
     /// `supd_endpoint_times_set_aside_total`.
     package static let endpointsAside = MetricFamily(
         "supd_endpoint_times_set_aside_total", .counter, ofInstance, "How often that has happened.")

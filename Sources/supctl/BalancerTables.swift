@@ -42,7 +42,9 @@ enum BalancerTables {
     private static func state(_ instance: BalancedInstance) -> String {
         // What is out of the ordinary first: the end may be cut.
         var words: [String] = []
-        if let left = instance.setAsideSeconds { words.append("aside \(HumanText.seconds(left))") }
+        if let left = instance.setAsideSeconds {
+            words.append(left > 0 ? "aside \(HumanText.seconds(left))" : "aside, to be tried")
+        }
         if instance.drained { words.append("drained") }
         if words.isEmpty || instance.state != "running" { words.append(instance.state) }
         return words.joined(separator: ", ")

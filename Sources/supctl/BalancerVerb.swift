@@ -14,16 +14,19 @@ let balancerVerb = Verb(
                               (MAX and QMAX add up the most that each loop has seen, at whatever times: with several
                               loops the true most at a time may be less)
           IN, OUT             bytes from clients, bytes to them; with --watch also IN/S and OUT/S
-          AWAY                connections that ended without having reached an instance
+          AWAY                connections that were ended without having reached an instance; not clients that left
           DENIED              of these: not in allow, or without a valid PROXY header
           LIMITED             of these: above maxConnectionsPerAddress or maxQueue
           ERRORS              connects that failed: refused, timed out, or own shortage
-          RETRIES, REDISP     connects tried again after that; of these, at another instance
+          RETRIES, REDISP     connects tried again at once after that, not those from the queue; of these, at another
+                              instance
           ASIDE               how often an instance was set aside for connects that failed
           CONNECT, SLOWEST    time of a connect to an instance: on average, longest
                               (by a clock that ticks every few milliseconds: the average evens that out, one time may
                               be a tick or two off, so that SLOWEST says little below some 10 ms)
-          STATE               as in "supctl status"; drained; aside: gets none for so long, since connects failed
+          STATE               as in "supctl status"; drained; aside: gets none for so long, since connects failed (1 s, then
+                              twice as long each time, 60 s at most); to be tried: the next connection tries it, and
+                              one connect that succeeds puts it back
 
         End states, first letter: who ended it        second letter: when
           -  both sides, in order                       -  after all was said

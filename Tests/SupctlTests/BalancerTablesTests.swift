@@ -68,6 +68,14 @@ struct BalancerTablesTests {
                 """)
     }
 
+    @Test("An instance whose time aside is over waits for a connection that tries it")
+    func toBeTried() {
+        var report = Self.report
+        report.services[0].instances[1].setAsideSeconds = 0
+        let text = BalancerTables.text(report, width: nil, allowsColour: false)
+        #expect(text.contains("api/2     aside, to be tried, drained "), "\(text)")
+    }
+
     @Test("What does not fit is left out, and no line is longer than the terminal", arguments: [24, 40, 80, 100, 120])
     func narrow(width: Int) {
         let text = BalancerTables.text(Self.report, width: width, allowsColour: false)
