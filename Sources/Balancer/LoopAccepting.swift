@@ -40,6 +40,7 @@ extension LoopCore {
                     return
                 }
             }
+            coalescing.noteOpened()
             if !admit(socket, listeners[number], ClientAddress(peer)) {
                 releaseFrontPlace(listeners[number].pointee.counters)
             } else if listeners[number].pointee.limit > 0 {

@@ -49,6 +49,8 @@ struct LoopCore {
     var generation: UInt32 = 0
     /// Counts waits.
     var round: UInt32 = 1
+    /// Whether events gather before they are taken.
+    var coalescing = WakeCoalescing()
     var pipes = PipeStock()
     /// Connections that go on in the next round, as index + 1.
     var againFirst: UInt32 = 0
@@ -174,10 +176,11 @@ struct LoopCore {
         var patience: Int32 = 0
         var rounds = 0
         while !isStopped {
-            let count = set.wait(events, capacity: Self.batch, milliseconds: patience)
+            let count = takeEvents(patience)
             // A timer's event may have set it by the precise clock, which is ahead.
             now = max(now, supd_coarse_clock())
             round &+= 1
+            coalescing.note(events: count, connections: connections.count, at: now)
             mailbox.wakeUps.add()
             if count > 0 {
                 for position in 0..<Int(count) { handle(events + position) }
@@ -198,6 +201,21 @@ struct LoopCore {
             }
         }
         armTimer()
+    }
+
+    /// Takes what the kernel has, or waits for at most so many milliseconds; under a load of new connections not without
+    /// letting some gather first.
+    @inline(__always)
+    private mutating func takeEvents(_ patience: Int32) -> Int32 {
+        guard patience > 0, coalescing.delay > 0 else {
+            return set.wait(events, capacity: Self.batch, milliseconds: patience)
+        }
+        let count = set.wait(events, capacity: Self.batch, milliseconds: 0)
+        guard count == 0 else { return count }
+        supd_sleep(coalescing.delay)
+        let gathered = set.wait(events, capacity: Self.batch, milliseconds: patience)
+        coalescing.noteSleep(brought: gathered, at: now)
+        return gathered
     }
 
     @inline(__always)

@@ -76,6 +76,16 @@ int64_t supd_coarse_clock(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+void supd_sleep(int64_t nanoseconds) {
+    static _Thread_local int has_slack_set;
+    if (!has_slack_set) {
+        has_slack_set = 1;
+        prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    }
+    struct timespec time = {.tv_nsec = nanoseconds};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
 int supd_accept(int listener) {
     return (int)RESULT(syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
