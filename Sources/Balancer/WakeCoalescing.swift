@@ -8,17 +8,17 @@
 /// as long as the sleep is.
 struct WakeCoalescing: Sendable {
     /// A sleep lasts until about so many events have come.
-    static let batch: Int64 = 10
-    /// The longest sleep, in nanoseconds: where ten events take longer than this to come, there is none.
-    static let longest: Int64 = 200_000
+    static let batch: Int64 = 16
+    /// The longest sleep, in nanoseconds: where a batch takes longer than this to come, there is none.
+    static let longest: Int64 = 300_000
     /// Of so many events one at least must be the arrival of a connection; a short one is six or seven.
     static let eventsOfConnection: Int64 = 8
     /// With fewer connections than this, which each wait for us, nothing more would come.
-    static let leastConnections = 8
+    static let leastConnections = 12
     /// A sleep after which there are fewer events than this was not worth it.
-    static let worthwhile: Int32 = 5
+    static let worthwhile: Int32 = 4
     /// How long there are no sleeps after too many that were not worth it, in nanoseconds.
-    static let pause: Int64 = 100_000_000
+    static let pause: Int64 = 20_000_000
 
     /// How long to sleep before the next wait, in nanoseconds; 0: not at all.
     private(set) var delay: Int64 = 0

@@ -21,8 +21,8 @@ struct WakeCoalescingTests {
     }
 
     @Test(
-        "it sleeps for the time of ten events where many connections are opened",
-        arguments: [(400, 100_000), (200, 200_000), (800, 50_000)])
+        "it sleeps for the time of sixteen events where many connections are opened",
+        arguments: [(400, 160_000), (214, 299_065), (800, 80_000)])
     func sleeps(events: Int32, delay: Int64) {
         #expect(afterTick(events: events, opened: Int(events) / 6).delay == delay)
     }
@@ -30,9 +30,9 @@ struct WakeCoalescingTests {
     @Test("it does not sleep at first")
     func first() { #expect(WakeCoalescing().delay == 0) }
 
-    @Test("it does not sleep where ten events take long")
+    @Test("it does not sleep where sixteen events take long")
     func fewEvents() {
-        #expect(afterTick(events: 199, opened: 199).delay == 0)
+        #expect(afterTick(events: 213, opened: 213).delay == 0)
         #expect(afterTick(events: 400, opened: 70, length: 3 * Self.tick).delay == 0)
         #expect(afterTick(events: 0, opened: 0).delay == 0)
     }
@@ -45,8 +45,8 @@ struct WakeCoalescingTests {
 
     @Test("it does not sleep where few connections wait for it")
     func fewConnections() {
-        #expect(afterTick(events: 400, opened: 80, connections: 7).delay == 0)
-        #expect(afterTick(events: 400, opened: 80, connections: 8).delay > 0)
+        #expect(afterTick(events: 400, opened: 80, connections: 11).delay == 0)
+        #expect(afterTick(events: 400, opened: 80, connections: 12).delay > 0)
     }
 
     @Test("it stops as soon as the load does")
@@ -63,7 +63,7 @@ struct WakeCoalescingTests {
         for _ in 0..<3 { coalescing.noteSleep(brought: 10, at: 2 * Self.tick) }
         coalescing.noteSleep(brought: 0, at: 2 * Self.tick)
         #expect(coalescing.delay > 0)
-        coalescing.noteSleep(brought: 4, at: 2 * Self.tick)
+        coalescing.noteSleep(brought: 3, at: 2 * Self.tick)
         #expect(coalescing.delay == 0)
 
         let before = afterTick(events: 400, opened: 80, coalescing, from: WakeCoalescing.pause)
