@@ -1,6 +1,8 @@
 extension FieldTable {
     /// The `balance` section. Every default is one that is safe for any TCP service; its reason is in the text.
-    static let balanceSection = Section<ServiceDraft>([
+    static let balanceSection = Section<ServiceDraft>(balanceFields, noting: { $2.balanceKeys[$0] = $1 })
+
+    private static let balanceFields: [Field<ServiceDraft>] = [
         Field(
             "algorithm", .word, default: "roundrobin",
             "How an instance is chosen: \"roundrobin\" in turn; \"leastconn\" the one with the fewest connections, for "
@@ -55,18 +57,15 @@ extension FieldTable {
                 + "because a service that does not expect it takes it for data."
         ) { $1.balance.proxyProtocol = $0 },
         Field(
-            "allow", Format.addressRanges.located,
+            "allow", .addressRanges,
             "The clients that may connect to the TCP fronts without an allow of their own, as addresses or CIDR ranges; "
                 + "others are reset. Without it everybody who can reach the front."
-        ) {
-            $1.balance.allow = $0.value
-            $1.balanceAllow = $0.location
-        },
+        ) { $1.balance.allow = $0 },
         Field(
             "log", .flag, default: false,
             "Write a line for every connection that ends into NAME/balancer.log (\"supctl logs --sessions\"; \"supctl help "
                 + "logs\" explains its fields), rotated as the section log says. Off, because a line a connection is much on "
                 + "a busy front."
         ) { $1.balance.log = $0 },
-    ])
+    ]
 }
