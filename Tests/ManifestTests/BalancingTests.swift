@@ -89,6 +89,21 @@ import Testing
         #expect(merged.services.first?.balance == expected)
     }
 
+    @Test func aServiceTakesBackWhatDefaultsSay() throws {
+        let merged = try manifest(
+            """
+            { defaults: { balance: { maxConnections: 6, maxQueue: 0, idleTimeout: '7s', proxyProtocol: 'v1' } },
+              services: {
+                a: { command: ['a'], listen: 80,
+                     balance: { maxConnections: false, maxQueue: false, idleTimeout: false, proxyProtocol: false } },
+                b: { command: ['b'], listen: 81, balance: { maxConnections: false } },
+              } }
+            """)
+        #expect(merged.services.first?.balance == BalanceSettings())
+        let other = merged.services.last?.balance
+        #expect(other?.maxConnections == nil && other?.maxQueue == 0 && other?.proxyProtocol == .v1)
+    }
+
     @Test(
         arguments: [
             ("0.0.0.0/0", [0, 0, 0, 0], 0), ("192.168.0.0/16", [192, 168, 0, 0], 16), ("10.1.2.3", [10, 1, 2, 3], 32),
@@ -154,7 +169,10 @@ import Testing
             "algorithm: found \"roundrobbin\", expected \"roundrobin\", \"leastconn\", \"random2\" or \"source\"; "
                 + "did you mean \"roundrobin\"?"
         ),
-        ("listen: 80, balance: { proxyProtocol: true }", "proxyProtocol: found true, expected \"v1\" or \"v2\""),
+        (
+            "listen: 80, balance: { proxyProtocol: true }",
+            "proxyProtocol: found true, expected \"v1\" or \"v2\", or false"
+        ),
         ("listen: 80, balance: { log: 'yes' }", "log: found \"yes\", expected true or false"),
         ("listen: 80, balance: { allow: [] }", "allow: found a list of 0, expected 1 to 256 elements"),
         (
