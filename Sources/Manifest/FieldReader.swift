@@ -256,6 +256,15 @@ struct Section<Target>: Sendable {
         }
         let names = fields.map(\.name)
         let suggestion = reader.suggestion(for: member.key, among: names)
+        // What is right in another section is no spelling mistake, unless it is right on the other side of the manifest only.
+        if let place = KeyPlaces.all.besides(reader.path)
+            ?? (suggestion.isEmpty ? KeyPlaces.all.beyond(reader.path) : nil)
+        {
+            let isNear = !suggestion.isEmpty && nearest(to: member.key, among: names, atMost: 1) != nil
+            return reader.report(
+                member.keyOffset,
+                "found \(quoted(member.key)), expected it elsewhere: it belongs \(place)\(isNear ? suggestion : "")")
+        }
         let expected = suggestion.isEmpty ? "one of \(names.joined(separator: ", "))" : "a known one"
         reader.report(
             member.keyOffset, "found the unknown key \(quoted(member.key)), expected \(expected)\(suggestion)")

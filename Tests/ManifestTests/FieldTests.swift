@@ -420,9 +420,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ])
     }
 
-    @Test(arguments: [
-        "web: {}", "hooks: {}", "notify: true", "listen: 80, balance: { weight: 2 }",
-    ])
+    @Test(arguments: ["queue: 5", "socket: '/x'", "listen: 80, balance: { weight: 2 }"])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors
         #expect(found.count == 1 && found.allSatisfy { $0.message.contains("unknown key") }, "\(found)")
