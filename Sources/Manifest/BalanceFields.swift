@@ -1,6 +1,8 @@
 extension FieldTable {
     /// The `balance` section. Every default is one that is safe for any TCP service; its reason is in the text.
-    static let balanceSection = Section<ServiceDraft>([
+    static let balanceSection = Section<ServiceDraft>(balanceFields, noting: { $2.balanceKeys[$0] = $1 })
+
+    private static let balanceFields: [Field<ServiceDraft>] = [
         Field(
             "algorithm", .word, default: "roundrobin",
             "How an instance is chosen: \"roundrobin\" in turn; \"leastconn\" the one with the fewest connections, for "
@@ -14,14 +16,14 @@ extension FieldTable {
                 + "are ready; for caches and compilers of code that warm up."
         ) { $1.balance.slowStart = $0 },
         Field(
-            "maxConnections", .integer(1...1_000_000, "a count"),
-            "The most connections of one instance; more wait in the queue, first come, first served. "
-                + "Without it no limit: what an instance can bear only its author knows."
+            "maxConnections", Format<Int>.integer(1...1_000_000, "a count").orFalse, default: false,
+            "The most connections of one instance; more wait in the queue, first come, first served; false for no limit. "
+                + "No limit: what an instance can bear only its author knows."
         ) { $1.balance.maxConnections = $0 },
         Field(
-            "maxQueue", .integer(0...1_000_000, "a count"),
+            "maxQueue", Format<Int>.integer(0...1_000_000, "a count").orFalse, default: false,
             "The most connections that wait, while no instance is ready or all are full; more are turned away at once. 0: "
-                + "none waits. Without it no limit but queueTimeout, so that a restart turns nobody away."
+                + "none waits; false for no limit. No limit but queueTimeout, so that a restart turns nobody away."
         ) { $1.balance.maxQueue = $0 },
         Field(
             "queueTimeout", .duration(from: .zero), default: "10s",
@@ -50,23 +52,21 @@ extension FieldTable {
                 + "half of queueTimeout at most; when supd itself stops five seconds at most."
         ) { $1.balance.drainTimeout = $0 },
         Field(
-            "proxyProtocol", Format<BalanceSettings.ProxyProtocol>.word,
-            "Tell instances each client's address by a header of the PROXY protocol, \"v1\" (text) or \"v2\" (binary). Off, "
+            "proxyProtocol", Format<BalanceSettings.ProxyProtocol>.word.orFalse, default: false,
+            "Tell instances each client's address by a header of the PROXY protocol, \"v1\" (text) or \"v2\" (binary); false "
+                + "for none. Off, "
                 + "because a service that does not expect it takes it for data."
         ) { $1.balance.proxyProtocol = $0 },
         Field(
-            "allow", Format.addressRanges.located,
+            "allow", .addressRanges,
             "The clients that may connect to the TCP fronts without an allow of their own, as addresses or CIDR ranges; "
                 + "others are reset. Without it everybody who can reach the front."
-        ) {
-            $1.balance.allow = $0.value
-            $1.balanceAllow = $0.location
-        },
+        ) { $1.balance.allow = $0 },
         Field(
             "log", .flag, default: false,
             "Write a line for every connection that ends into NAME/balancer.log (\"supctl logs --sessions\"; \"supctl help "
                 + "logs\" explains its fields), rotated as the section log says. Off, because a line a connection is much on "
                 + "a busy front."
         ) { $1.balance.log = $0 },
-    ])
+    ]
 }

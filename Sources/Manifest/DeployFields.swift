@@ -124,5 +124,5 @@ extension ServiceDraft {
 
 extension Location {
     /// Nil for what stands in `defaults`.
-    fileprivate var unlessDefault: Location? { path.hasPrefix("defaults.") ? nil : self }
+    var unlessDefault: Location? { path.hasPrefix("defaults.") ? nil : self }
 }

@@ -209,13 +209,19 @@ struct Section<Target>: Sendable {
     var misplaced: [String: String] = [:]
     /// Sets of keys of which only one may be there.
     var exclusive: [String] = []
+    /// Is told of each known key that is there, and where.
+    var noting: (@Sendable (String, Location, inout Target) -> Void)?
 
     private let byName: [String: Field<Target>]
 
-    init(_ fields: [Field<Target>], misplaced: [String: String] = [:], exclusive: [String] = []) {
+    init(
+        _ fields: [Field<Target>], misplaced: [String: String] = [:], exclusive: [String] = [],
+        noting: (@Sendable (String, Location, inout Target) -> Void)? = nil
+    ) {
         self.fields = fields
         self.misplaced = misplaced
         self.exclusive = exclusive
+        self.noting = noting
         self.byName = Dictionary(fields.map { ($0.name, $0) }) { first, _ in first }
     }
 
@@ -234,6 +240,7 @@ struct Section<Target>: Sendable {
                     }
                     chosen = field.name
                 }
+                noting?(field.name, reader.location(member.value.offset), &target)
                 field.apply(member.value, &target, &reader)
             }
         }
@@ -249,6 +256,15 @@ struct Section<Target>: Sendable {
         }
         let names = fields.map(\.name)
         let suggestion = reader.suggestion(for: member.key, among: names)
+        // What is right in another section is no spelling mistake, unless it is right on the other side of the manifest only.
+        if let place = KeyPlaces.all.besides(reader.path)
+            ?? (suggestion.isEmpty ? KeyPlaces.all.beyond(reader.path) : nil)
+        {
+            let isNear = !suggestion.isEmpty && nearest(to: member.key, among: names, atMost: 1) != nil
+            return reader.report(
+                member.keyOffset,
+                "found \(quoted(member.key)), expected it elsewhere: it belongs \(place)\(isNear ? suggestion : "")")
+        }
         let expected = suggestion.isEmpty ? "one of \(names.joined(separator: ", "))" : "a known one"
         reader.report(
             member.keyOffset, "found the unknown key \(quoted(member.key)), expected \(expected)\(suggestion)")

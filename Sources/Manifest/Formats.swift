@@ -85,20 +85,27 @@ extension Format where Value == Bool {
     }
 }
 
+extension Format {
+    /// What this reads, or `false`, which is nil: that takes back what `defaults` give.
+    var orFalse: Format<Value?> {
+        let expected = "\(expected), or false"
+        return Format<Value?>(
+            expected: expected, schema: .members(["anyOf": [schema, .members(["const": false])]]),
+            allowsVariables: allowsVariables
+        ) { [read] value, reader in
+            if value.content == .bool(false) { return .some(nil) }
+            guard case .bool = value.content else { return read(value, &reader).map { .some($0) } }
+            reader.report(value, expected: expected)
+            return nil
+        }
+    }
+}
+
 extension Format where Value == Duration? {
     /// A duration with its unit, or `false`, which is nil.
     static func durationOrFalse(from least: Duration = .milliseconds(1), to most: Duration = maximumDuration) -> Format
     {
-        let duration = Format<Duration>.duration(from: least, to: most)
-        let expected = "\(duration.expected), or false"
-        return Format(
-            expected: expected, schema: .members(["anyOf": [duration.schema, .members(["const": false])]])
-        ) { value, reader in
-            if value.content == .bool(false) { return .some(nil) }
-            guard case .bool = value.content else { return duration.read(value, &reader).map { .some($0) } }
-            reader.report(value, expected: expected)
-            return nil
-        }
+        Format<Duration>.duration(from: least, to: most).orFalse
     }
 }
 

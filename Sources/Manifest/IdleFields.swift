@@ -27,7 +27,7 @@ extension ManifestChecks {
         if draft.kind == .task {
             reader.problems.add(
                 location, "found \"idle\" for a task, expected no such key: a task serves no connections")
-        } else if draft.listen.isEmpty {
+        } else if draft.listen.isEmpty, !draft.listenIsWrong {
             reader.problems.add(
                 location,
                 "found \"idle\" for a service without \"listen\", expected an address to listen on: "

@@ -99,6 +99,22 @@ extension FieldTable {
         }
     }
 
+    /// What the balancer accepts connections on.
+    static let listenField: Field<ServiceDraft> = {
+        let format = Format<[ListenDraft]>.oneOrMany(listenEntry, "addresses", atMost: 16)
+        // What is wrong is told once: it must not look to the checks as if it were not there.
+        let readAnyhow = Format<[ListenDraft]?>(expected: format.expected, schema: format.schema) { value, reader in
+            .some(format.read(value, &reader))
+        }
+        return Field(
+            "listen", readAnyhow, default: [], inDefaults: false, children: listenSection.descriptions,
+            "What the balancer accepts connections on for this service."
+        ) {
+            $1.listen = $0 ?? []
+            $1.listenIsWrong = $0 == nil
+        }
+    }()
+
     /// One entry of `listen`.
     static let listenEntry: Format<ListenDraft> = {
         let address = Format.listenAddress
@@ -156,9 +172,7 @@ extension ManifestChecks {
     func checkPassedSockets(of draft: ServiceDraft, _ reader: inout FieldReader) {
         let passed = draft.listen.filter { $0.settings.passes && $0.address != nil }
         guard !passed.isEmpty else { return }
-        if passed.count == draft.listen.count, let balance = draft.balanceSection,
-            !balance.path.hasPrefix("defaults.")
-        {
+        if passed.count == draft.listen.count, let balance = draft.balanceSection?.unlessDefault {
             reader.problems.add(
                 balance,
                 "found \"balance\" for a service whose fronts all have \"pass\", expected no such key: "

@@ -47,6 +47,7 @@ struct ManifestChecks {
         }
         checkFronts(of: draft, &reader)
         checkPassedSockets(of: draft, &reader)
+        checkBalance(of: draft, &reader)
         checkDeployment(of: draft, &reader)
         checkIdle(of: draft, &reader)
         checkScaling(of: draft, &reader)

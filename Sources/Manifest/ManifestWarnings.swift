@@ -89,7 +89,8 @@ struct ManifestWarnings {
     private func text(_ range: ClosedRange<UInt16>) -> String { "\(range.lowerBound)-\(range.upperBound)" }
 
     private func warnOfFronts(_ draft: ServiceDraft, _ reader: inout FieldReader) {
-        guard let location = draft.balanceAllow, !location.path.hasPrefix("defaults."), !draft.listen.isEmpty,
+        guard draft.balance.allow != nil, let location = draft.balanceKeys["allow"]?.unlessDefault,
+            !draft.listen.isEmpty,
             draft.listen.allSatisfy({ $0.address?.value.port == nil })
         else { return }
         reader.warnings.add(

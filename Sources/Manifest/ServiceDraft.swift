@@ -14,9 +14,12 @@ struct ServiceDraft: Sendable {
     var scaling: Located<ScalingRule>?
     var port: Located<UInt16>?
     var listen: [ListenDraft] = []
+    /// `listen` is there, and wrong: what it would have been nobody knows.
+    var listenIsWrong = false
     var balance = BalanceSettings()
-    var balanceAllow: Location?
     var balanceSection: Location?
+    /// Where each key of `balance` stands.
+    var balanceKeys: [String: Location] = [:]
     var ready: ReadyCheck?
     var readyNotify: Location?
     var readyTimeout = Duration.seconds(60)

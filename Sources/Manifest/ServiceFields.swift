@@ -55,13 +55,9 @@ extension FieldTable {
             "port", Format.port.located, inDefaults: false,
             "The fixed port of the instance; with replicas the first of consecutive ones. Without it one of portRange."
         ) { $1.port = $0 },
+        listenField,
         Field(
-            "listen", .oneOrMany(listenEntry, "addresses", atMost: 16), default: [], inDefaults: false,
-            children: listenSection.descriptions,
-            "What the balancer accepts connections on for this service."
-        ) { $1.listen = $0 },
-        Field(
-            "balance", section: balanceSection, "The balancer's settings for this service.",
+            "balance", section: balanceSection, "The balancer's settings for this service; needs listen.",
             found: { $1.balanceSection = $0 }),
     ]
 

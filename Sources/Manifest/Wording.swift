@@ -52,11 +52,14 @@ func isLetterOrDigit(_ byte: UInt8) -> Bool {
 /// Whether a byte is an ASCII digit.
 func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
-/// What somebody probably meant: the candidate at the least edit distance, if that is small for the word's length.
-package func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+/// What somebody probably meant: the candidate at the least edit distance, if that is small for the word's length, and no
+/// more than a limit.
+package func nearest(
+    to word: String, among candidates: some Sequence<String>, atMost limit: Int = .max
+) -> String? {
     let letters = Array(word.utf8)
     guard !letters.isEmpty, letters.count <= 64 else { return nil }
-    let allowed = max(1, letters.count / 3)
+    let allowed = min(max(1, letters.count / 3), limit)
     var best: (word: String, distance: Int)?
     for candidate in candidates {
         let other = Array(candidate.utf8)

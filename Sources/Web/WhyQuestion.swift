@@ -18,6 +18,7 @@ final class WhyQuestion {
     private var body: [UInt8] = []
     private var all: StatusReport?
     private var asked: StatusReport?
+    private var balancer: BalancerReport?
     private var events: [EventRecord] = []
     /// Of both passes.
     private let now = wallClockNanoseconds()
@@ -35,14 +36,27 @@ final class WhyQuestion {
             all = ControlJSON.decode(StatusReport.self, from: body)
             ask(.status(names: [name], limits: true)) { [self] in
                 asked = ControlJSON.decode(StatusReport.self, from: body)
-                let instances = all.flatMap { WhyInterest.instances(asked: asked, among: $0) }
-                ask(.events(after: nil, follow: false, instances: instances)) { [self] in
-                    events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
-                    // Without what was used the rest is worth having.
-                    ask(.usage(names: [name], series: nil), mayFail: true) { [self] in
-                        readLogs(ControlJSON.decode(UsageReport.self, from: body))
-                    }
-                }
+                askBalancer { [self] in askEvents() }
+            }
+        }
+    }
+
+    /// What only the balancer knows; without its answer the rest is worth having.
+    private func askBalancer(then go: @escaping () -> Void) {
+        guard let asked, asked.services.contains(where: { !$0.listen.isEmpty }) else { return go() }
+        ask(.balancer(names: [name]), mayFail: true) { [self] in
+            balancer = ControlJSON.decode(BalancerReport.self, from: body)
+            go()
+        }
+    }
+
+    private func askEvents() {
+        let instances = all.flatMap { WhyInterest.instances(asked: asked, among: $0, balancer: balancer) }
+        ask(.events(after: nil, follow: false, instances: instances)) { [self] in
+            events = body.split(separator: UInt8(ascii: "\n")).compactMap { EventLine.event($0) }
+            // Without what was used the rest is worth having.
+            ask(.usage(names: [name], series: nil), mayFail: true) { [self] in
+                readLogs(ControlJSON.decode(UsageReport.self, from: body))
             }
         }
     }
@@ -103,7 +117,8 @@ final class WhyQuestion {
     private func report(_ usage: UsageReport?, _ log: @escaping (Piece) -> [String]) -> WhyReport? {
         guard let all, let asked else { return nil }
         return WhyReport(
-            about: asked, among: all, events: events, usage: usage, memoryKills: outOfMemoryKills(), now: now
+            about: asked, among: all, events: events, usage: usage, balancer: balancer,
+            memoryKills: outOfMemoryKills(), now: now
         ) { log(Piece(instance: $0, from: $1, to: $2.map { max(0, $0) })) }
     }
 

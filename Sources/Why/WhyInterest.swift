@@ -12,13 +12,16 @@ package enum WhyInterest {
     /// - Parameters:
     ///   - asked: What is asked about; nil: all that is not as it should be.
     ///   - all: All services.
+    ///   - balancer: What the balancer has counted; nil: nobody can tell.
     package static func instances(
-        asked: StatusReport?, among all: StatusReport,
+        asked: StatusReport?, among all: StatusReport, balancer: BalancerReport?,
         processState: (_ pid: Int32) -> UInt8? = { ProcessTable.entry(of: $0)?.state }
     ) -> [String]? {
         let named = Set((asked?.services ?? []).flatMap(\.instances).map(\.id))
+        let balanced = (balancer?.services ?? []).flatMap(\.instances)
+        let aside = Set(balanced.filter { $0.setAsideSeconds != nil }.map(\.id))
         let others = all.services.flatMap(\.instances).filter { instance in
-            named.contains(instance.id) || isOfInterest(instance, processState)
+            named.contains(instance.id) || aside.contains(instance.id) || isOfInterest(instance, processState)
         }
         let found = others.map(\.id) + named.subtracting(others.map(\.id)).sorted()
         return found.reduce(0) { $0 + $1.utf8.count + 3 } <= longest ? found : nil

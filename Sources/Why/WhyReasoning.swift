@@ -18,6 +18,8 @@ package struct WhyReasoning {
     let memoryKills: UInt64?
     /// What instances have used in the last hour, as far as supd has looked.
     package var usage: [String: InstanceUsage] = [:]
+    /// What the balancer has counted of instances, as far as it has answered.
+    package var balanced: [String: BalancedInstance] = [:]
     /// Whether a process ignores a signal: `SIGTERM`.
     package var ignores: (_ pid: Int32, _ signal: String) -> Bool = { _, _ in false }
     /// The state letter of a process, as in proc_pid_stat(5); nil: it is not known.
@@ -77,7 +79,7 @@ package struct WhyReasoning {
     /// Whether it does what it is for, or is not wanted.
     private func isFine(_ instance: InstanceStatus, _ service: ServiceStatus) -> Bool {
         instance.state == "idle"
-            || stopped(instance) == nil && instance.ready && instance.drained != true
+            || stopped(instance) == nil && setAside(instance) == nil && instance.ready && instance.drained != true
                 && instance.health?.isUnhealthy != true
             || service.goal != "up" && instance.pid == nil
     }
@@ -167,7 +169,11 @@ package struct WhyReasoning {
         if !isUp, instance.state != "down", let text = last?.guess?.help {
             help.append(text.replacing("NAME", with: service.name))
         }
-        if let stopped = stopped(instance) { help.append(stopped.help) }
+        if let stopped = stopped(instance) {
+            help.append(stopped.help)
+        } else if let aside = setAside(instance) {
+            help += aside.help
+        }
         switch instance.state {
         case "backoff": help.append("it is tried again by itself; \"supctl start \(instance.id)\" tries at once")
         case "failed": help.append("supd does not try again: \"supctl start \(instance.id)\", once the cause is gone")

@@ -11,13 +11,14 @@ extension WhyReport {
     ///   - all: All services.
     ///   - events: All that are kept, the oldest first.
     ///   - usage: What was used in the last hour; nil: nobody can tell, and the rest is worth having.
+    ///   - balancer: What the balancer has counted; nil: it does not answer, and the rest is worth having.
     ///   - memoryKills: How many processes the kernel has ended for want of memory.
     ///   - now: Nanoseconds since 1970.
     ///   - onlyTrouble: Whether what is as it should be is left out.
     ///   - log: The last lines that an instance wrote between two times, in nanoseconds since 1970, both included.
     package init(
         about asked: StatusReport, among all: StatusReport, events: [EventRecord], usage: UsageReport?,
-        memoryKills: UInt64?, now: Int64, onlyTrouble: Bool = false,
+        balancer: BalancerReport?, memoryKills: UInt64?, now: Int64, onlyTrouble: Bool = false,
         log: @escaping (_ instance: String, _ from: Int64?, _ to: Int64?) -> [String]
     ) {
         var reasoning = WhyReasoning(
@@ -30,6 +31,9 @@ extension WhyReport {
         }
         reasoning.usage = Dictionary(
             (usage?.instances ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        reasoning.balanced = Dictionary(
+            (balancer?.services ?? []).flatMap(\.instances).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }
+        )
         reasoning.ignores = ProcessSignals.ignores
         reasoning.processState = { ProcessTable.entry(of: $0)?.state }
         let answers = onlyTrouble ? reasoning.troubles() : asked.services.flatMap(reasoning.answers)

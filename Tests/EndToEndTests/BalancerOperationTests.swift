@@ -121,7 +121,7 @@ struct BalancerOperationTests {
     }
 
     /// Two ports in a row that nobody else gets as long as their reservations live.
-    private static func twoPorts() throws -> (first: UInt16, reservations: [Descriptor]) {
+    static func twoPorts() throws -> (first: UInt16, reservations: [Descriptor]) {
         try eventually("two free ports in a row") {
             let (port, reservation) = try freePort()
             guard port < .max, let next = try? testListener(port: port + 1, listens: false) else { return nil }

@@ -74,6 +74,39 @@ struct WhyTests {
         #expect(try daemon.ctl("why", "nobody").code == 4)
     }
 
+    @Test("Of one that runs and counts as ready, but no longer listens, what the balancer knows")
+    func setAside() throws {
+        let front = try freePort()
+        let page = try freePort()
+        // Of its own: on a port of supd's range that is free again another test's service could listen.
+        let ports = try BalancerOperationTests.twoPorts()
+        let daemon = try Daemon(
+            """
+            { supd: { web: { listen: \(page.port) } },
+              services: { api: { command: ['/bin/sh', '-c', '@demo@ --quiet; exec sleep 1000'], replicas: 2,
+                                 port: \(ports.first), listen: \(front.port) } } }
+            """)
+        #expect(try daemon.ctl("why").output == "all is as it should be\n")
+        // One of them ends with its listener; the shell before it goes on.
+        _ = try? HTTP.get(port: front.port, "/crash")
+        let line = #/(api/[12]): running since .*: the balancer has set it aside: .* to port [0-9]+ ha(s|ve) failed, /#
+        let (id, why) = try eventually("what the balancer knows") { () throws -> (String, Program.Result)? in
+            #expect(try HTTP.get(port: front.port, "/").status == 200)
+            let why = try daemon.ctl("why")
+            return why.output.firstMatch(of: line).map { (String($0.1), why) }
+        }
+        #expect(why.code == 3)
+        #expect(why.output.contains("    \"supctl restart \(id)\" starts it anew; with health in the manifest "))
+        let named = try daemon.ctl("why", id)
+        #expect(named.code == 3 && named.output.contains(line), "\(named.output)")
+        let other = try daemon.ctl("why", id == "api/1" ? "api/2" : "api/1")
+        #expect(other.code == 0 && !other.output.contains("aside"), "\(other.output)")
+        // The page gets the same.
+        let shown = try DashboardTests.get(page.port, "/v1/why?name=\(id)")
+        #expect(shown.status == 200 && shown.text.contains("the balancer has set it aside"), "\(shown.text)")
+        withExtendedLifetime(ports.reservations) {}
+    }
+
     @Test("A shutdown, and what it waits for")
     func shutdown() throws {
         let daemon = try Daemon(

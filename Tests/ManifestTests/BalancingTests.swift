@@ -81,11 +81,27 @@ import Testing
             algorithm: 'random2', slowStart: '5s', maxConnections: 6, maxQueue: 0, queueTimeout: '1s', connectTimeout: '3s',
             idleTimeout: '7s', finTimeout: '8s', drainTimeout: '4s', proxyProtocol: 'v1', allow: ['::1'], log: true
             """
-        #expect(try service("balance: { \(fields) }").balance == expected)
+        #expect(try service("listen: 80, balance: { \(fields) }").balance == expected)
         let merged = try manifest(
-            "{ defaults: { balance: { \(fields) } }, services: { a: { command: ['a'], balance: { log: false } } } }")
+            "{ defaults: { balance: { \(fields) } }, services: { a: { command: ['a'], listen: 80, balance: { log: false } } } }"
+        )
         expected.log = false
         #expect(merged.services.first?.balance == expected)
+    }
+
+    @Test func aServiceTakesBackWhatDefaultsSay() throws {
+        let merged = try manifest(
+            """
+            { defaults: { balance: { maxConnections: 6, maxQueue: 0, idleTimeout: '7s', proxyProtocol: 'v1' } },
+              services: {
+                a: { command: ['a'], listen: 80,
+                     balance: { maxConnections: false, maxQueue: false, idleTimeout: false, proxyProtocol: false } },
+                b: { command: ['b'], listen: 81, balance: { maxConnections: false } },
+              } }
+            """)
+        #expect(merged.services.first?.balance == BalanceSettings())
+        let other = merged.services.last?.balance
+        #expect(other?.maxConnections == nil && other?.maxQueue == 0 && other?.proxyProtocol == .v1)
     }
 
     @Test(
@@ -100,9 +116,9 @@ import Testing
         ] as [(String, [UInt8], Int)])
     func rangesOfAddresses(text: String, bytes: [UInt8], prefix: Int) throws {
         let range = AddressRange(bytes: bytes, prefix: prefix)
-        #expect(try service("balance: { allow: ['\(text)'] }").balance.allow == [range])
+        #expect(try service("listen: 80, balance: { allow: ['\(text)'] }").balance.allow == [range])
         // What it is shown as is read as the same.
-        #expect(try service("balance: { allow: ['\(range)'] }").balance.allow == [range])
+        #expect(try service("listen: 80, balance: { allow: ['\(range)'] }").balance.allow == [range])
     }
 
     @Test(arguments: [
@@ -111,7 +127,7 @@ import Testing
         "'0x0a.0.0.0/8'", "'10.0.0.0/1e1'", "'10.0.0.0\\u0000'", "'::1:2:3:4:5:6:7:8'",
     ])
     func whatIsNoRangeIsAnError(text: String) {
-        let found = loadService("balance: { allow: [\(text)] }").errors
+        let found = loadService("listen: 80, balance: { allow: [\(text)] }").errors
         #expect(found.count == 1)
         #expect(found.first?.path == "services.a.balance.allow[0]")
         #expect(
@@ -126,7 +142,7 @@ import Testing
     ])
     func bitsBeyondThePrefixAreAnErrorThatSaysTheRange(text: String, proposal: String) {
         #expect(
-            loadService("balance: { allow: ['\(text)'] }").errors.map(\.message) == [
+            loadService("listen: 80, balance: { allow: ['\(text)'] }").errors.map(\.message) == [
                 "found \"\(text)\", expected no bits beyond the prefix: \(proposal) for the range, or the address alone"
             ])
     }
@@ -142,26 +158,32 @@ import Testing
         ),
     ])
     func anIPv4RangeInIPv6FormIsAnErrorThatSaysItsOwn(text: String, message: String) {
-        #expect(loadService("balance: { allow: ['\(text)'] }").errors.map(\.message) == [message])
+        #expect(loadService("listen: 80, balance: { allow: ['\(text)'] }").errors.map(\.message) == [message])
     }
 
     @Test(arguments: [
-        ("balance: { maxConnections: 0 }", "maxConnections: found 0, expected a count from 1 to 1000000"),
-        ("balance: { maxQueue: -1 }", "maxQueue: found -1, expected a count from 0 to 1000000"),
+        ("listen: 80, balance: { maxConnections: 0 }", "maxConnections: found 0, expected a count from 1 to 1000000"),
+        ("listen: 80, balance: { maxQueue: -1 }", "maxQueue: found -1, expected a count from 0 to 1000000"),
         (
-            "balance: { algorithm: 'roundrobbin' }",
+            "listen: 80, balance: { algorithm: 'roundrobbin' }",
             "algorithm: found \"roundrobbin\", expected \"roundrobin\", \"leastconn\", \"random2\" or \"source\"; "
                 + "did you mean \"roundrobin\"?"
         ),
-        ("balance: { proxyProtocol: true }", "proxyProtocol: found true, expected \"v1\" or \"v2\""),
-        ("balance: { log: 'yes' }", "log: found \"yes\", expected true or false"),
-        ("balance: { allow: [] }", "allow: found a list of 0, expected 1 to 256 elements"),
         (
-            "balance: { idleTimeout: true }",
+            "listen: 80, balance: { proxyProtocol: true }",
+            "proxyProtocol: found true, expected \"v1\" or \"v2\", or false"
+        ),
+        ("listen: 80, balance: { log: 'yes' }", "log: found \"yes\", expected true or false"),
+        ("listen: 80, balance: { allow: [] }", "allow: found a list of 0, expected 1 to 256 elements"),
+        (
+            "listen: 80, balance: { idleTimeout: true }",
             "idleTimeout: found true, expected a duration like \"500ms\", \"10s\", \"5m\" or \"1h\", from 1ms to 24h, "
                 + "or false"
         ),
-        ("balance: { finTimeout: 30 }", "finTimeout: found 30, expected a unit with it, as in \"30s\" or \"30ms\""),
+        (
+            "listen: 80, balance: { finTimeout: 30 }",
+            "finTimeout: found 30, expected a unit with it, as in \"30s\" or \"30ms\""
+        ),
         (
             "listen: { address: 80, keepAlive: '10h' }",
             "keepAlive: found \"10h\", expected a duration like \"500ms\", \"10s\", \"5m\" or \"1h\", from 1s to 9h"
@@ -242,6 +264,71 @@ import Testing
         #expect(warned.warnings.map(\.path) == ["services.a.balance.allow"])
         #expect(warned.errors.isEmpty)
         #expect(loadService("listen: ['unix:/x', 8080], \(balance)").warnings.isEmpty)
-        #expect(loadService(balance).warnings.isEmpty)
+        #expect(
+            load("{ defaults: { \(balance) }, services: { a: { command: ['a'], listen: 'unix:/x' } } }").warnings
+                .isEmpty)
+    }
+
+    // MARK: What does nothing
+
+    private static let withoutFront =
+        " for a service without \"listen\", expected an address to listen on, or no such key: the balancer takes no "
+        + "connections for it"
+
+    @Test(
+        arguments: [
+            (
+                "listen: 80, balance: { algorithm: 'source', slowStart: '5s' }", "slowStart",
+                "found \"slowStart\" with the algorithm \"source\", expected no such key, or another algorithm: \"source\" "
+                    + "chooses by the client's address alone, so that no share can ramp up"
+            ),
+            ("balance: { queueTimeout: '5s' }", "", "found \"balance\"\(withoutFront)"),
+            ("port: 9000, balance: {}", "", "found \"balance\"\(withoutFront)"),
+            ("listen: [], balance: { log: true }", "", "found \"balance\"\(withoutFront)"),
+            ("balance: { algorithm: 'source', slowStart: '5s' }", "", "found \"balance\"\(withoutFront)"),
+            // Only probes by HTTP heed it.
+            ("ready: { tcp: true }, balance: { proxyProtocol: 'v2' }", "", "found \"balance\"\(withoutFront)"),
+            ("ready: { http: '/' }, balance: { log: true }", "", "found \"balance\"\(withoutFront)"),
+            (
+                "ready: { http: '/' }, balance: { proxyProtocol: 'v2', log: true }", "log",
+                "found \"log\"\(withoutFront), and probes by HTTP heed proxyProtocol alone"
+            ),
+        ] as [(String, String, String)])
+    func whatDoesNothingIsAnError(fields: String, key: String, message: String) {
+        let found = loadService(fields).errors
+        #expect(found.map(\.path) == ["services.a.balance" + (key.isEmpty ? "" : ".\(key)")])
+        #expect(found.map(\.message) == [message])
+    }
+
+    @Test(arguments: [
+        "listen: 80, balance: { algorithm: 'source', slowStart: '0s' }",
+        "listen: 80, balance: { algorithm: 'leastconn', slowStart: '5s' }",
+        "ready: { http: '/' }, balance: { proxyProtocol: 'v2' }",
+        "port: 80, health: { http: '/' }, balance: { proxyProtocol: 'v1' }",
+    ])
+    func whatDoesSomethingIsNone(fields: String) { #expect(loadService(fields).errors == []) }
+
+    /// They are for those that can use them; what the service says itself must do something all the same.
+    @Test(
+        arguments: [
+            ("slowStart: '5s'", "", nil),
+            ("algorithm: 'source', slowStart: '5s'", "listen: 80", nil),
+            ("slowStart: '5s'", "listen: 80, balance: { algorithm: 'source' }", nil),
+            ("algorithm: 'source', slowStart: '5s'", "listen: 80, balance: { algorithm: 'leastconn' }", nil),
+            ("algorithm: 'source'", "listen: 80, balance: { slowStart: '5s' }", "services.a.balance.slowStart"),
+            ("algorithm: 'source'", "balance: { log: true }", "services.a.balance"),
+            ("log: true", "ready: { http: '/' }, balance: { proxyProtocol: 'v2' }", nil),
+            ("proxyProtocol: 'v2'", "ready: { http: '/' }, balance: { log: true }", "services.a.balance"),
+        ] as [(String, String, String?)])
+    func defaultsThatDoNothingAreNone(defaults: String, fields: String, path: String?) {
+        let found = load(
+            "{ defaults: { balance: { \(defaults) } }, services: { a: { command: ['a'], \(fields) } } }"
+        ).errors
+        #expect(found.map(\.path) == (path.map { [$0] } ?? []))
+    }
+
+    @Test(arguments: ["balance: { log: true }", "idle: { stopAfter: '5s' }"])
+    func aWrongListenIsNotTakenForNone(fields: String) {
+        #expect(loadService("listen: '8080', \(fields)").errors.map(\.path) == ["services.a.listen"])
     }
 }

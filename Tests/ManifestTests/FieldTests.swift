@@ -367,7 +367,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ("log: { format: 'json', rate: 1 }", nil),
             ("log: { rate: 0 }", "found 0, expected a number of lines a second from 1 to 1000000"),
             ("log: { format: 'jsn' }", "found \"jsn\", expected \"text\" or \"json\"; did you mean \"json\"?"),
-            ("balance: { queueTimeout: '0s', connectTimeout: '1ms', drainTimeout: '24h' }", nil),
+            ("listen: 80, balance: { queueTimeout: '0s', connectTimeout: '1ms', drainTimeout: '24h' }", nil),
             ("port: 0", "found 0, expected a port from 1 to 65535"), ("log: []", "found a list, expected a map"),
             ("limits: 'none'", "found \"none\", expected a map"),
             ("listen: 80, idle: { stopAfter: '10m' }", nil),
@@ -420,9 +420,7 @@ private func words(_ command: [Template]) -> [String] { command.map { $0.expande
             ])
     }
 
-    @Test(arguments: [
-        "web: {}", "hooks: {}", "notify: true", "balance: { weight: 2 }",
-    ])
+    @Test(arguments: ["queue: 5", "socket: '/x'", "listen: 80, balance: { weight: 2 }"])
     func whatIsNotBuiltIsUnknown(text: String) {
         let found = loadService(text).errors
         #expect(found.count == 1 && found.allSatisfy { $0.message.contains("unknown key") }, "\(found)")

@@ -257,8 +257,10 @@ struct WhySummaryTests {
             fine, drained, failing, stopped, Self.service("backoff", of: "crashed"), Self.service("down", of: "down"),
             Self.service("completed", of: "done"), Self.service("running", of: "told", detail: "what", ready: true),
         ]
-        func instances(_ asked: [ServiceStatus]?, _ all: [ServiceStatus]) -> [String]? {
-            WhyInterest.instances(asked: asked.map(Example.report), among: Example.report(all)) {
+        func instances(
+            _ asked: [ServiceStatus]?, _ all: [ServiceStatus], _ balancer: BalancerReport? = nil
+        ) -> [String]? {
+            WhyInterest.instances(asked: asked.map(Example.report), among: Example.report(all), balancer: balancer) {
                 UInt8(ascii: $0 == 9 ? "T" : "S")
             }
         }
@@ -266,6 +268,8 @@ struct WhySummaryTests {
         #expect(instances(nil, all) == troubled)
         #expect(instances([fine], all) == ["fine/1"] + troubled)
         #expect(instances([fine], [fine]) == ["fine/1"] && instances(nil, [fine]) == [])
+        #expect(instances(nil, [fine], WhyAsideTests.balancer("fine/1", aside: 1)) == ["fine/1"])
+        #expect(instances(nil, [fine], WhyAsideTests.balancer("fine/1", aside: nil)) == [])
         // One that has just come.
         #expect(instances([Self.service("running", of: "new", ready: true)], [fine]) == ["new/1"])
         let many = (0..<500).map { Self.service("down", of: "service-\($0)") }

@@ -71,6 +71,20 @@ struct BalancerTableTests {
         #expect(pool.proxyProtocol == .v2 && pool.logsSessions)
     }
 
+    @Test("what a service takes back of the defaults, it is not told")
+    func takenBack() throws {
+        let text = """
+            { defaults: { balance: { maxConnections: 7, maxQueue: 0, idleTimeout: '60s', proxyProtocol: 'v2' } },
+              services: { api: { command: ['a'], listen: 8080, balance: {
+                maxConnections: false, maxQueue: false, idleTimeout: false, proxyProtocol: false } } } }
+            """
+        let loaded = ManifestLoader.load(text: Array(text.utf8), file: "f", directory: "/", environment: [:])
+        let service = try #require(loaded.manifest?.services.first, "\(loaded.errors)")
+        let pool = pool(service.balance)
+        #expect(pool == self.pool(BalanceSettings()))
+        #expect(pool.maxConnections == nil && pool.maxQueue == nil && pool.proxyProtocol == nil)
+    }
+
     @Test("words stay the same words", arguments: BalanceSettings.Algorithm.allCases)
     func algorithms(algorithm: BalanceSettings.Algorithm) {
         var balance = BalanceSettings()

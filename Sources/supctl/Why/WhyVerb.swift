@@ -46,13 +46,22 @@ enum WhyQuestion {
                 try client.ask(.status(names: names, limits: names.count == 1), as: StatusReport.self)
             }
         let logs = WhyLogs(directory: all.daemon.logDirectory)
-        let instances = WhyInterest.instances(asked: names.isEmpty ? nil : asked, among: all)
+        let balancer = balancerReport(names, asked, client)
+        let instances = WhyInterest.instances(asked: names.isEmpty ? nil : asked, among: all, balancer: balancer)
         let report = WhyReport(
             about: asked, among: all, events: try keptEvents(client, of: instances),
             usage: pastUse(names.isEmpty ? instances : names, client),
-            memoryKills: outOfMemoryKills(), now: now, onlyTrouble: names.isEmpty
+            balancer: balancer, memoryKills: outOfMemoryKills(), now: now, onlyTrouble: names.isEmpty
         ) { logs.lastLines(of: $0, from: $1, to: $2) }
         return (report, now)
+    }
+
+    /// What the balancer has counted of those with a front; nothing while it does not answer: the rest is worth having.
+    private static func balancerReport(
+        _ names: [String], _ asked: StatusReport, _ client: ControlClient
+    ) -> BalancerReport? {
+        guard asked.services.contains(where: { !$0.listen.isEmpty }) else { return nil }
+        return try? client.ask(.balancer(names: names), as: BalancerReport.self, timeout: .seconds(2))
     }
 
     /// What was used in the last hour, nil: by all; nothing from a supd that does not know the question: the rest is worth having.

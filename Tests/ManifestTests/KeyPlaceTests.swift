@@ -1,0 +1,58 @@
+import Manifest
+import Testing
+
+/// Keys that are right, but stand in the wrong section.
+@Suite struct KeyPlaceTests {
+    @Test(arguments: [
+        ("algorithm: 'source'", "algorithm", "in \"balance\""),
+        ("maxQueue: 5", "maxQueue", "in \"balance\""),
+        ("allow: ['::1']", "allow", "in \"listen\" or \"balance\""),
+        ("balance: { listen: 80 }, listen: 81", "balance.listen", "directly in the service"),
+        ("listen: { address: 80, queueTimeout: '1s' }", "listen.queueTimeout", "in \"balance\""),
+        ("listen: [80, { address: 81, idleTimeout: '1s' }]", "listen[1].idleTimeout", "in \"balance\""),
+        ("nofile: 100", "nofile", "in \"limits\""),
+        ("fd: 3", "fd", "in \"ready.notify\""),
+        ("timeout: '5s'", "timeout", "in \"ready\", \"health\" or \"stop\""),
+        ("stop: { restart: 'never' }", "stop.restart", "directly in the service"),
+        ("restart: { replicas: 2 }", "restart.replicas", "directly in the service or in \"deploy.canary\""),
+        ("notify: true", "notify", "in \"ready\""),
+        ("web: {}", "web", "in \"supd\""), ("hooks: {}", "hooks", "at the top of the manifest"),
+    ])
+    func inAServiceTheSectionIsTold(fields: String, key: String, place: String) {
+        let found = loadService(fields).errors
+        #expect(found.map(\.path) == ["services.a.\(key)"])
+        let name = key.split(separator: ".").last ?? ""
+        #expect(found.map(\.message) == ["found \"\(name)\", expected it elsewhere: it belongs \(place)"])
+    }
+
+    @Test(arguments: [
+        ("defaults: { algorithm: 'source' }", "in \"balance\""),
+        ("defaults: { stop: { user: 'x' } }", "directly in \"defaults\""),
+        ("defaults: { balance: { listen: 80 } }", "in each service"),
+        ("defaults: { portRange: '1-2' }", "in \"supd\""),
+        ("replicas: 2", "in a service or in \"deploy.canary\" of a service"),
+        ("maxQueue: 2", "in \"balance\" of a service"),
+        ("loops: 2", "in \"supd.balancer\""), ("supd: { web: { listen: 9300, portRange: '1-2' } }", "in \"supd\""),
+        ("supd: { hooks: [] }", "at the top of the manifest"),
+    ])
+    func elsewhereToo(text: String, place: String) {
+        let found = load("{ \(text), services: { b: { command: ['b'] } } }").errors
+        #expect(
+            found.count == 1 && found[0].message.hasSuffix(", expected it elsewhere: it belongs \(place)"), "\(found)")
+    }
+
+    /// A key that is a letter away from one of the section may be either.
+    @Test(arguments: [
+        (
+            "restart: { limits: { starts: 1, within: '1s' } }",
+            "found \"limits\", expected it elsewhere: it belongs directly in the service; did you mean \"limit\"?"
+        ),
+        (
+            "ready: { http: { path: '/', hosts: 'x' } }",
+            "found the unknown key \"hosts\", expected a known one; did you mean \"host\"?"
+        ),
+    ])
+    func aLetterAwayItMayBeMisspelt(fields: String, message: String) {
+        #expect(loadService(fields).errors.map(\.message) == [message])
+    }
+}

@@ -1,0 +1,91 @@
+import ControlAPI
+import Testing
+import Why
+
+@testable import supctl
+
+/// What only the balancer knows of an instance that runs and counts as ready.
+@Suite("Why of what the balancer has set aside")
+struct WhyAsideTests {
+    /// A balancer with one instance, whose connects have failed.
+    static func balancer(_ id: String, aside: Double?, errors: UInt64 = 12) -> BalancerReport {
+        var counters = SessionCounters()
+        counters.connectErrors = errors
+        let instance = BalancedInstance(
+            id: id, state: "running", drained: false, setAsideSeconds: aside, counters: counters)
+        return BalancerReport(
+            services: [BalancedService(name: "api", algorithm: "roundrobin", fronts: [], instances: [instance])],
+            acceptPauses: 0)
+    }
+
+    private static func answer(
+        _ balancer: BalancerReport?, onlyTrouble: Bool = false, _ change: (inout InstanceStatus) -> Void = { _ in }
+    ) -> WhyAnswer? {
+        var instance = InstanceStatus(id: "api/1", state: "running", port: 20001, ready: true, restarts: 0)
+        change(&instance)
+        let service = ServiceStatus(
+            name: "api", kind: "service", state: "running", goal: "up", ready: 1, replicas: 1, listen: ["x"],
+            fronts: [],
+            instances: [instance])
+        let report = Example.report([service])
+        return WhyReport(
+            about: report, among: report, events: [], usage: nil, balancer: balancer, memoryKills: nil, now: 0,
+            onlyTrouble: onlyTrouble
+        ) { _, _, _ in [] }.answers.first
+    }
+
+    private static let why =
+        "the balancer has set it aside: 12 connects to port 20001 have failed, refused or without an "
+        + "answer in time; "
+
+    @Test(
+        "The first line says what, how often, and until when",
+        arguments: [
+            (3.5, 12, "\(why)it is tried again in 3.5s"), (0, 12, "\(why)the next connection tries it again"),
+            (
+                1, 1,
+                "the balancer has set it aside: a connect to port 20001 has failed, refused or without an answer in time; it is "
+                    + "tried again in 1.0s"
+            ),
+        ] as [(Double, UInt64, String)])
+    func firstLine(aside: Double, errors: UInt64, line: String) {
+        let answer = Self.answer(Self.balancer("api/1", aside: aside, errors: errors))
+        #expect(answer?.summary == line)
+        #expect(answer?.isFine == false)
+    }
+
+    @Test("It says what to do, and without a name it is among the troubles")
+    func help() {
+        let help = [
+            "its process has to accept connections on port 20001 of 127.0.0.1; \"supctl logs -n 50 api/1\" may show why it does "
+                + "not", "\"supctl restart api/1\" starts it anew",
+        ]
+        let aside = Self.balancer("api/1", aside: 1)
+        let unprobed = [help[0], help[1] + "; with health in the manifest supd does so by itself"]
+        #expect(Self.answer(aside, onlyTrouble: true)?.help == unprobed)
+        #expect(Self.answer(aside) { $0.health = HealthStatus(state: "healthy", failures: 0) }?.help == help)
+        let sick = Self.answer(aside) {
+            $0.health = HealthStatus(
+                state: "healthy", failures: 1, lastFailure: FailedProbe(reason: "connection refused", at: "2026"))
+        }
+        #expect(
+            sick?.summary
+                == "\(Self.why)it is tried again in 1.0s; the last health probe has failed: connection refused")
+    }
+
+    @Test("Nothing is said of it when it is not so, or the balancer has not answered, or a user has taken it out")
+    func notAside() {
+        for balancer in [nil, Self.balancer("api/1", aside: nil), Self.balancer("api/2", aside: 1)] {
+            #expect(Self.answer(balancer)?.summary == "nothing is wrong with it")
+            #expect(Self.answer(balancer)?.isFine == true)
+            #expect(Self.answer(balancer, onlyTrouble: true) == nil)
+        }
+        let drained = Self.answer(Self.balancer("api/1", aside: 1)) { $0.drained = true }
+        #expect(drained?.summary.contains("aside") == false)
+        let starting = Self.answer(Self.balancer("api/1", aside: 1)) {
+            $0.state = "starting"
+            $0.ready = false
+        }
+        #expect(starting?.summary == "waits to be ready" && starting?.help.contains { $0.contains("anew") } == false)
+    }
+}
