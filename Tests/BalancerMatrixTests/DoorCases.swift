@@ -153,10 +153,7 @@ extension Door {
     /// Stops the proxy for a moment: what happens meanwhile comes to it as one batch of events.
     func whileFrozen(_ body: () throws -> Void) throws {
         try alone {
-            let pid = proxy.pid
-            kill(pid, SIGSTOP)
-            defer { kill(pid, SIGCONT) }
-            try body()
+            try ProcessView(pid: proxy.pid).whileStopped(body)
             tally.note(.frozen)
         }
     }

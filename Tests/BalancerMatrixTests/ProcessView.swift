@@ -47,6 +47,15 @@ struct ProcessView: Sendable {
         }
     }
 
+    /// Does something while it is stopped, all threads of it: what happens meanwhile comes to it as one batch of events.
+    func whileStopped(_ body: () throws -> Void) throws {
+        kill(pid, SIGSTOP)
+        defer { kill(pid, SIGCONT) }
+        // kill(2) returns before those on other processors have stopped.
+        try eventually("process \(pid) has stopped") { try isStopped() ? true : nil }
+        try body()
+    }
+
     /// Memory of its own in bytes, without files: RssAnon of proc_pid_status(5).
     func memory() throws -> Int {
         for line in try lines("/proc/\(pid)/status") where line.hasPrefix("RssAnon:") {
