@@ -64,7 +64,7 @@ struct Player {
     /// What takes a second or so.
     private enum LongCase: CaseIterable {
         case besideFull, withoutDescriptors, replace, lateHeader, silence, silenceAfterClient, silenceAfterServer
-        case draining, queue, processStopped, processKilled, processKilledWhileStopped
+        case draining, queue, silentCrowd, processStopped, processKilled, processKilledWhileStopped
     }
 
     /// Each in its turn, in an order by chance, so that a run of a minute has all of them.
@@ -83,6 +83,7 @@ struct Player {
         case .silenceAfterServer: try door.meetSilence(.afterServer) { try advanceSome() }
         case .draining: try door.meetDraining { try advanceSome() }
         case .queue: try door.meetQueue(more: 1 + random.below(3)) { try advanceSome() }
+        case .silentCrowd: try door.meetSilentCrowd()
         case .processStopped: try meetProcess(.stopped)
         case .processKilled: try meetProcess(.killed)
         case .processKilledWhileStopped: try meetProcess(.killedWhileStopped)

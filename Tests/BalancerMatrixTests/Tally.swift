@@ -18,6 +18,7 @@ final class Tally: @unchecked Sendable {
         case allDown = "all down, then up", goneEarly = "clients gone early", goneWhileDown = "gone while all down"
         case burst = "bursts", shortConnection = "short connections"
         case silentServerLeft = "a silent server left", silentServerHeard = "a silent server heard late"
+        case silentCrowd = "500 silent clients"
         case processStopped = "a server's process stopped", processKilled = "a server's process killed"
         case processKilledWhileStopped = "a stopped process killed", processFollowed = "the next process in its place"
         case table = "tables", roundrobin, leastconn, random2, source
