@@ -89,21 +89,38 @@ final class Door: @unchecked Sendable {
         var cut: Int
     }
 
+    /// What a client says at once.
+    struct First {
+        var pattern: Pattern
+        var count: Int
+        /// With the SYN, at the plain front; or else after it, at the one that may defer accepting until then.
+        var goesWithSYN: Bool
+    }
+
     /// Opens a connection. `isDown`: no server listens when the client comes, and they come up a little later. `claim`: at
-    /// the front that takes headers. `first`: so many bytes of this pattern go with the SYN.
-    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil, first: (pattern: Pattern, count: Int)? = nil)
-        throws -> Opened
-    {
+    /// the front that takes headers.
+    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil, first: First? = nil) throws -> Opened {
         var opened: Opened?
         try alone(1) {
             if isDown { for server in servers { server.stopListening() } }
-            let port = claim != nil ? table.port(.headed) : manner.isIPv6 ? table.port(.ipv6) : proxy.port
+            let speaksFirst = first.map { !$0.goesWithSYN } ?? false
+            let port =
+                claim != nil
+                ? table.port(.headed)
+                : manner.isIPv6 ? table.port(.ipv6) : speaksFirst ? table.port(.deferring) : proxy.port
             var said = 0
             let client: Caller
             if let first {
                 var pattern = first.pattern
-                let wire = try Wire.connect(port, manner, saying: &pattern, first.count)
-                (client, said) = (Caller(wire: wire, name: try wire.name()), pattern.position)
+                if first.goesWithSYN {
+                    let wire = try Wire.connect(port, manner, saying: &pattern, first.count)
+                    client = Caller(wire: wire, name: try wire.name())
+                } else {
+                    client = try connect(port, manner)
+                    try client.wire.send(&pattern, first.count)
+                    if table.options.deferAcceptSeconds != nil { tally.note(.deferredSession) }
+                }
+                said = pattern.position
             } else {
                 client = try connect(port, manner)
             }

@@ -1,4 +1,5 @@
 import Glibc
+import Links
 import Platform
 import TestSupport
 
@@ -56,6 +57,22 @@ extension Door {
             expect(caller, ends: [isReset ? "CD" : "--"], bytesIn: spoke ? 7 : 0, bytesOut: spoke ? 6 : 0)
         }
         return resets
+    }
+
+    /// A client that says nothing yet is not accepted where accepting waits for the first bytes, but those behind it are; it
+    /// is when it speaks.
+    func meetDeferral() throws {
+        try alone(2) {
+            guard table.options.deferAcceptSeconds != nil else { return }
+            let port = table.port(.deferring)
+            let total = try counts(port).total
+            let silent = try connect(port)
+            try exchange(try callers(1, port), with: servers, port)
+            guard try counts(port).total == total + 1 else { throw TestFailure("a silent client was accepted") }
+            try silent.wire.send("100")
+            try exchange([silent], with: servers, port)
+            tally.note(.deferredSilence)
+        }
     }
 
     private static func firstReadable(of wires: [Wire]) throws -> Wire {

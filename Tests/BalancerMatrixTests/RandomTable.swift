@@ -22,6 +22,8 @@ final class RandomTable: @unchecked Sendable {
         case late
         /// Of one whose server is a process that is killed now and then.
         case echo
+        /// Of the service itself, whose clients speak first: accepts with the first bytes if the table says so.
+        case deferring
         /// Of the service itself, at ::1.
         case ipv6
     }
@@ -39,7 +41,8 @@ final class RandomTable: @unchecked Sendable {
     var proxyProtocol: RoutingTable.Pool.ProxyProtocol?
     var idleTimeout: Int64?
     var slowStart: Int64 = 0
-    /// Of the service's plain front, and of the one that takes headers.
+    /// Of the service's fronts at which sessions are: TCP_DEFER_ACCEPT of the deferring one alone, since elsewhere servers
+    /// may speak first.
     var options = RoutingTable.SocketOptions()
     /// The leaving service's instance is drained.
     var isLeaving = false
@@ -77,20 +80,23 @@ final class RandomTable: @unchecked Sendable {
     private func adjust(_ table: inout RoutingTable) {
         let second: Int64 = 1_000_000_000
         guard var api = table.pools.first, !api.fronts.isEmpty else { return }
-        api.fronts[0].options = options
+        var plain = options
+        plain.deferAcceptSeconds = nil
+        api.fronts[0].options = plain
         api.fronts += [
             front(.headed) {
                 $0.acceptsProxyProtocol = true
                 $0.allow = [Self.range(27)]
-                $0.options = options
+                $0.options = plain
             },
             front(.guarded) {
                 $0.allow = [Self.range(29)]
                 $0.maxConnectionsPerAddress = UInt32(Self.perAddress)
             },
             front(.narrow) { $0.maxConnections = UInt32(Self.frontLimit) },
+            front(.deferring) { $0.options = options },
         ]
-        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = options }) }
+        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = plain }) }
         api.proxyProtocol = proxyProtocol
         api.idleTimeout = idleTimeout
         api.slowStart = slowStart

@@ -121,9 +121,9 @@ final class SupdProxy: Proxy {
         _ = try find("applied \(revision)") { [revision] in $0 == .applied(revision: revision) ? true : nil }
     }
 
-    /// An option of the front's socket, which the balancer's own is a copy of.
-    func option(_ level: Int32, _ name: Int32) throws -> Int32 {
-        guard let front = listeners.first else { throw TestFailure("there is no front") }
+    /// An option of a front's socket, which the balancer's own is a copy of.
+    func option(_ level: Int32, _ name: Int32, of id: String = "front") throws -> Int32 {
+        guard let front = listeners.first(where: { $0.id == id }) else { throw TestFailure("there is no front \(id)") }
         var (value, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
         try systemCall("getsockopt") { getsockopt(front.socket.raw, level, name, &value, &length) }
         return value

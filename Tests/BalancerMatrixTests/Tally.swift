@@ -24,6 +24,8 @@ final class Tally: @unchecked Sendable {
         case table = "tables", roundrobin, leastconn, random2, source
         case keepAlive = "keepalive", withoutKeepAlive = "no keepalive", userTimeout = "a user timeout"
         case smallBacklog = "a small backlog"
+        case deferAccept = "deferred accepting", deferredSession = "sessions accepted with their first bytes"
+        case deferredSilence = "a silent one was not accepted"
         case queued = "queued for a place", drained = "drained", undrained = "undrained"
         case frontFull = "a front's maxConnections", setAside = "set aside"
         case backlogFull = "a full backlog", connectTimedOut = "connects timed out"
