@@ -50,7 +50,7 @@ struct Player {
 
     /// Rules of a front, and what is short of ports.
     private mutating func playRules() throws {
-        switch random.below(6) {
+        switch random.below(8) {
         case 0: try door.meetList(host: UInt8(8 + random.below(200)))
         case 1: try door.meetLimit(host: UInt8(2 + random.below(6)), more: 1 + random.below(4))
         case 2:
@@ -58,6 +58,7 @@ struct Player {
             try door.meetInvalidHeader(random.pick(texts))
         case 3: try door.meetMissingHeader(resets: random.oneIn(2))
         case 4: try door.meetDeferral()
+        case 5, 6: try playAtUnixFront()
         default: try door.burstWithoutPorts(12 + random.below(20))
         }
     }
@@ -147,6 +148,20 @@ struct Player {
         if manner.receiveBuffer != nil { door.tally.note(.smallWindow) }
         // Many are short, some are long, and stand still most of the time.
         sessions.append((session, random.pick([0, 1, 5, 20, 100])))
+    }
+
+    /// A session at the Unix front, between whose steps the others go on.
+    private mutating func playAtUnixFront() throws {
+        opened += 1
+        let (label, seed, count) = ("\(name)/\(opened) unix", random.next(), random.pick([1, 5, 20]))
+        try door.atUnixFront { opened in
+            let session = Session(label, seed: seed, opened, door.book, door.tally)
+            for _ in 0..<count {
+                try session.perform(Session.drawStep(&random))
+                try advance()
+            }
+            try session.perform(random.pick(Session.Finale.allCases))
+        }
     }
 
     /// A server that accepts and is silent, while others play; the client leaves it, or hears it late.

@@ -137,6 +137,13 @@ final class SupdProxy: Proxy {
         return try SocketAddress.local(of: socket).port ?? 0
     }
 
+    /// Opens a Unix socket, for a front of the next tables that names it.
+    func open(_ id: String, at path: String) throws {
+        let socket = try listen(on: .unix(path))
+        listeners.append((id, socket))
+        try tell(.listener(id: id), [socket])
+    }
+
     /// Has the sessions of these services written to a pipe, whose writing end this is.
     func logSessions(of services: [String], to pipe: Descriptor) throws {
         for service in services {
