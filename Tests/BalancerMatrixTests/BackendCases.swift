@@ -238,11 +238,11 @@ extension BalancerMatrix {
                 let port = stage.proxy.port
                 let others = try (0..<8).map { number in try Worker { try Self.exchange(port, number) } }
                 try stage.waitForConnections(16)
-                kill(stage.proxy.pid, SIGSTOP)
                 // In one batch: the reset of those in front, and a server that is there for those behind.
-                for client in gone { client.reset() }
-                try servers[0].startListening()
-                kill(stage.proxy.pid, SIGCONT)
+                try stage.whileStopped {
+                    for client in gone { client.reset() }
+                    try servers[0].startListening()
+                }
                 try servers[0].serving(by: { wire in
                     // Nothing comes of those that are gone, but a connect may have begun.
                     guard case .bytes = wire.receiveOnce(atMost: 1, waits: true) else { return }

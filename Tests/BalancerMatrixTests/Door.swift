@@ -24,6 +24,8 @@ final class Door: @unchecked Sendable {
     private let lock = Lock(0)
     /// For cases that rely on who is at the fronts of the other services, and take longer. Always before the other lock.
     private let sideLock = Lock(0)
+    /// For the Unix front. Always before the other locks.
+    private let unixLock = Lock(0)
     /// Servers that were drained, and had no connection since.
     private var drained: Set<UInt16> = []
 
@@ -63,6 +65,8 @@ final class Door: @unchecked Sendable {
         var line: SessionBook.Expectation
         /// How much of its pattern the client has said already.
         var said = 0
+        /// The client is at a Unix socket.
+        var isUnix = false
     }
 
     /// A client's connection to a port, by whose name its line is known.
@@ -71,12 +75,20 @@ final class Door: @unchecked Sendable {
         return Caller(wire: wire, name: try wire.name())
     }
 
-    /// Takes the next connection that has reached a server; with what it is told of its client.
-    func accept(_ servers: [Server]) throws -> (wire: Wire, instance: String, introduction: Introduction?) {
+    /// Takes the next connection that has reached a server; with what it is told of its client. `ofNobody`: of one without
+    /// an address, of whom it is told just that.
+    func accept(_ servers: [Server], ofNobody: Bool = false) throws
+        -> (wire: Wire, instance: String, introduction: Introduction?)
+    {
         let wire = try Server.accept(servers)
         let port = try wire.name().split(separator: ":").last.flatMap { UInt16($0) } ?? 0
         if drained.remove(port) != nil { tally.note(.undrained) }
         guard let version = table.proxyProtocol else { return (wire, "api/\(port)", nil) }
+        if ofNobody {
+            try Introduction.readOfNobody(wire, version)
+            tally.note(.introducedNobody)
+            return (wire, "api/\(port)", nil)
+        }
         tally.note(version == .v1 ? .introducedV1 : .introducedV2)
         return (wire, "api/\(port)", try Introduction.read(wire, version))
     }
@@ -89,26 +101,43 @@ final class Door: @unchecked Sendable {
         var cut: Int
     }
 
+    /// What a client says at once.
+    struct First {
+        var pattern: Pattern
+        var count: Int
+        /// With the SYN, at the plain front; or else after it, at the one that may defer accepting until then.
+        var goesWithSYN: Bool
+    }
+
     /// Opens a connection. `isDown`: no server listens when the client comes, and they come up a little later. `claim`: at
-    /// the front that takes headers. `first`: so many bytes of this pattern go with the SYN.
-    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil, first: (pattern: Pattern, count: Int)? = nil)
-        throws -> Opened
-    {
+    /// the front that takes headers.
+    func open(_ manner: Wire.Manner, isDown: Bool, claim: Claim? = nil, first: First? = nil) throws -> Opened {
         var opened: Opened?
         try alone(1) {
             if isDown { for server in servers { server.stopListening() } }
-            let port = claim != nil ? table.port(.headed) : manner.isIPv6 ? table.port(.ipv6) : proxy.port
+            let speaksFirst = first.map { !$0.goesWithSYN } ?? false
+            let port =
+                claim != nil
+                ? table.port(.headed)
+                : manner.isIPv6 ? table.port(.ipv6) : speaksFirst ? table.port(.deferring) : proxy.port
             var said = 0
             let client: Caller
             if let first {
                 var pattern = first.pattern
-                let wire = try Wire.connect(port, manner, saying: &pattern, first.count)
-                (client, said) = (Caller(wire: wire, name: try wire.name()), pattern.position)
+                if first.goesWithSYN {
+                    let wire = try Wire.connect(port, manner, saying: &pattern, first.count)
+                    client = Caller(wire: wire, name: try wire.name())
+                } else {
+                    client = try connect(port, manner)
+                    try client.wire.send(&pattern, first.count)
+                    if table.options.deferAcceptSeconds != nil { tally.note(.deferredSession) }
+                }
+                said = pattern.position
             } else {
                 client = try connect(port, manner)
             }
-            var expected = Introduction(
-                source: client.name, destination: "\(manner.isIPv6 ? "[::1]" : "127.0.0.1"):\(port)")
+            let front = "\(manner.isIPv6 ? "[::1]" : "127.0.0.1"):\(port)"
+            var expected = Introduction(source: client.name, destination: front)
             if let claim { expected = try say(claim, client, expected) }
             if isDown {
                 usleep(2000)
@@ -120,13 +149,33 @@ final class Door: @unchecked Sendable {
                 throw TestFailure("\(expected) was introduced as \(String(describing: server.introduction))")
             }
             let line = SessionBook.Expectation(
-                client: expected.source, front: port, instance: server.instance, bytesIn: 0...0, bytesOut: 0...0,
-                ends: ["--"], takesHeader: claim != nil, isIPv6: manner.isIPv6)
+                client: expected.source, front: front, instance: server.instance, bytesIn: 0...0, bytesOut: 0...0,
+                ends: ["--"], takesHeader: claim != nil)
             if client.wire.synCarriedData { tally.note(.dataWithSYN) }
             opened = Opened(client: client.wire, server: server.wire, line: line, said: said)
         }
         guard let opened else { throw TestFailure("no connection") }
         return opened
+    }
+
+    /// Does something with a connection by the Unix front, at the end of which its line is expected. There is one at a time,
+    /// since the lines of all of them have the same client.
+    func atUnixFront(_ body: (Opened) throws -> Void) throws {
+        try unixLock.withLock { _ throws in
+            var opened: Opened?
+            try alone(1) {
+                let client = try Wire.connect(path: table.path)
+                let server = try accept(servers, ofNobody: true)
+                let line = SessionBook.Expectation(
+                    client: "unix", front: table.address(.unix), instance: server.instance, bytesIn: 0...0,
+                    bytesOut: 0...0, ends: ["--"])
+                opened = Opened(client: client, server: server.wire, line: line, isUnix: true)
+            }
+            guard let opened else { throw TestFailure("no connection") }
+            try body(opened)
+            try book.settle("unix")
+            tally.note(.unixSession)
+        }
     }
 
     /// Sends a header, in two parts. Answers who the client is from then on.
@@ -207,8 +256,8 @@ final class Door: @unchecked Sendable {
     ) {
         book.expect(
             SessionBook.Expectation(
-                client: caller.name, front: port ?? proxy.port, instance: instance, bytesIn: bytesIn...bytesIn,
-                bytesOut: bytesOut...bytesOut, ends: ends, takesHeader: takesHeader))
+                client: caller.name, front: "127.0.0.1:\(port ?? proxy.port)", instance: instance,
+                bytesIn: bytesIn...bytesIn, bytesOut: bytesOut...bytesOut, ends: ends, takesHeader: takesHeader))
     }
 
     /// A client that the proxy turns away without a word.

@@ -153,10 +153,7 @@ extension Door {
     /// Stops the proxy for a moment: what happens meanwhile comes to it as one batch of events.
     func whileFrozen(_ body: () throws -> Void) throws {
         try alone {
-            let pid = proxy.pid
-            kill(pid, SIGSTOP)
-            defer { kill(pid, SIGCONT) }
-            try body()
+            try ProcessView(pid: proxy.pid).whileStopped(body)
             tally.note(.frozen)
         }
     }
@@ -204,6 +201,14 @@ extension Door {
         tally.note(options.keepAliveSeconds == nil ? .withoutKeepAlive : .keepAlive)
         if options.userTimeoutMilliseconds != nil { tally.note(.userTimeout) }
         if options.backlog < 4096 { tally.note(.smallBacklog) }
+        let deferring = RandomTable.Front.deferring.rawValue
+        let deferred = try proxy.option(Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, of: deferring)
+        // The kernel rounds up, to a time at which it would ask again.
+        let wanted = Int32(options.deferAcceptSeconds ?? 0)
+        guard wanted == 0 ? deferred == 0 : deferred >= wanted else {
+            throw TestFailure("a front accepts by the first bytes or after \(deferred) s, not after \(wanted)")
+        }
+        if wanted > 0 { tally.note(.deferAccept) }
     }
 
     /// Has another balancer take over, as in an upgrade: what is open goes on with the one before.

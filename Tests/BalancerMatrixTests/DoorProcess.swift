@@ -120,7 +120,7 @@ extension Door {
     private func expectLine(_ talk: Talk, ends: Set<String>, atLeast least: Int) {
         book.expect(
             SessionBook.Expectation(
-                client: talk.caller.name, front: table.port(.echo), instance: "echo/1",
+                client: talk.caller.name, front: table.address(.echo), instance: "echo/1",
                 bytesIn: least...talk.said.position, bytesOut: talk.heard.position...talk.said.position, ends: ends,
                 story: "client of a process, said \(talk.said.position), heard \(talk.heard.position)"))
     }

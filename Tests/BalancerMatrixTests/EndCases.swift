@@ -137,18 +137,17 @@ extension BalancerMatrix {
                     let (client, server) = try stage.pair()
                     try client.send("question")
                     try #require(try server.receiveText(8) == "question")
-                    if whileStopped {
-                        // All that happens meanwhile comes in one batch of events.
-                        kill(stage.proxy.pid, SIGSTOP)
+                    let endBoth = {
+                        try client.send("up")
+                        try server.send("down")
+                        if round % 2 == 0 {
+                            try atOnce({ client.finishWriting() }, { server.finishWriting() })
+                        } else {
+                            try atOnce({ server.finishWriting() }, { client.finishWriting() })
+                        }
                     }
-                    try client.send("up")
-                    try server.send("down")
-                    if round % 2 == 0 {
-                        try atOnce({ client.finishWriting() }, { server.finishWriting() })
-                    } else {
-                        try atOnce({ server.finishWriting() }, { client.finishWriting() })
-                    }
-                    if whileStopped { kill(stage.proxy.pid, SIGCONT) }
+                    // All that happens meanwhile comes in one batch of events.
+                    if whileStopped { try stage.whileStopped(endBoth) } else { try endBoth() }
                     try #require(try server.receiveToEnd() == Wire.Whole("up", .orderly))
                     try #require(try client.receiveToEnd() == Wire.Whole("down", .orderly))
                 }

@@ -68,6 +68,13 @@ struct Introduction: Equatable {
         }
     }
 
+    /// Takes a header off the beginning of a connection that says nothing of its client, as it is if that has no address.
+    static func readOfNobody(_ wire: Wire, _ version: RoutingTable.Pool.ProxyProtocol) throws {
+        let expected = version == .v1 ? Array("PROXY UNKNOWN\r\n".utf8) : signature + [0x20, 0, 0, 0]
+        let found = try wire.receiveBytes(expected.count)
+        guard found == expected else { throw TestFailure("a header that names nobody is \(expected), not \(found)") }
+    }
+
     private static func parts(_ name: String) -> (host: Substring, port: Substring) {
         let parts = name.split(separator: ":")
         return parts.count == 2 ? (parts[0], parts[1]) : ("", "")

@@ -26,8 +26,8 @@ struct Player {
             switch random.below(1600) {
             case 0..<140 where sessions.count < 10: try open()
             case 140..<196: try playAtDoor()
-            case 196..<202: try playRules()
-            case 202...204: try playLong()
+            case 196..<206: try playRules()
+            case 206...208: try playLong()
             default: try advance()
             }
         }
@@ -50,13 +50,15 @@ struct Player {
 
     /// Rules of a front, and what is short of ports.
     private mutating func playRules() throws {
-        switch random.below(5) {
+        switch random.below(8) {
         case 0: try door.meetList(host: UInt8(8 + random.below(200)))
         case 1: try door.meetLimit(host: UInt8(2 + random.below(6)), more: 1 + random.below(4))
         case 2:
             let texts = ["GET / HTTP/1.0\r\n\r\n", "PROXY TCP4 1.2.3.4 5.6.7.8 90 x\r\n", "PROXY TCP9 1 2 3 4\r\n"]
             try door.meetInvalidHeader(random.pick(texts))
         case 3: try door.meetMissingHeader(resets: random.oneIn(2))
+        case 4: try door.meetDeferral()
+        case 5, 6: try playAtUnixFront()
         default: try door.burstWithoutPorts(12 + random.below(20))
         }
     }
@@ -64,7 +66,7 @@ struct Player {
     /// What takes a second or so.
     private enum LongCase: CaseIterable {
         case besideFull, withoutDescriptors, replace, lateHeader, silence, silenceAfterClient, silenceAfterServer
-        case draining, queue, processStopped, processKilled, processKilledWhileStopped
+        case draining, queue, silentCrowd, processStopped, processKilled, processKilledWhileStopped
     }
 
     /// Each in its turn, in an order by chance, so that a run of a minute has all of them.
@@ -83,6 +85,7 @@ struct Player {
         case .silenceAfterServer: try door.meetSilence(.afterServer) { try advanceSome() }
         case .draining: try door.meetDraining { try advanceSome() }
         case .queue: try door.meetQueue(more: 1 + random.below(3)) { try advanceSome() }
+        case .silentCrowd: try door.meetSilentCrowd()
         case .processStopped: try meetProcess(.stopped)
         case .processKilled: try meetProcess(.killed)
         case .processKilledWhileStopped: try meetProcess(.killedWhileStopped)
@@ -108,6 +111,8 @@ struct Player {
         // Far longer than anything stands still, as above; and room for all that ever wait at once.
         options.userTimeoutMilliseconds = random.pick([nil, 600_000])
         options.backlog = random.pick([64, 4096])
+        // Far longer than a client takes to speak.
+        options.deferAcceptSeconds = random.pick([nil, 60, 600])
         try door.changeTable(
             Door.Change(
                 isShort: isShort, algorithm: algorithm, proxyProtocol: proxyProtocol, idleTimeout: idleTimeout,
@@ -131,9 +136,11 @@ struct Player {
         let seed = random.next()
         // As much as fits into the SYN.
         let (wantsFirst, count) = (random.oneIn(10), 1 + random.below(1000))
-        let isPossible = wantsFirst && door.hasOwnNetwork && claim == nil && !manner.isIPv6
-        let opened = try door.open(
-            manner, isDown: random.oneIn(20), claim: claim, first: isPossible ? (Pattern(seed), count) : nil)
+        let goesWithSYN = wantsFirst && door.hasOwnNetwork
+        let speaksFirst = goesWithSYN || random.oneIn(8)
+        let isPossible = speaksFirst && claim == nil && !manner.isIPv6
+        let first = Door.First(pattern: Pattern(seed), count: count, goesWithSYN: goesWithSYN)
+        let opened = try door.open(manner, isDown: random.oneIn(20), claim: claim, first: isPossible ? first : nil)
         let session = Session("\(name)/\(self.opened)", seed: seed, opened, door.book, door.tally)
         door.tally.note(.session)
         if manner.isIPv6 { door.tally.note(.ipv6) }
@@ -141,6 +148,20 @@ struct Player {
         if manner.receiveBuffer != nil { door.tally.note(.smallWindow) }
         // Many are short, some are long, and stand still most of the time.
         sessions.append((session, random.pick([0, 1, 5, 20, 100])))
+    }
+
+    /// A session at the Unix front, between whose steps the others go on.
+    private mutating func playAtUnixFront() throws {
+        opened += 1
+        let (label, seed, count) = ("\(name)/\(opened) unix", random.next(), random.pick([1, 5, 20]))
+        try door.atUnixFront { opened in
+            let session = Session(label, seed: seed, opened, door.book, door.tally)
+            for _ in 0..<count {
+                try session.perform(Session.drawStep(&random))
+                try advance()
+            }
+            try session.perform(random.pick(Session.Finale.allCases))
+        }
     }
 
     /// A server that accepts and is silent, while others play; the client leaves it, or hears it late.

@@ -1,3 +1,4 @@
+import CMatrixSupport
 import CPlatform
 import Glibc
 import Platform
@@ -39,12 +40,38 @@ struct ProcessView: Sendable {
         }
     }
 
+    /// A copy of its socket that is connected to this peer, as root may have one. To be closed before it closes its own, of
+    /// which its epoll set would go on to tell.
+    func socket(connectedTo peer: String) throws -> Descriptor {
+        for name in try Files.names(in: "/proc/\(pid)/fd", limit: 65_536) {
+            guard let number = Int32(name) else { continue }
+            let raw = matrix_descriptor_of(pid, number)
+            guard raw >= 0 else { continue }
+            let copy = Descriptor(owning: raw)
+            let found = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
+                guard matrix_name_of(raw, 1, text.baseAddress, text.count) == 0 else { return "" }
+                return text.baseAddress.map { String(cString: $0) } ?? ""
+            }
+            if found == peer { return copy }
+        }
+        throw TestFailure("process \(pid) has no socket that is connected to \(peer)")
+    }
+
     /// Whether all its threads are stopped by a signal: state T of proc_pid_stat(5).
     func isStopped() throws -> Bool {
         try Files.names(in: "/proc/\(pid)/task", limit: 65_536).allSatisfy { thread in
             // One that has ended meanwhile does nothing either.
             (try? lines("/proc/\(pid)/task/\(thread)/status"))?.contains { $0.hasPrefix("State:\tT") } ?? true
         }
+    }
+
+    /// Does something while it is stopped, all threads of it: what happens meanwhile comes to it as one batch of events.
+    func whileStopped(_ body: () throws -> Void) throws {
+        kill(pid, SIGSTOP)
+        defer { kill(pid, SIGCONT) }
+        // kill(2) returns before those on other processors have stopped.
+        try eventually("process \(pid) has stopped") { try isStopped() ? true : nil }
+        try body()
     }
 
     /// Memory of its own in bytes, without files: RssAnon of proc_pid_status(5).

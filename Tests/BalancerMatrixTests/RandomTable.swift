@@ -22,6 +22,10 @@ final class RandomTable: @unchecked Sendable {
         case late
         /// Of one whose server is a process that is killed now and then.
         case echo
+        /// Of the service itself, whose clients speak first: accepts with the first bytes if the table says so.
+        case deferring
+        /// Of the service itself, at a Unix socket.
+        case unix
         /// Of the service itself, at ::1.
         case ipv6
     }
@@ -33,13 +37,15 @@ final class RandomTable: @unchecked Sendable {
     let quiet: Server
     let leaving: Server
     let echo: EchoProcess
+    private let directory: TemporaryDirectory
     private var ports: [Front: UInt16] = [:]
 
     // What is drawn.
     var proxyProtocol: RoutingTable.Pool.ProxyProtocol?
     var idleTimeout: Int64?
     var slowStart: Int64 = 0
-    /// Of the service's plain front, and of the one that takes headers.
+    /// Of the service's fronts at which sessions are: TCP_DEFER_ACCEPT of the deferring one alone, since elsewhere servers
+    /// may speak first.
     var options = RoutingTable.SocketOptions()
     /// The leaving service's instance is drained.
     var isLeaving = false
@@ -50,12 +56,17 @@ final class RandomTable: @unchecked Sendable {
         quiet = try Server()
         leaving = try Server()
         echo = try EchoProcess()
+        directory = try TemporaryDirectory()
     }
 
     /// Opens the fronts, and has all tables made here. `pipe`: where the session log goes.
     func prepare(_ proxy: SupdProxy, _ pipe: Descriptor) throws {
         for front in Front.allCases where front != .ipv6 || hasIPv6 {
-            ports[front] = try proxy.open(front.rawValue, isIPv6: front == .ipv6)
+            if front == .unix {
+                try proxy.open(front.rawValue, at: path)
+            } else {
+                ports[front] = try proxy.open(front.rawValue, isIPv6: front == .ipv6)
+            }
         }
         try proxy.logSessions(of: ["api", "quiet", "leaving", "absent", "echo"], to: pipe)
         proxy.adjust = { [unowned self] table in self.adjust(&table) }
@@ -63,13 +74,24 @@ final class RandomTable: @unchecked Sendable {
 
     func port(_ front: Front) -> UInt16 { ports[front] ?? 0 }
 
+    /// Of the Unix front's socket.
+    var path: String { directory.file("front") }
+
+    /// As tables and sessions' lines have it.
+    func address(_ front: Front) -> String {
+        switch front {
+        case .unix: "unix:\(path)"
+        case .ipv6: "[::1]:\(port(front))"
+        default: "127.0.0.1:\(port(front))"
+        }
+    }
+
     private static func range(_ prefix: UInt8) -> RoutingTable.AddressRange {
         RoutingTable.AddressRange(bytes: [127, 0, 0, 0], prefix: prefix)
     }
 
     private func front(_ front: Front, _ set: (inout RoutingTable.Front) -> Void = { _ in }) -> RoutingTable.Front {
-        let host = front == .ipv6 ? "[::1]" : "127.0.0.1"
-        var entry = RoutingTable.Front(address: "\(host):\(port(front))", listeners: [front.rawValue])
+        var entry = RoutingTable.Front(address: address(front), listeners: [front.rawValue])
         set(&entry)
         return entry
     }
@@ -77,20 +99,24 @@ final class RandomTable: @unchecked Sendable {
     private func adjust(_ table: inout RoutingTable) {
         let second: Int64 = 1_000_000_000
         guard var api = table.pools.first, !api.fronts.isEmpty else { return }
-        api.fronts[0].options = options
+        var plain = options
+        plain.deferAcceptSeconds = nil
+        api.fronts[0].options = plain
         api.fronts += [
             front(.headed) {
                 $0.acceptsProxyProtocol = true
                 $0.allow = [Self.range(27)]
-                $0.options = options
+                $0.options = plain
             },
             front(.guarded) {
                 $0.allow = [Self.range(29)]
                 $0.maxConnectionsPerAddress = UInt32(Self.perAddress)
             },
             front(.narrow) { $0.maxConnections = UInt32(Self.frontLimit) },
+            front(.deferring) { $0.options = options },
+            front(.unix) { $0.options = plain },
         ]
-        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = options }) }
+        if hasIPv6 { api.fronts.append(self.front(.ipv6) { $0.options = plain }) }
         api.proxyProtocol = proxyProtocol
         api.idleTimeout = idleTimeout
         api.slowStart = slowStart

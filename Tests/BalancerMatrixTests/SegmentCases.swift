@@ -80,5 +80,91 @@ extension BalancerMatrix {
                 #expect(inOne >= Self.rounds / 2, "of \(Self.rounds)")
             }
         }
+
+        /// What a socket has received.
+        private struct Received {
+            let segments: Int32
+            let withBytes: Int32
+
+            init(_ wire: Wire) {
+                segments = matrix_segments_received(wire.raw)
+                withBytes = matrix_data_segments_received(wire.raw)
+            }
+        }
+
+        private static func bytesOut(_ proxy: SupdProxy) throws -> Int {
+            try proxy.counters().fronts.reduce(0) { $0 + Int($1.counts.bytesOut) }
+        }
+
+        private static func setSendBuffer(_ socket: Descriptor, _ size: Int32) throws {
+            var size = size
+            let length = socklen_t(MemoryLayout<Int32>.size)
+            try systemCall("setsockopt") { setsockopt(socket.raw, SOL_SOCKET, SO_SNDBUF, &size, length) }
+        }
+
+        /// Has the proxy keep a server's last bytes, behind which is its end, for a client that reads nothing; then the
+        /// client reads what the kernel has of them. Answers how much the server has said, and what the client's socket has
+        /// received before the proxy goes on.
+        private static func leaveKept(
+            _ stage: Stage, _ proxy: SupdProxy, _ client: Wire, _ server: Wire, _ heard: inout Pattern
+        ) throws -> (said: Int, before: Received) {
+            let socket = try stage.view.socket(connectedTo: try client.name())
+            let base = try bytesOut(proxy)
+            var said = Pattern(1)
+            func isRead() throws -> Bool? { try bytesOut(proxy) == base + said.position ? true : nil }
+            // Until the client's window is full, and the kernel has most of a segment of the largest size beside it: its last
+            // one takes bytes up to there, whatever room there is. In small pieces: what is bulk is spliced.
+            try setSendBuffer(socket, 1 << 20)
+            repeat {
+                try server.send(&said, 4096)
+                try eventually("the proxy has read what a server says") { try isRead() }
+            } while matrix_not_sent_bytes(socket.raw) < 48 << 10
+            // The kernel takes no more.
+            try setSendBuffer(socket, 1)
+            // One event tells of the last bytes and the end.
+            try stage.whileStopped {
+                let last = said.next(32_000)
+                try server.send(last, flags: Int32(MSG_MORE))
+                said.advance(last.count)
+                server.finishWriting()
+                try eventually("all is acknowledged") { supd_unsent_bytes(server.raw) == 0 ? true : nil }
+            }
+            try eventually("the proxy has read the last bytes") { try isRead() }
+            var before: Received?
+            try stage.whileStopped {
+                try setSendBuffer(socket, 1 << 20)
+                try eventually("the client has had what the kernel has") { () -> Bool? in
+                    let isAll = supd_unsent_bytes(socket.raw) == 0
+                    while case .bytes(let bytes) = client.receiveOnce(waits: false) {
+                        guard heard.takes(bytes) else { throw TestFailure("wrong bytes before \(heard.position)") }
+                    }
+                    return isAll ? true : nil
+                }
+                before = Received(client)
+            }
+            guard let before, heard.position < said.position else {
+                throw TestFailure("the proxy has kept nothing of \(said.position) bytes")
+            }
+            return (said.position, before)
+        }
+
+        @Test(
+            "a server's last bytes and its end reach a slow reader in one, also when the proxy had to keep the bytes",
+            .enabled(if: getuid() == 0, "needs root, to see what is in the proxy's sockets"))
+        func keptBytesWithEnd() throws {
+            try Stage.run { stage in
+                guard let supd = stage.proxy as? SupdProxy else { return }
+                for _ in 0..<Self.rounds {
+                    let (client, server) = (try stage.connect(), try stage.accept())
+                    var heard = Pattern(1)
+                    let (said, before) = try Self.leaveKept(stage, supd, client, server, &heard)
+                    try #require(try client.receive(&heard) == .orderly)
+                    try #require(heard.position == said)
+                    let now = Received(client)
+                    // An end by itself has no bytes.
+                    try #require(now.segments - before.segments == now.withBytes - before.withBytes)
+                }
+            }
+        }
     }
 }

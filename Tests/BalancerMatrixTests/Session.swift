@@ -78,6 +78,8 @@ final class Session {
     }
 
     let name: String
+    /// The client is at a Unix socket, to which AF_UNIX tells of no reset but where something was not read.
+    private let isUnix: Bool
     private var client: End
     private var server: End
     /// The steps so far, for the report of a failure.
@@ -90,6 +92,7 @@ final class Session {
 
     init(_ name: String, seed: UInt64, _ opened: Door.Opened, _ book: SessionBook, _ tally: Tally) {
         self.name = name
+        isUnix = opened.isUnix
         self.client = End(wire: opened.client, said: Pattern(seed), heard: Pattern(seed &+ 1))
         self.server = End(wire: opened.server, said: Pattern(seed &+ 1), heard: Pattern(seed))
         client.said.advance(opened.said)
@@ -133,6 +136,8 @@ final class Session {
         case .send(let fromClient, let count): try send(at(fromClient), count, pieces: Pattern.window)
         case .dribble(let fromClient, let count): try send(at(fromClient), count, pieces: 1)
         case .urgent(let fromClient):
+            // AF_UNIX has rules of its own for them.
+            guard !isUnix else { return }
             // Of two from a server the kernel drops the first if nobody has read it when the second
             // comes, unless the socket was told beforehand, which would cost every connection a call.
             guard fromClient || server.lastUrgent <= client.heard.position else { return }
@@ -259,7 +264,9 @@ final class Session {
 
     // MARK: Ends
 
-    func perform(_ finale: Finale) throws {
+    func perform(_ drawn: Finale) throws {
+        // To a Unix socket it is the same.
+        let finale = isUnix && drawn == .clientResets ? .clientCloses : drawn
         history.append("\(finale)")
         let ends = possibleEnds(finale)
         switch finale {
@@ -275,11 +282,11 @@ final class Session {
         case .serverResets:
             server.wire.reset()
             try hearOut(\.client, isReset: true)
-            tally.note(.serverResets)
+            tally.note(isUnix ? .serverResetsUnix : .serverResets)
         case .clientCloses:
             client.wire.close()
             try hearOut(\.server, isReset: false)
-            tally.note(.clientCloses)
+            tally.note(isUnix ? .unixClientCloses : .clientCloses)
         case .serverCloses:
             server.wire.close()
             try hearOut(\.client, isReset: false)
@@ -314,6 +321,8 @@ final class Session {
         case .serverResets: return byServer().union(server.hasFinished ? ["--"] : [])
         // What arrives at a socket that is closed is answered by a reset.
         case .clientCloses:
+            // AF_UNIX tells at once that it is gone altogether, also when it has heard all.
+            if isUnix { return byClient().union(["--"]) }
             return client.heard.position == server.said.position ? ["--"] : byClient().union(["--"])
         case .serverCloses:
             return server.heard.position == client.said.position ? ["--"] : byServer().union(["--"])
@@ -334,7 +343,8 @@ final class Session {
             case .end(let how):
                 self[keyPath: end].hasHeardEnd = true
                 let isWhole = self[keyPath: end].heard.position == other.said.position
-                if how == .orderly {
+                // Nothing else can be told to a Unix client.
+                if how == .orderly, !isUnix || end == \Session.server {
                     if isReset, !other.hasFinished { throw failure("a reset became an orderly end") }
                     if !isWhole { throw failure("a cut stream ended like a whole one") }
                 }

@@ -8,16 +8,16 @@ import TestSupport
 final class SessionBook: @unchecked Sendable {
     /// What the line of a client's connection must say.
     struct Expectation: CustomStringConvertible {
-        /// The client's address and port as the line is to have them.
+        /// The client's address and port as the line is to have them; `unix`.
         var client: String
-        var front: UInt16
+        /// The front's address.
+        var front: String
         /// nil: whichever.
         var instance: String?
         var bytesIn: ClosedRange<Int>
         var bytesOut: ClosedRange<Int>
         var ends: Set<String>
         var takesHeader = false
-        var isIPv6 = false
         /// What has happened to it, for the report of a failure.
         var story = ""
 
@@ -63,6 +63,21 @@ final class SessionBook: @unchecked Sendable {
         contents.withLock { contents in
             contents.pages[expectation.client, default: Page()].expected.append(expectation)
             Self.settle(expectation.client, &contents)
+        }
+    }
+
+    /// Waits until all who are called so have had their lines: those without an address of their own must come one by one.
+    func settle(_ client: String) throws {
+        do {
+            try eventually("\(client) has its line") { () -> Bool? in
+                try check()
+                return contents.withLock { $0.pages[client] == nil ? true : nil }
+            }
+        } catch {
+            let page = contents.withLock { $0.pages[client] } ?? Page()
+            throw Session.Failure(
+                what: "\(error): lines \(page.lines) for \(page.expected)",
+                steps: page.expected.map(\.story).joined(separator: "; "))
         }
     }
 
@@ -163,8 +178,7 @@ final class SessionBook: @unchecked Sendable {
         func holds(_ name: String, _ range: ClosedRange<Int>) -> Bool {
             fields[name].flatMap { Int($0) }.map { range.contains($0) } ?? false
         }
-        let host = expected.isIPv6 ? "[::1]" : "127.0.0.1"
-        return fields["front"] == "\(host):\(expected.front)" && holds("in", expected.bytesIn)
+        return fields["front"] == expected.front && holds("in", expected.bytesIn)
             && holds("out", expected.bytesOut) && expected.ends.contains(fields["end"] ?? "")
             && (expected.instance == nil || fields["instance"] == expected.instance)
             && (fields["header"] != "-") == expected.takesHeader

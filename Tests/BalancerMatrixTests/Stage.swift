@@ -72,15 +72,8 @@ final class Stage {
         }
     }
 
-    /// Does what the proxy sees all at once: it is stopped meanwhile, all threads of it.
-    func whileStopped(_ body: () throws -> Void) throws {
-        let view = view
-        kill(view.pid, SIGSTOP)
-        defer { kill(view.pid, SIGCONT) }
-        // kill(2) returns before those on other processors have stopped.
-        try eventually("the proxy has stopped") { try view.isStopped() ? true : nil }
-        try body()
-    }
+    /// Does what the proxy sees all at once: it is stopped meanwhile.
+    func whileStopped(_ body: () throws -> Void) throws { try view.whileStopped(body) }
 
     /// What is expected where the two proxies rightly differ. Says why, in the tests' output.
     static func rightly<Value>(supd: Value, haproxy: Value, because reason: String) -> Value {

@@ -121,9 +121,9 @@ final class SupdProxy: Proxy {
         _ = try find("applied \(revision)") { [revision] in $0 == .applied(revision: revision) ? true : nil }
     }
 
-    /// An option of the front's socket, which the balancer's own is a copy of.
-    func option(_ level: Int32, _ name: Int32) throws -> Int32 {
-        guard let front = listeners.first else { throw TestFailure("there is no front") }
+    /// An option of a front's socket, which the balancer's own is a copy of.
+    func option(_ level: Int32, _ name: Int32, of id: String = "front") throws -> Int32 {
+        guard let front = listeners.first(where: { $0.id == id }) else { throw TestFailure("there is no front \(id)") }
         var (value, length) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
         try systemCall("getsockopt") { getsockopt(front.socket.raw, level, name, &value, &length) }
         return value
@@ -135,6 +135,13 @@ final class SupdProxy: Proxy {
         listeners.append((id, socket))
         try tell(.listener(id: id), [socket])
         return try SocketAddress.local(of: socket).port ?? 0
+    }
+
+    /// Opens a Unix socket, for a front of the next tables that names it.
+    func open(_ id: String, at path: String) throws {
+        let socket = try listen(on: .unix(path))
+        listeners.append((id, socket))
+        try tell(.listener(id: id), [socket])
     }
 
     /// Has the sessions of these services written to a pipe, whose writing end this is.

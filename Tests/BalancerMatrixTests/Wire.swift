@@ -4,7 +4,7 @@ import Glibc
 import Platform
 import TestSupport
 
-/// One raw, blocking TCP socket of a test. Every call gives up after `patience`, which only a failing test reaches.
+/// One raw, blocking TCP or Unix socket of a test. Every call gives up after `patience`, which only a failing test reaches.
 final class Wire: @unchecked Sendable {
     /// How a stream ended.
     enum End: Equatable, CustomStringConvertible {
@@ -79,6 +79,25 @@ final class Wire: @unchecked Sendable {
             ? (matrix_connect_ipv6(wire.raw, port) < 0 ? -errno : 0) : supd_connect_loopback(wire.raw, port)
         wire.wasResetInConnect = result == -ECONNRESET
         guard result == 0 || wire.wasResetInConnect else { throw SystemError(call: "connect", code: -result) }
+        return wire
+    }
+
+    /// Connects to a Unix socket.
+    static func connect(path: String) throws -> Wire {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { throw TestFailure("too long: \(path)") }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        let wire = Wire(try systemCall("socket") { socket(AF_UNIX, type, 0) })
+        try withUnsafePointer(to: &address) { pointer in
+            try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                _ = try systemCall("connect", path) {
+                    Glibc.connect(wire.raw, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+        }
         return wire
     }
 

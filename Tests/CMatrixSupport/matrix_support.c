@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <sched.h>
 #include <stdio.h>
@@ -68,6 +69,16 @@ int matrix_segments_sent(int socket) {
 int matrix_segments_received(int socket) {
     struct tcp_info information;
     return look(socket, &information) < 0 ? -1 : (int)information.tcpi_segs_in;
+}
+
+int matrix_data_segments_received(int socket) {
+    struct tcp_info information;
+    return look(socket, &information) < 0 ? -1 : (int)information.tcpi_data_segs_in;
+}
+
+int matrix_not_sent_bytes(int socket) {
+    int value = 0;
+    return ioctl(socket, SIOCOUTQNSD, &value) < 0 ? -1 : value;
 }
 
 int matrix_send_pages(int socket, size_t count) {

@@ -22,6 +22,12 @@ int matrix_segments_sent(int socket);
 /// How many it has received: tcpi_segs_in, of an accepted socket with the SYN; -1 with errno.
 int matrix_segments_received(int socket);
 
+/// How many of those it has received had bytes: tcpi_data_segs_in; -1 with errno.
+int matrix_data_segments_received(int socket);
+
+/// Bytes in the send queue that were not sent yet, as the peer's window has no room: ioctl SIOCOUTQNSD; -1 with errno.
+int matrix_not_sent_bytes(int socket);
+
 /// Sends zeros, each 4096 of them in a page of their own, which a proxy's splice(2) takes as a buffer of its own:
 /// sendfile(2) from memfd_create(2). Returns 0, or -1 with errno.
 int matrix_send_pages(int socket, size_t count);
