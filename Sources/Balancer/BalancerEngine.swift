@@ -20,6 +20,8 @@ package actor BalancerEngine {
         package var pipesPerLoop: Int?
         /// For tests: how long ago the endpoints of the first table became active, in nanoseconds.
         package var firstTableAge: Int64 = 0
+        /// For tests: the longest sleep of a loop while events gather, in nanoseconds; nil: the usual one.
+        package var longestSleep: Int64?
 
         /// Creates the usual configuration.
         package init() {}
@@ -174,6 +176,7 @@ package actor BalancerEngine {
         limits.connections = configuration.connectionsPerLoop ?? limits.connections
         limits.buffers = configuration.buffersPerLoop ?? limits.buffers
         limits.pipes = configuration.pipesPerLoop ?? limits.pipes
+        limits.sleep = configuration.longestSleep ?? limits.sleep
         let ports = ephemeralPorts()
         compiler = TableCompiler(loops: count)
         progress = TableProgress(loops: count)
@@ -282,6 +285,13 @@ package actor BalancerEngine {
     package nonisolated var wakeUps: UInt64 {
         executor.queue.sync {
             self.assumeIsolated { $0.loops.reduce(0) { $0 + $1.mailbox.wakeUps.load(ordering: .relaxed) } }
+        }
+    }
+
+    /// For tests: how often all loops together have slept while events gathered.
+    package nonisolated var sleeps: UInt64 {
+        executor.queue.sync {
+            self.assumeIsolated { $0.loops.reduce(0) { $0 + $1.mailbox.sleeps.load(ordering: .relaxed) } }
         }
     }
 

@@ -14,6 +14,8 @@ struct LoopLimits: Sendable {
     var buffers: Int
     /// Pipes for splice(2).
     var pipes: Int
+    /// The longest sleep while events gather, in nanoseconds.
+    var sleep = WakeCoalescing.longest
 
     /// What a limit on open files allows each of some loops: every connection can have its endpoint's socket, else
     /// those that wait could take all descriptors, and then none could be served.
@@ -61,6 +63,8 @@ final class LoopMailbox: Sendable {
     let acceptPauses = Atomic<UInt64>(0)
     /// How often the loop has come back from a wait.
     let wakeUps = Atomic<UInt64>(0)
+    /// How often it has slept while events gathered.
+    let sleeps = Atomic<UInt64>(0)
     /// Whether the loop is in a turn: it comes back from a wait every few milliseconds then.
     let isInTurn = Atomic<Bool>(false)
     /// Whether the loop watches its listeners, and how many connections it has. See `LoopResting`.

@@ -47,10 +47,10 @@ struct LoopCore {
     var details: Slab
     var buffers: Slab
     var generation: UInt32 = 0
-    /// Counts waits.
+    /// Counts waits; a look before a sleep belongs to the wait after it.
     var round: UInt32 = 1
     /// Whether events gather before they are taken.
-    var coalescing = WakeCoalescing()
+    var coalescing: WakeCoalescing
     var pipes = PipeStock()
     /// Connections that go on in the next round, as index + 1.
     var againFirst: UInt32 = 0
@@ -120,6 +120,7 @@ struct LoopCore {
     ) throws(SystemError) {
         self.number = number
         self.limits = limits
+        coalescing = WakeCoalescing(longest: limits.sleep)
         let mailbox = mailboxes[number]
         self.mailbox = mailbox
         self.mailboxes = mailboxes
@@ -212,6 +213,7 @@ struct LoopCore {
         }
         let count = set.wait(events, capacity: Self.batch, milliseconds: 0)
         guard count == 0 else { return count }
+        mailbox.sleeps.add()
         supd_sleep(coalescing.delay)
         let gathered = set.wait(events, capacity: Self.batch, milliseconds: patience)
         coalescing.noteSleep(brought: gathered, at: now)

@@ -13,13 +13,14 @@ struct WakeCoalescing: Sendable {
     static let longest: Int64 = 300_000
     /// Of so many events one at least must be the arrival of a connection; a short one is six or seven.
     static let eventsOfConnection: Int64 = 8
-    /// With fewer connections than this, which each wait for us, nothing more would come.
+    /// With fewer connections than this, all of which may wait for us, nothing more would come.
     static let leastConnections = 12
     /// A sleep after which there are fewer events than this was not worth it.
     static let worthwhile: Int32 = 4
     /// How long there are no sleeps after too many that were not worth it, in nanoseconds.
     static let pause: Int64 = 20_000_000
 
+    private let limit: Int64
     /// How long to sleep before the next wait, in nanoseconds; 0: not at all.
     private(set) var delay: Int64 = 0
     /// What has been seen since the clock's last tick.
@@ -29,6 +30,9 @@ struct WakeCoalescing: Sendable {
     /// How well sleeps have done, 0…8, and when they may begin again.
     private var credit = 0
     private var notBefore = Int64.min
+
+    /// `longest`: another limit than the usual one.
+    init(longest: Int64 = Self.longest) { limit = longest }
 
     /// A connection has been accepted.
     @inline(__always)
@@ -47,11 +51,11 @@ struct WakeCoalescing: Sendable {
         // No product below overflows: a second at most, and as many events as fit in it.
         let elapsed = max(1, min(now &- since, 1_000_000_000))
         delay = 0
-        if events > 0, opened &* Self.eventsOfConnection >= events, connections >= Self.leastConnections,
+        if events >= Self.batch, opened &* Self.eventsOfConnection >= events, connections >= Self.leastConnections,
             now >= notBefore
         {
             let time = elapsed &* Self.batch / events
-            if time <= Self.longest { delay = time }
+            if time <= limit { delay = time }
         }
         since = now
         events = 0

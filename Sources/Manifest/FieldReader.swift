@@ -209,14 +209,14 @@ struct Section<Target>: Sendable {
     var misplaced: [String: String] = [:]
     /// Sets of keys of which only one may be there.
     var exclusive: [String] = []
-    /// Is told of each known key that is there, and where.
-    var noting: (@Sendable (String, Location, inout Target) -> Void)?
+    /// Is told of each known key that is there, and where; or that its value is wrong (nil).
+    var noting: (@Sendable (String, Location?, inout Target) -> Void)?
 
     private let byName: [String: Field<Target>]
 
     init(
         _ fields: [Field<Target>], misplaced: [String: String] = [:], exclusive: [String] = [],
-        noting: (@Sendable (String, Location, inout Target) -> Void)? = nil
+        noting: (@Sendable (String, Location?, inout Target) -> Void)? = nil
     ) {
         self.fields = fields
         self.misplaced = misplaced
@@ -240,8 +240,10 @@ struct Section<Target>: Sendable {
                     }
                     chosen = field.name
                 }
-                noting?(field.name, reader.location(member.value.offset), &target)
+                let before = reader.problems.count
                 field.apply(member.value, &target, &reader)
+                let isRight = reader.problems.count == before
+                noting?(field.name, isRight ? reader.location(member.value.offset) : nil, &target)
             }
         }
         for field in fields where field.required && !members.contains(where: { $0.key == field.name }) {

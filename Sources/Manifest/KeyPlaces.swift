@@ -32,9 +32,9 @@ struct KeyPlaces: Sendable {
     }
 
     /// Where the key that a path ends with belongs: `in "balance" or "listen"`; nil: no other place of the same service, or
-    /// of what is no service, knows it.
+    /// of what is no service, knows it. Outside services it is most of all a service's own that has slipped out.
     func besides(_ path: Path) -> String? {
-        text(path) { $0.place.isInService == $1 }
+        text(path) { $0.place.isInService == $1 || !$1 && $0.place.keys.isEmpty }
     }
 
     /// The same across that border: a service's key that stands at the top, or a key of the daemon in a service.
@@ -48,7 +48,8 @@ struct KeyPlaces: Sendable {
         let isInDefaults = keys.first == "defaults"
         let isInService = isInDefaults || keys.first == "services" && keys.count > 1
         let found = (homes[name] ?? []).filter { isMeant($0, isInService) }
-        let sections = found.filter { !$0.place.keys.isEmpty }.map { quoted($0.place.keys.joined(separator: ".")) }
+        let maps = found.filter { !$0.place.keys.isEmpty }
+        let sections = maps.map { quoted($0.place.keys.joined(separator: ".")) }
         var places: [String] = []
         if let direct = found.first(where: \.place.keys.isEmpty) {
             switch (direct.place.isInService, isInService, isInDefaults) {
@@ -59,7 +60,7 @@ struct KeyPlaces: Sendable {
             }
         }
         if !sections.isEmpty {
-            let ofService = found.contains { $0.place.isInService } && !isInService ? " of a service" : ""
+            let ofService = maps.contains { $0.place.isInService } && !isInService ? " of a service" : ""
             places.append("in \(alternatives(sections))\(ofService)")
         }
         return places.isEmpty ? nil : alternatives(places)

@@ -172,12 +172,6 @@ extension ManifestChecks {
     func checkPassedSockets(of draft: ServiceDraft, _ reader: inout FieldReader) {
         let passed = draft.listen.filter { $0.settings.passes && $0.address != nil }
         guard !passed.isEmpty else { return }
-        if passed.count == draft.listen.count, let balance = draft.balanceSection?.unlessDefault {
-            reader.problems.add(
-                balance,
-                "found \"balance\" for a service whose fronts all have \"pass\", expected no such key: "
-                    + "the service accepts the connections itself, and the balancer sees none of them")
-        }
         let sockets = passed.reduce(0) { $0 + ($1.address?.value.sockets.count ?? 0) }
         if case .notify(.descriptor(let number)) = draft.ready, number < 3 + sockets, let location = draft.readyNotify {
             reader.problems.add(

@@ -18,7 +18,7 @@ struct ServiceDraft: Sendable {
     var listenIsWrong = false
     var balance = BalanceSettings()
     var balanceSection: Location?
-    /// Where each key of `balance` stands.
+    /// Where each key of `balance` stands that is not wrong.
     var balanceKeys: [String: Location] = [:]
     var ready: ReadyCheck?
     var readyNotify: Location?
@@ -57,7 +57,7 @@ struct ServiceDraft: Sendable {
             environment: environment?.value.variables ?? [], environmentFiles: environmentFiles.map(\.value),
             inheritEnvironment: inheritEnvironment, user: user?.value, group: group?.value, umask: umask,
             replicas: replicas?.value ?? 1, port: port?.value, listen: listen.compactMap { $0.finished?.value },
-            balance: balance,
+            balance: finishedBalance,
             ready: ready,
             readyTimeout: readyTimeout, watchdog: watchdog, restart: restart, stop: stop,
             dependsOn: dependsOn.map(\.value),

@@ -79,7 +79,8 @@ package struct WhyReasoning {
     /// Whether it does what it is for, or is not wanted.
     private func isFine(_ instance: InstanceStatus, _ service: ServiceStatus) -> Bool {
         instance.state == "idle"
-            || stopped(instance) == nil && setAside(instance) == nil && instance.ready && instance.drained != true
+            || stopped(instance) == nil && setAside(instance)?.isTrouble != true && instance.ready
+                && instance.drained != true
                 && instance.health?.isUnhealthy != true
             || service.goal != "up" && instance.pid == nil
     }

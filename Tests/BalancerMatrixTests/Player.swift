@@ -12,6 +12,7 @@ struct Player {
     private var opened = 0
     private var turns = 0
     private var longCases: [LongCase] = []
+    private var unixSessions = 0
 
     init(_ name: Int, seed: UInt64, _ door: Door) {
         self.name = name
@@ -153,6 +154,10 @@ struct Player {
     /// A session at the Unix front, between whose steps the others go on.
     private mutating func playAtUnixFront() throws {
         opened += 1
+        // All of them come in turn, and each player's first is another one: there are few such sessions in a minute.
+        let finales = Session.Finale.allCases
+        let finale = finales[(name + 4 * unixSessions) % finales.count]
+        unixSessions += 1
         let (label, seed, count) = ("\(name)/\(opened) unix", random.next(), random.pick([1, 5, 20]))
         try door.atUnixFront { opened in
             let session = Session(label, seed: seed, opened, door.book, door.tally)
@@ -160,7 +165,7 @@ struct Player {
                 try session.perform(Session.drawStep(&random))
                 try advance()
             }
-            try session.perform(random.pick(Session.Finale.allCases))
+            try session.perform(finale)
         }
     }
 

@@ -20,7 +20,7 @@ final class Tally: @unchecked Sendable {
         case silentServerLeft = "a silent server left", silentServerHeard = "a silent server heard late"
         case unixSession = "sessions at a Unix socket", unixClientCloses = "a Unix client closed"
         case serverResetsUnix = "a server reset a Unix client"
-        case silentCrowd = "500 silent clients"
+        case silentCrowd = "a silent crowd"
         case processStopped = "a server's process stopped", processKilled = "a server's process killed"
         case processKilledWhileStopped = "a stopped process killed", processFollowed = "the next process in its place"
         case table = "tables", roundrobin, leastconn, random2, source

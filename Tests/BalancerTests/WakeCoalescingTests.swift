@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Balancer
@@ -81,6 +82,40 @@ struct WakeCoalescingTests {
                 coalescing.note(events: events, connections: .max, at: now)
                 coalescing.noteSleep(brought: events, at: now)
                 #expect((0...WakeCoalescing.longest).contains(coalescing.delay))
+            }
+        }
+    }
+
+    @Test(
+        "a loop to which many new connections come sleeps, and all are served, those that stay, too", arguments: [1, 2])
+    func loopSleeps(loops: Int) throws {
+        // Far longer than usual, so that any machine is fast enough.
+        try Rig.run(loops: loops) {
+            $0.longestSleep = 50_000_000
+        } _: { rig in
+            let backend = try Backend()
+            try rig.serve([backend])
+            let kept = try (0..<2 * WakeCoalescing.leastConnections).map { _ in try rig.pair(backend) }
+            try eventually("a loop has slept") {
+                let clients = try (0..<32).map { _ in try rig.connect() }
+                for client in clients { try client.send("question") }
+                for _ in clients {
+                    let server = try backend.accept()
+                    #expect(try server.receiveText(8) == "question")
+                    try server.send("answer")
+                    server.close()
+                }
+                for client in clients {
+                    #expect(try client.receiveToEnd() == Array("answer".utf8))
+                    client.close()
+                }
+                return rig.engine.sleeps > 0 ? true : nil
+            }
+            // A table, too, is taken by a loop that may be asleep.
+            try rig.serve([backend])
+            for pair in kept {
+                try pair.client.send("1")
+                #expect(try pair.server.receiveText(1) == "1")
             }
         }
     }

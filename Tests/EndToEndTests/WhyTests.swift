@@ -89,7 +89,7 @@ struct WhyTests {
         #expect(try daemon.ctl("why").output == "all is as it should be\n")
         // One of them ends with its listener; the shell before it goes on.
         _ = try? HTTP.get(port: front.port, "/crash")
-        let line = #/(api/[12]): running since .*: the balancer has set it aside: .* to port [0-9]+ ha(s|ve) failed, /#
+        let line = #/(api/[12]): running since .*: the balancer has set it aside: connects to port [0-9]+ fail, /#
         let (id, why) = try eventually("what the balancer knows") { () throws -> (String, Program.Result)? in
             #expect(try HTTP.get(port: front.port, "/").status == 200)
             let why = try daemon.ctl("why")

@@ -305,6 +305,7 @@ import Testing
         "listen: 80, balance: { algorithm: 'leastconn', slowStart: '5s' }",
         "ready: { http: '/' }, balance: { proxyProtocol: 'v2' }",
         "port: 80, health: { http: '/' }, balance: { proxyProtocol: 'v1' }",
+        "port: 81, listen: { address: 80, pass: true }, ready: { http: '/' }, balance: { proxyProtocol: false }",
     ])
     func whatDoesSomethingIsNone(fields: String) { #expect(loadService(fields).errors == []) }
 
@@ -327,7 +328,41 @@ import Testing
         #expect(found.map(\.path) == (path.map { [$0] } ?? []))
     }
 
-    @Test(arguments: ["balance: { log: true }", "idle: { stopAfter: '5s' }"])
+    @Test(
+        "What defaults say of balancing is not heeded where the balancer serves nobody",
+        arguments: [
+            ("port: 81, ready: { http: '/' }", nil), ("port: 81, listen: { address: 80, pass: true }", nil),
+            ("ready: { http: '/' }, balance: { proxyProtocol: 'v1' }", .v1), ("listen: 80", .v2),
+            ("listen: [80, { address: 82, pass: true }]", .v2), ("listen: 80, balance: { proxyProtocol: false }", nil),
+        ] as [(String, BalanceSettings.ProxyProtocol?)])
+    func defaultsOfOthers(fields: String, proxyProtocol: BalanceSettings.ProxyProtocol?) throws {
+        let loaded = load(
+            "{ defaults: { balance: { proxyProtocol: 'v2', log: true } }, services: { a: { command: ['a'], \(fields) } } }"
+        )
+        #expect(loaded.errors == [])
+        let balance = try #require(loaded.manifest?.services.first?.balance)
+        #expect(balance.proxyProtocol == proxyProtocol)
+        let isServed = fields.hasPrefix("listen: 80") || fields.hasPrefix("listen: [80")
+        #expect(balance.log == isServed)
+    }
+
+    @Test(
+        "An algorithm or a time that is wrong is told once",
+        arguments: [
+            ("algorithm: 'source'", "algorithm: 'leastcon', slowStart: '5s'", "algorithm"),
+            ("slowStart: '5s'", "algorithm: 'source', slowStart: 'bad'", "slowStart"),
+        ])
+    func whatIsWrongIsToldOnce(defaults: String, fields: String, key: String) {
+        let found = load(
+            "{ defaults: { balance: { \(defaults) } }, services: { a: { command: ['a'], listen: 80, balance: { \(fields) } } } }"
+        ).errors
+        #expect(found.map(\.path) == ["services.a.balance.\(key)"])
+    }
+
+    @Test(arguments: [
+        "balance: { log: true }", "idle: { stopAfter: '5s' }", "deploy: { strategy: 'blue-green' }",
+        "replicas: { min: 1, max: 3, target: { connections: 10 } }",
+    ])
     func aWrongListenIsNotTakenForNone(fields: String) {
         #expect(loadService("listen: '8080', \(fields)").errors.map(\.path) == ["services.a.listen"])
     }

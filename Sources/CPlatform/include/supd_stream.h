@@ -54,7 +54,7 @@ int supd_timerfd_arm(int timer, int64_t nanoseconds);
 /// many virtual machines.
 int64_t supd_coarse_clock(void);
 /// clock_nanosleep(2) for less than a second, or until a signal. For its length to be more than a wish, the thread's timer
-/// slack (PR_SET_TIMERSLACK in prctl(2)), usually 50 microseconds, is set to one nanosecond.
+/// slack (PR_SET_TIMERSLACK in prctl(2)), usually 50 microseconds, is set to one nanosecond, and stays so.
 void supd_sleep(int64_t nanoseconds);
 
 /// accept4(2) of a non-blocking, close-on-exec socket.
