@@ -5,9 +5,10 @@ extension ManifestChecks {
         guard draft.balance.algorithm == .source, let algorithm = draft.balanceKeys["algorithm"],
             draft.balance.slowStart > .zero, let location = draft.balanceKeys["slowStart"]?.unlessDefault
         else { return }
+        let origin = algorithm.unlessDefault == nil ? " of the defaults" : ""
         reader.problems.add(
             location,
-            "found \"slowStart\" with the algorithm \"source\"\(algorithm.unlessDefault == nil ? " of the defaults" : ""), expected no such key, or another algorithm: "
+            "found \"slowStart\" with the algorithm \"source\"\(origin), expected no such key, or another algorithm: "
                 + "\"source\" chooses by the client's address alone, so that no share can ramp up")
     }
 
@@ -27,9 +28,7 @@ extension ManifestChecks {
             )
         let own = draft.balanceKeys.filter { $0.value.unlessDefault != nil }
         guard draft.isProbedByHTTP, own["proxyProtocol"] != nil else {
-            reader.problems.add(
-                section, "found \"balance\" \(what): \(why)")
-            return
+            return reader.problems.add(section, "found \"balance\" \(what): \(why)")
         }
         for (name, location) in own where name != "proxyProtocol" {
             reader.problems.add(
@@ -39,8 +38,8 @@ extension ManifestChecks {
 }
 
 extension ServiceDraft {
-    /// Whether the balancer serves it, as far as can be told.
-    fileprivate var mayBeBalanced: Bool {
+    /// Whether it has a front of the balancer, as far as can be told: an address that is wrong may have been meant for one.
+    var mayBeBalanced: Bool {
         listenIsWrong || listen.contains { !$0.settings.passes || $0.address == nil }
     }
 

@@ -110,7 +110,7 @@ extension ServiceDraft {
     /// Why no instance can run beside the others; nil: it can.
     fileprivate var standInHindrance: String? {
         if kind == .task { return "for a task, which serves nobody" }
-        if !listenIsWrong, !listen.contains(where: { $0.address != nil && !$0.settings.passes }) {
+        if !mayBeBalanced {
             return "for a service without a front (\"listen\") of the balancer, which could give it its share"
         }
         return port == nil ? nil : "for a service with a fixed port, which only one process can have"

@@ -144,9 +144,7 @@ extension ManifestChecks {
         if draft.kind == .task {
             reader.problems.add(
                 scaling.location, "found a map for a task, expected a count: a task runs to its end, and is not scaled")
-        } else if case .connections = scaling.value.target, !draft.listenIsWrong,
-            !draft.listen.contains(where: { $0.address != nil && !$0.settings.passes })
-        {
+        } else if case .connections = scaling.value.target, !draft.mayBeBalanced {
             reader.problems.add(
                 scaling.location,
                 "found a target of connections for a service without a front (\"listen\") of the balancer, which could "
