@@ -19,7 +19,8 @@ struct EndpointHealth: Equatable {
     static let firstTime: Int64 = 1_000_000_000
     static let longestTime: Int64 = 60_000_000_000
 
-    /// In service: 0. Set aside: until then. On trial: since then. In nanoseconds, cut to multiples of 1024.
+    /// In service: when a connect failed last and none has succeeded since, 0 for never. Set aside: until then. On trial:
+    /// since then. In nanoseconds, cut to multiples of 1024.
     private(set) var instant: Int64 = 0
     /// How often it was set aside since it last took a connect, up to a limit.
     private(set) var strikes: UInt8 = 0
@@ -51,6 +52,9 @@ struct EndpointHealth: Equatable {
         case .onTrial: instant
         }
     }
+
+    /// When a connect failed last, if it is in service nevertheless and none has succeeded since.
+    var failedLast: Int64? { state == .inService && instant != 0 ? instant : nil }
 
     /// Whether the next connection may be its trial.
     func mayBeTried(now: Int64, trialTime: Int64) -> Bool {
@@ -92,7 +96,11 @@ struct EndpointHealth: Equatable {
         // One of several that were under way: the first one has said it all.
         case .setAside: return false
         case .onTrial: guard began >= instant else { return false }
-        case .inService: guard mayBeSetAside else { return false }
+        case .inService:
+            guard mayBeSetAside else {
+                instant = Self.cut(now)
+                return false
+            }
         }
         state = .setAside
         strikes = min(strikes + 1, 7)
@@ -109,9 +117,9 @@ struct EndpointHealth: Equatable {
 
     /// Fewer may be aside: back into service, with what is held against it.
     mutating func putBack() -> Bool {
-        guard state != .inService else { return false }
+        guard let since = setAsideSince else { return false }
         state = .inService
-        instant = 0
+        instant = since
         return true
     }
 

@@ -8,10 +8,15 @@ extension LoopCore {
         let endpoint = endpoints[number]
         guard endpoint.pointee.pool != EndpointSlot.noPool else { return }
         let pool = pools[endpoint.pointee.pool]
-        // The only one stays in service whatever happens.
         let health = endpoint.pointee.health
-        if pool.pointee.activeCount < 2, health.pointee.load(ordering: .relaxed) == 0 { return }
         let now = now
+        // The only one stays in service whatever happens.
+        if pool.pointee.activeCount < 2,
+            EndpointHealth(bits: health.pointee.load(ordering: .relaxed)).state == .inService
+        {
+            _ = health.pointee.updateHealth { $0.failed(began: began, now: now, mayBeSetAside: false) }
+            return
+        }
         let isNew = changeHealth(pool) { aside in
             let mayBeSetAside = aside < Int(pool.pointee.activeCount / 2)
             return health.pointee.updateHealth { $0.failed(began: began, now: now, mayBeSetAside: mayBeSetAside) }

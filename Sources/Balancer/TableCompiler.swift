@@ -169,8 +169,7 @@ struct TableCompiler {
             for endpoint in pool.endpoints where listed.insert(endpoint.instance).inserted {
                 guard let known = instances[endpoint.instance] else { continue }
                 var entry = BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum(at: now))
-                entry.setAsideFor = timeAside(
-                    GenerationKey(id: endpoint.id, instance: endpoint.instance), pool, now: now)
+                note(generations[GenerationKey(id: endpoint.id, instance: endpoint.instance)], pool, now, in: &entry)
                 result.endpoints.append(entry)
             }
         }
@@ -180,13 +179,16 @@ struct TableCompiler {
         return result
     }
 
-    /// For how long an endpoint is still set aside; nil: it is in service.
-    private func timeAside(_ key: GenerationKey, _ pool: RoutingTable.Pool, now: Int64) -> Int64? {
-        guard let share = generations[key]?.share else { return nil }
+    /// What connects say about an endpoint: for how long it is still set aside, or how long ago one has failed.
+    private func note(
+        _ generation: Generation?, _ pool: RoutingTable.Pool, _ now: Int64, in entry: inout BalancerCounters.Endpoint
+    ) {
+        guard let share = generation?.share else { return }
         let health = EndpointHealth(bits: share.health.pointee.load(ordering: .relaxed))
-        return health.nextTrial(trialTime: PoolSlot.trialTime(connectTimeout: pool.connectTimeout)).map {
+        entry.setAsideFor = health.nextTrial(trialTime: PoolSlot.trialTime(connectTimeout: pool.connectTimeout)).map {
             max(0, $0.subtractingReportingOverflow(now).partialValue)
         }
+        entry.failedAgo = health.failedLast.map { max(0, now.subtractingReportingOverflow($0).partialValue) }
     }
 
     /// For tests: how many generations of instances are remembered.

@@ -57,15 +57,22 @@ package struct BalancedInstance: Codable, Sendable, Equatable {
     package var drained: Bool
     /// For how long it gets no connections yet because connects failed; null if it is not set aside.
     package var setAsideSeconds: Double?
+    /// How many seconds ago its last connect failed, if it gets connections nevertheless, since too few others are there;
+    /// null if the last one succeeded, or if it is set aside.
+    package var failedSecondsAgo: Double?
     /// The counters of its connections.
     package var counters: SessionCounters
 
     /// Creates an entry.
-    package init(id: String, state: String, drained: Bool, setAsideSeconds: Double?, counters: SessionCounters) {
+    package init(
+        id: String, state: String, drained: Bool, setAsideSeconds: Double? = nil, failedSecondsAgo: Double? = nil,
+        counters: SessionCounters
+    ) {
         self.id = id
         self.state = state
         self.drained = drained
         self.setAsideSeconds = setAsideSeconds
+        self.failedSecondsAgo = failedSecondsAgo
         self.counters = counters
     }
 }
@@ -135,7 +142,7 @@ extension BalancedFront {
 }
 
 extension BalancedInstance {
-    private enum CodingKeys: String, CodingKey { case id, state, drained, setAsideSeconds }
+    private enum CodingKeys: String, CodingKey { case id, state, drained, setAsideSeconds, failedSecondsAgo }
 
     package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -143,6 +150,7 @@ extension BalancedInstance {
         state = try container.decode(String.self, forKey: .state)
         drained = try container.decode(Bool.self, forKey: .drained)
         setAsideSeconds = try container.decodeIfPresent(Double.self, forKey: .setAsideSeconds)
+        failedSecondsAgo = try container.decodeIfPresent(Double.self, forKey: .failedSecondsAgo)
         counters = try SessionCounters(from: decoder)
     }
 
@@ -152,6 +160,7 @@ extension BalancedInstance {
         try container.encode(state, forKey: .state)
         try container.encode(drained, forKey: .drained)
         try container.encode(setAsideSeconds, forKey: .setAsideSeconds)
+        try container.encode(failedSecondsAgo, forKey: .failedSecondsAgo)
         try counters.encode(to: encoder)
     }
 }

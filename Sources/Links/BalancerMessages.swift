@@ -294,6 +294,8 @@ package struct BalancerCounters: Codable, Sendable, Equatable {
         package var counts: Counts
         /// While it is set aside: for how many nanoseconds still.
         package var setAsideFor: Int64?
+        /// While it is in service although its last connect failed: how many nanoseconds ago that was.
+        package var failedAgo: Int64?
 
         /// Creates an entry.
         package init(instance: String, counts: Counts) {

@@ -57,6 +57,7 @@ extension BalancerReport {
                     return BalancedInstance(
                         id: instance.id.description, state: instance.state, drained: instance.isDrained,
                         setAsideSeconds: endpoint?.setAsideFor.map { Double($0) / 1e9 },
+                        failedSecondsAgo: endpoint?.failedAgo.map { Double($0) / 1e9 },
                         counters: SessionCounters(endpoint?.counts ?? BalancerCounters.Counts()))
                 })
         }

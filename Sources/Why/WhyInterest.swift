@@ -19,9 +19,9 @@ package enum WhyInterest {
     ) -> [String]? {
         let named = Set((asked?.services ?? []).flatMap(\.instances).map(\.id))
         let balanced = (balancer?.services ?? []).flatMap(\.instances)
-        let aside = Set(balanced.filter { $0.setAsideSeconds != nil }.map(\.id))
+        let failing = Set(balanced.filter { $0.setAsideSeconds != nil || $0.failedSecondsAgo != nil }.map(\.id))
         let others = all.services.flatMap(\.instances).filter { instance in
-            named.contains(instance.id) || aside.contains(instance.id) || isOfInterest(instance, processState)
+            named.contains(instance.id) || failing.contains(instance.id) || isOfInterest(instance, processState)
         }
         let found = others.map(\.id) + named.subtracting(others.map(\.id)).sorted()
         return found.reduce(0) { $0 + $1.utf8.count + 3 } <= longest ? found : nil

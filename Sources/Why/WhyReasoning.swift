@@ -79,7 +79,7 @@ package struct WhyReasoning {
     /// Whether it does what it is for, or is not wanted.
     private func isFine(_ instance: InstanceStatus, _ service: ServiceStatus) -> Bool {
         instance.state == "idle"
-            || stopped(instance) == nil && setAside(instance)?.isTrouble != true && instance.ready
+            || stopped(instance) == nil && failing(instance)?.isTrouble != true && instance.ready
                 && instance.drained != true
                 && instance.health?.isUnhealthy != true
             || service.goal != "up" && instance.pid == nil
@@ -172,8 +172,8 @@ package struct WhyReasoning {
         }
         if let stopped = stopped(instance) {
             help.append(stopped.help)
-        } else if let aside = setAside(instance) {
-            help += aside.help
+        } else if let failing = failing(instance) {
+            help += failing.help
         }
         switch instance.state {
         case "backoff": help.append("it is tried again by itself; \"supctl start \(instance.id)\" tries at once")

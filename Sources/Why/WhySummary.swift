@@ -22,10 +22,10 @@ extension WhyReasoning {
         case "running" where service.kind == "task":
             return stopped(instance)?.text ?? "it is at work: a task has completed when it ends"
         default:
-            let (stopped, aside) = (stopped(instance), setAside(instance))
-            guard stopped != nil || aside != nil else { return running(instance, ends) }
+            let (stopped, failing) = (stopped(instance), failing(instance))
+            guard stopped != nil || failing != nil else { return running(instance, ends) }
             let isSick = instance.health?.failures ?? 0 > 0
-            return joined([stopped?.text, aside?.text, isSick ? running(instance, ends) : nil])
+            return joined([stopped?.text, failing?.text, isSick ? running(instance, ends) : nil])
         }
     }
 

@@ -310,19 +310,20 @@ final class Session {
     private func possibleEnds(_ finale: Finale) -> Set<String> {
         // A client that had ended in order before has been heard out: its server, which is closed at once, may be first.
         let over: Set<String> = client.hasFinished ? ["--"] : []
+        // A balancer that is late may learn of the client first, and of its own connect afterwards.
+        let early: Set<String> = client.heard.position == 0 ? ["CC"] : []
         // In the last phase if the server had ended, and the balancer knows.
         func byClient() -> Set<String> { server.hasFinished ? ["CD", "CL"] : ["CD"] }
         func byServer() -> Set<String> { server.hasFinished ? ["SD", "SL"] : ["SD"] }
         switch finale {
         case .orderly: return ["--"]
-        // A balancer that is late may learn of the client first, and of its own connect afterwards.
-        case .clientResets: return byClient().union(over).union(client.heard.position == 0 ? ["CC"] : [])
+        case .clientResets: return byClient().union(over).union(early)
         // To the balancer a server that has ended is done; its client is heard out.
         case .serverResets: return byServer().union(server.hasFinished ? ["--"] : [])
         // What arrives at a socket that is closed is answered by a reset.
         case .clientCloses:
             // AF_UNIX tells at once that it is gone altogether, also when it has heard all.
-            if isUnix { return byClient().union(["--"]) }
+            if isUnix { return byClient().union(["--"]).union(early) }
             return client.heard.position == server.said.position ? ["--"] : byClient().union(["--"])
         case .serverCloses:
             return server.heard.position == client.said.position ? ["--"] : byServer().union(["--"])

@@ -235,6 +235,27 @@ struct EndpointHealthTests {
         #expect(near(health.nextTrial(trialTime: 0), 2 * Self.second))
     }
 
+    @Test("one that fails and stays in service says when, until it takes a connect")
+    func failsInService() {
+        let health = Subject()
+        var now = 5 * Self.second
+        #expect(health.value.failedLast == nil)
+        for _ in 0..<3 {
+            now += Self.second
+            #expect(!health.failed(began: now - 1, now: now, mayBeSetAside: false))
+            #expect(near(health.value.failedLast, now))
+            #expect(health.setAsideSince == nil && health.nextTrial(trialTime: 1) == nil)
+            #expect(EndpointHealth(bits: health.value.bits) == health.value)
+        }
+        #expect(health.failed(began: now, now: now, mayBeSetAside: true))
+        #expect(health.value.failedLast == nil)
+        // Back because others have gone: it fails as before.
+        #expect(health.putBack())
+        #expect(near(health.value.failedLast, now))
+        #expect(health.succeeded())
+        #expect(health.value.failedLast == nil)
+    }
+
     @Test("it fits in a word")
     func word() {
         #expect(EndpointHealth().bits == 0)

@@ -71,6 +71,38 @@ struct PassiveHealthTests {
         }
     }
 
+    @Test("of the only one it is told when its last connect failed, until one succeeds or it is another process")
+    func onlyOneFails() throws {
+        try Rig.run(loops: 2) { rig in
+            func failedAgo() throws -> Int64? {
+                try rig.counters.endpoints.first { $0.instance == "api/1" }?.failedAgo
+            }
+            let backend = try Backend()
+            let port = backend.port
+            try rig.serve([backend])
+            #expect(try failedAgo() == nil)
+            backend.close()
+            let start = monotonicNanoseconds()
+            let client = try rig.connect()
+            let ago = try eventually("it is refused") { try failedAgo() }
+            // Health is kept in units of 1024 ns, by a clock that ticks every few milliseconds.
+            #expect((0...monotonicNanoseconds() - start + 20_000_000).contains(ago))
+            #expect(try timeAside(rig, "api/1") == nil)
+            let revived = Backend(try listen(on: .ipv4("127.0.0.1", port: port)), port: port)
+            try client.send("w")
+            #expect(try revived.accept().receiveText(1) == "w")
+            _ = try eventually("it is known that it takes connects") { try failedAgo() == nil ? true : nil }
+            revived.close()
+            let another = try rig.connect()
+            _ = try eventually("it is refused again") { try failedAgo() }
+            let fresh = try Backend()
+            try rig.apply([Rig.pool([fresh.endpoint(11, instance: "api/1")])])
+            _ = try fresh.accept()
+            #expect(try failedAgo() == nil)
+            withExtendedLifetime(another) {}
+        }
+    }
+
     @Test("those set aside are tried when nothing else is left")
     func lastResort() throws {
         try Rig.run { rig in

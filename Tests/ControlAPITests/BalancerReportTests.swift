@@ -19,7 +19,8 @@ struct BalancerReportTests {
                     fronts: [BalancedFront(address: "127.0.0.1:8080", counters: counters)],
                     instances: [
                         BalancedInstance(
-                            id: "api/1", state: "running", drained: true, setAsideSeconds: setAside, counters: counters)
+                            id: "api/1", state: "running", drained: true, setAsideSeconds: setAside,
+                            failedSecondsAgo: setAside.map { $0 + 1 }, counters: counters)
                     ])
             ], acceptPauses: 3)
     }
@@ -35,8 +36,9 @@ struct BalancerReportTests {
         #expect(Set(front.keys) == Self.counterKeys.union(["address"]))
         let instance = try #require((service["instances"] as? [[String: Any]])?.first)
         #expect(
-            Set(instance.keys) == Self.counterKeys.union(["id", "state", "drained", "setAsideSeconds"]))
-        for key in ["connectSecondsAverage", "connectSecondsMax", "setAsideSeconds"] {
+            Set(instance.keys)
+                == Self.counterKeys.union(["id", "state", "drained", "setAsideSeconds", "failedSecondsAgo"]))
+        for key in ["connectSecondsAverage", "connectSecondsMax", "setAsideSeconds", "failedSecondsAgo"] {
             #expect(instance[key] is NSNull, "\(key)")
         }
         for key in Self.counterKeys.subtracting(["connectSecondsAverage", "connectSecondsMax", "ends"]) {
@@ -72,7 +74,9 @@ struct BalancerReportTests {
         let text = try #require(ControlJSON.encode(report))
         #expect(ControlJSON.decode(BalancerReport.self, from: text) == report)
         let json = String(decoding: text, as: UTF8.self)
-        for piece in ["\"setAsideSeconds\":2.5", "\"ends\":{\"--\":20,\"CD\":21}", "\"queuedMax\":7"] {
+        for piece in [
+            "\"setAsideSeconds\":2.5", "\"failedSecondsAgo\":3.5", "\"ends\":{\"--\":20,\"CD\":21}", "\"queuedMax\":7",
+        ] {
             #expect(json.contains(piece), "\(piece)")
         }
     }

@@ -54,6 +54,7 @@ import Testing
         counts.ends = ["--": 1, "CD": .max, "": 0]
         var aside = BalancerCounters.Endpoint(instance: "api/1", counts: counts)
         aside.setAsideFor = .min
+        aside.failedAgo = .max
         return BalancerCounters(
             fronts: [BalancerCounters.Front(service: "api", address: "[::]:80", counts: counts)],
             endpoints: [aside, BalancerCounters.Endpoint(instance: "api/2", counts: BalancerCounters.Counts())],

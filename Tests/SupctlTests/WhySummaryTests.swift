@@ -268,8 +268,9 @@ struct WhySummaryTests {
         #expect(instances(nil, all) == troubled)
         #expect(instances([fine], all) == ["fine/1"] + troubled)
         #expect(instances([fine], [fine]) == ["fine/1"] && instances(nil, [fine]) == [])
-        #expect(instances(nil, [fine], WhyAsideTests.balancer("fine/1", aside: 1)) == ["fine/1"])
-        #expect(instances(nil, [fine], WhyAsideTests.balancer("fine/1", aside: nil)) == [])
+        #expect(instances(nil, [fine], WhyConnectsTests.balancer("fine/1", aside: 1)) == ["fine/1"])
+        #expect(instances(nil, [fine], WhyConnectsTests.balancer("fine/1", failed: 1)) == ["fine/1"])
+        #expect(instances(nil, [fine], WhyConnectsTests.balancer("fine/1")) == [])
         // One that has just come.
         #expect(instances([Self.service("running", of: "new", ready: true)], [fine]) == ["new/1"])
         let many = (0..<500).map { Self.service("down", of: "service-\($0)") }

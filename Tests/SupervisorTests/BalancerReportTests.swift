@@ -88,6 +88,7 @@ struct BalancerReportTests {
             ], acceptPauses: 7)
         var aside = counted
         aside.endpoints[1].setAsideFor = 2_500_000_000
+        aside.endpoints[0].failedAgo = 1_500_000_000
         let services = [
             (view: Self.view("api", 3), service: Self.service("api")),
             (view: Self.view("job", 1), service: Self.service("job", listens: false)),
@@ -98,9 +99,12 @@ struct BalancerReportTests {
         let report = BalancerReport(
             aside, services, selected: ["api/1", "api/2", "job/1", "web/1"], without: ["none"])
         func instance(
-            _ id: String, _ state: String, drained: Bool, aside: Double? = nil, _ counters: SessionCounters
+            _ id: String, _ state: String, drained: Bool, aside: Double? = nil, failed: Double? = nil,
+            _ counters: SessionCounters
         ) -> BalancedInstance {
-            BalancedInstance(id: id, state: state, drained: drained, setAsideSeconds: aside, counters: counters)
+            BalancedInstance(
+                id: id, state: state, drained: drained, setAsideSeconds: aside, failedSecondsAgo: failed,
+                counters: counters)
         }
         let api = BalancedService(
             name: "api", algorithm: "source",
@@ -114,7 +118,7 @@ struct BalancerReportTests {
             fronts: [
                 BalancedFront(address: "b", counters: Self.counters(from: 300)),
                 BalancedFront(address: "c", counters: Self.counters(from: 400)),
-            ], instances: [instance("web/1", "running", drained: false, Self.counters(from: 500))])
+            ], instances: [instance("web/1", "running", drained: false, failed: 1.5, Self.counters(from: 500))])
         let none = BalancedService(name: "none", algorithm: "source", fronts: [], instances: [])
         #expect(report == BalancerReport(services: [api, web, none], acceptPauses: 7))
     }

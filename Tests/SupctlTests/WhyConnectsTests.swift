@@ -5,14 +5,15 @@ import Why
 @testable import supctl
 
 /// What only the balancer knows of an instance that runs and counts as ready.
-@Suite("Why of what the balancer has set aside")
-struct WhyAsideTests {
+@Suite("Why of an instance whose connects fail")
+struct WhyConnectsTests {
     /// A balancer with one instance, whose connects have failed.
-    static func balancer(_ id: String, aside: Double?) -> BalancerReport {
+    static func balancer(_ id: String, aside: Double? = nil, failed: Double? = nil) -> BalancerReport {
         var counters = SessionCounters()
         counters.connectErrors = 12
         let instance = BalancedInstance(
-            id: id, state: "running", drained: false, setAsideSeconds: aside, counters: counters)
+            id: id, state: "running", drained: false, setAsideSeconds: aside, failedSecondsAgo: failed,
+            counters: counters)
         return BalancerReport(
             services: [BalancedService(name: "api", algorithm: "roundrobin", fronts: [], instances: [instance])],
             acceptPauses: 0)
@@ -52,6 +53,25 @@ struct WhyAsideTests {
         #expect(answer?.summary == line)
         #expect(answer?.isFine == isFine)
         #expect(answer?.help.isEmpty == isFine)
+    }
+
+    @Test(
+        "Of one that cannot be set aside the first line says what, and when; what was long ago is no trouble",
+        arguments: [
+            (
+                3,
+                "connects to port 20001 fail, refused or without an answer in time: the last one 3.0s ago; the balancer goes "
+                    + "on with it for want of others", false
+            ),
+            (300, "the balancer's last connect to port 20001 failed 5m00s ago, and none was tried since", true),
+        ] as [(Double, String, Bool)])
+    func inService(failed: Double, line: String, isFine: Bool) {
+        let balancer = Self.balancer("api/1", failed: failed)
+        let answer = Self.answer(balancer)
+        #expect(answer?.summary == line)
+        #expect(answer?.isFine == isFine)
+        #expect(answer?.help.isEmpty == isFine)
+        #expect((Self.answer(balancer, onlyTrouble: true) == nil) == isFine)
     }
 
     @Test("It says what to do, and without a name it is among the troubles")
