@@ -19,8 +19,8 @@ struct EndpointHealth: Equatable {
     static let firstTime: Int64 = 1_000_000_000
     static let longestTime: Int64 = 60_000_000_000
 
-    /// In service: when a connect failed last and none has succeeded since, 0 for never. Set aside: until then. On trial:
-    /// since then. In nanoseconds, cut to multiples of 1024.
+    /// In service: when a connect failed last and none has succeeded since, or when its trial began if it was put back during one;
+    /// 0 for never. Set aside: until then. On trial: since then. In nanoseconds, cut to multiples of 1024.
     private(set) var instant: Int64 = 0
     /// How often it was set aside since it last took a connect, up to a limit.
     private(set) var strikes: UInt8 = 0
@@ -119,7 +119,7 @@ struct EndpointHealth: Equatable {
     mutating func putBack() -> Bool {
         guard let since = setAsideSince else { return false }
         state = .inService
-        instant = since
+        instant = Self.cut(since)
         return true
     }
 

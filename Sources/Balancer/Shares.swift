@@ -69,7 +69,7 @@ final class PoolShare: @unchecked Sendable {
 final class EndpointShare: @unchecked Sendable {
     /// Its connections and connects in all loops that count them: only while the pool needs it.
     let load: UnsafeMutablePointer<Atomic<Int>>
-    /// An `EndpointHealth`; 0 is in service.
+    /// An `EndpointHealth`; 0 is in service, and its last connect was done.
     let health: UnsafeMutablePointer<Atomic<UInt64>>
 
     init() {

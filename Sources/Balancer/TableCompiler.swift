@@ -169,7 +169,9 @@ struct TableCompiler {
             for endpoint in pool.endpoints where listed.insert(endpoint.instance).inserted {
                 guard let known = instances[endpoint.instance] else { continue }
                 var entry = BalancerCounters.Endpoint(instance: endpoint.instance, counts: known.counters.sum(at: now))
-                note(generations[GenerationKey(id: endpoint.id, instance: endpoint.instance)], pool, now, in: &entry)
+                let key = GenerationKey(id: endpoint.id, instance: endpoint.instance)
+                note(generations[key], pool, now, in: &entry)
+                if endpoint.state != .active { entry.failedAgo = nil }
                 result.endpoints.append(entry)
             }
         }

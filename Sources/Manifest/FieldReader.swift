@@ -12,6 +12,8 @@ struct FieldReader: Sendable {
     let directory: String
     /// Whether the value may be a secret and must not be shown.
     var isSecret = false
+    /// What else the value may be than what its format says: `, or false`.
+    var alternative = ""
     /// Looking for similar words costs time: an absurd manifest gets errors, but not all of them a suggestion.
     private var suggestionsLeft = 200
 
@@ -24,11 +26,12 @@ struct FieldReader: Sendable {
     /// Where the value at an offset stands.
     func location(_ offset: Int) -> Location { Location(offset: offset, path: path.text) }
 
-    /// Reports a value that is not what it should be.
-    mutating func report(_ value: JSON5Value, expected: String) {
+    /// Reports a value that is not what it should be. `suggestion`: `; did you mean "x"?`.
+    mutating func report(_ value: JSON5Value, expected: String, suggestion: String = "") {
         let found = problems.isFull ? "" : described(value)
         let hint = value.content == .null ? "; leave the key out for its default" : ""
-        report(value.offset, "found \(found), expected \(expected)\(hint)")
+        let wanted = expected + alternative + suggestion + hint
+        report(value.offset, "found \(found), expected \(wanted)")
     }
 
     /// Reports an error at a place.
@@ -266,6 +269,14 @@ struct Section<Target>: Sendable {
             return reader.report(
                 member.keyOffset,
                 "found \(quoted(member.key)), expected it elsewhere: it belongs \(place)\(isNear ? suggestion : "")")
+        }
+        // One that was begun at the top of the manifest is shown the way.
+        if suggestion.isEmpty, reader.path.steps.count == 1, case .object(let fields) = member.value.content,
+            fields.contains(where: { $0.key == "command" })
+        {
+            return reader.report(
+                member.keyOffset,
+                "found \(quoted(member.key)), expected it elsewhere: a service belongs in \"services\"")
         }
         let expected = suggestion.isEmpty ? "one of \(names.joined(separator: ", "))" : "a known one"
         reader.report(

@@ -48,7 +48,8 @@ extension Format where Value: RawRepresentable & CaseIterable, Value.RawValue ==
             value, reader in
             guard case .string(let text) = value.content, let result = Value(rawValue: text) else {
                 if case .string(let text) = value.content {
-                    reader.report(value, expected: expected + reader.suggestion(for: text, among: words))
+                    let suggestion = reader.suggestion(for: text, among: words)
+                    reader.report(value, expected: expected, suggestion: suggestion)
                 } else {
                     reader.report(value, expected: expected)
                 }
@@ -94,9 +95,9 @@ extension Format {
             allowsVariables: allowsVariables
         ) { [read] value, reader in
             if value.content == .bool(false) { return .some(nil) }
-            guard case .bool = value.content else { return read(value, &reader).map { .some($0) } }
-            reader.report(value, expected: expected)
-            return nil
+            reader.alternative = ", or false"
+            defer { reader.alternative = "" }
+            return read(value, &reader).map { .some($0) }
         }
     }
 }

@@ -24,7 +24,16 @@ struct ListenDraft: Sendable {
 
 extension FieldTable {
     /// A front written as a map.
-    static let listenSection = Section<ListenDraft>([
+    static let listenSection = Section<ListenDraft>(
+        listenFields,
+        misplaced: [
+            "port": "\(partOfAddress); the port of the instances belongs directly in the service",
+            "host": partOfAddress,
+        ])
+
+    private static let partOfAddress = "it is a part of \"address\", as in \"0.0.0.0:8080\""
+
+    private static let listenFields: [Field<ListenDraft>] = [
         Field(
             "address", Format.listenAddress.located, required: true, inDefaults: false,
             "Where connections are accepted: what stands alone in the short form."
@@ -85,7 +94,7 @@ extension FieldTable {
                 + "because it must not be used with protocols in which the server speaks first (SMTP, SSH, MySQL): they "
                 + "would wait out this time."
         ) { $1.settings.deferAccept = $0 },
-    ])
+    ]
 
     /// A field that is an error on a Unix socket.
     private static func tcpOnly<Value>(

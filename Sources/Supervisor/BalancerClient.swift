@@ -18,8 +18,8 @@ struct BalancerClient {
     var routesAreStale = false
     /// The balancer has said hello, and has every listener.
     var isReady = false
-    /// Fronts were closed that a table which is still in force may have.
-    var mayHoldClosedFronts = false
+    /// The table in force may be one of the manifest before.
+    var mayBeBehind = false
     /// It has said that a table of this supervisor's is in force.
     var isServing = false
     /// The pipes for the lines about sessions, by service.

@@ -143,6 +143,7 @@ extension SupervisorRole {
         forgetCounts(beyond: manifest, application.leaving)
         bringSamplingIntoLine(with: application)
         balancer.routesAreStale = true
+        tableIsOwed()
         do {
             try keep(
                 AcceptedManifest(

@@ -39,7 +39,7 @@ extension SupervisorRole {
         balancer.pid = nil
         balancer.isReady = false
         balancer.isServing = false
-        frontsAreClosed()
+        tableIsInForce()
         giveUpCounters()
         let drained = balancer.draining
         balancer.draining = []
@@ -105,7 +105,7 @@ extension SupervisorRole {
             balancer.applied = max(balancer.applied, revision)
             guard balancer.applied == balancer.revision else { break }
             balancerServes()
-            if balancer.mayHoldClosedFronts, !balancer.routesAreStale { frontsAreClosed() }
+            if balancer.mayBeBehind, !balancer.routesAreStale { tableIsInForce() }
         case .waiting(let service): connectionWaited(for: service)
         case .drained(let endpoint):
             balancer.draining.remove(endpoint)

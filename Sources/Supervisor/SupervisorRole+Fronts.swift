@@ -117,7 +117,7 @@ extension SupervisorRole {
         retainedSockets = retainedSockets.filter { !used.contains($0.key) }
         used.formUnion(retainedSockets.keys)
         for name in known.keys where !used.contains(name) {
-            closedFronts()
+            tableIsOwed()
             keeper?.send(.drop(name: name))
             removeSocketFile(ofListener: name.dropFirst(Held.listenerPrefix.count))
         }

@@ -28,8 +28,8 @@ extension SupervisorRole {
     func finished(_ command: CommandID, _ outcome: Application.CommandOutcome) {
         if case .rolledBack(let text, let culprits) = outcome { return tellRolledBack(command, text, culprits) }
         guard outcome == .done, heldStarts[command] != nil, commands.isAwaited(command) else {
-            let isHeld = outcome == .done && balancer.mayHoldClosedFronts && commands.isAwaited(command)
-            if isHeld { return holdUntilFrontsAreClosed(command) }
+            let isHeld = outcome == .done && balancer.mayBeBehind && commands.isAwaited(command)
+            if isHeld { return holdUntilTableIsInForce(command) }
             heldStarts[command] = nil
             return commands.finish(command, outcome, at: now)
         }

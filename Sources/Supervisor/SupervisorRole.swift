@@ -77,8 +77,8 @@ actor SupervisorRole {
     var skippedPorts = SkippedPorts()
     /// Starts that are done, if the processes do not end at once.
     var heldStarts: [CommandID: HeldStart] = [:]
-    /// Those that are done, but for the balancer's closing of fronts.
-    var heldForFronts: [CommandID] = []
+    /// Commands that are done, but for the balancer's table.
+    var heldForTable: [CommandID] = []
     /// The first manifest was that of the file, not one of the history.
     var isFileInForce = false
     /// A manifest is being read for an apply.

@@ -26,7 +26,7 @@ extension WhyReasoning {
         } else if let ago = balanced.failedSecondsAgo {
             guard ago <= Self.longestKnown else {
                 return (
-                    "the balancer's last connect to \(port) failed \(HumanText.uptime(ago)) ago, and none was tried since",
+                    "the balancer's last connect to \(port) failed \(HumanText.uptime(ago)) ago, and none has succeeded since",
                     [],
                     false
                 )

@@ -25,7 +25,9 @@ extension WhyReasoning {
             let (stopped, failing) = (stopped(instance), failing(instance))
             guard stopped != nil || failing != nil else { return running(instance, ends) }
             let isSick = instance.health?.failures ?? 0 > 0
-            return joined([stopped?.text, failing?.text, isSick ? running(instance, ends) : nil])
+            // What was long ago and may not be so any more hides nothing.
+            let isUncertain = failing?.isTrouble == false && (instance.detail != nil || lastTime(ends) != nil)
+            return joined([stopped?.text, failing?.text, isSick || isUncertain ? running(instance, ends) : nil])
         }
     }
 

@@ -45,7 +45,9 @@ enum BalancerTables {
         if let left = instance.setAsideSeconds {
             words.append(left > 0 ? "aside \(HumanText.seconds(left))" : "aside, to be tried")
         }
-        if let ago = instance.failedSecondsAgo { words.append("connect failed \(HumanText.seconds(ago)) ago") }
+        if let ago = instance.failedSecondsAgo {
+            words.append("connect failed \(ago < 60 ? HumanText.seconds(ago) : HumanText.uptime(ago)) ago")
+        }
         if instance.drained { words.append("drained") }
         if words.isEmpty || instance.state != "running" { words.append(instance.state) }
         return words.joined(separator: ", ")

@@ -26,7 +26,7 @@ let balancerVerb = Verb(
                               be a tick or two off, so that SLOWEST says little below some 10 ms)
           STATE               as in "supctl status"; drained; aside: gets none for so long, since connects failed (1 s, then
                               twice as long each time, 60 s at most); to be tried: the next connection tries it, and
-                              one connect that succeeds puts it back; connect failed: so long ago, and none has been done
+                              one connect that succeeds puts it back; connect failed: so long ago, and none has succeeded
                               since; it gets connections nevertheless, since at most half of a service's are set aside
 
         End states, first letter: who ended it        second letter: when

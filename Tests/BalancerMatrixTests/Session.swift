@@ -311,7 +311,8 @@ final class Session {
         // A client that had ended in order before has been heard out: its server, which is closed at once, may be first.
         let over: Set<String> = client.hasFinished ? ["--"] : []
         // A balancer that is late may learn of the client first, and of its own connect afterwards.
-        let early: Set<String> = client.heard.position == 0 ? ["CC"] : []
+        // (What a Unix client has said the balancer hears out first.)
+        let early: Set<String> = (isUnix ? client.said : client.heard).position == 0 ? ["CC"] : []
         // In the last phase if the server had ended, and the balancer knows.
         func byClient() -> Set<String> { server.hasFinished ? ["CD", "CL"] : ["CD"] }
         func byServer() -> Set<String> { server.hasFinished ? ["SD", "SL"] : ["SD"] }

@@ -252,6 +252,7 @@ struct EndpointHealthTests {
         // Back because others have gone: it fails as before.
         #expect(health.putBack())
         #expect(near(health.value.failedLast, now))
+        #expect(EndpointHealth(bits: health.value.bits) == health.value)
         #expect(health.succeeded())
         #expect(health.value.failedLast == nil)
     }

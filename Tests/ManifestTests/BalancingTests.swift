@@ -162,8 +162,18 @@ import Testing
     }
 
     @Test(arguments: [
-        ("listen: 80, balance: { maxConnections: 0 }", "maxConnections: found 0, expected a count from 1 to 1000000"),
-        ("listen: 80, balance: { maxQueue: -1 }", "maxQueue: found -1, expected a count from 0 to 1000000"),
+        (
+            "listen: 80, balance: { maxConnections: 0 }",
+            "maxConnections: found 0, expected a count from 1 to 1000000, or false"
+        ),
+        (
+            "listen: 80, balance: { maxQueue: null }",
+            "maxQueue: found null, expected a count from 0 to 1000000, or false; leave the key out for its default"
+        ),
+        (
+            "listen: 80, balance: { maxConnections: true }",
+            "maxConnections: found true, expected a count from 1 to 1000000, or false"
+        ),
         (
             "listen: 80, balance: { algorithm: 'roundrobbin' }",
             "algorithm: found \"roundrobbin\", expected \"roundrobin\", \"leastconn\", \"random2\" or \"source\"; "
@@ -172,6 +182,10 @@ import Testing
         (
             "listen: 80, balance: { proxyProtocol: true }",
             "proxyProtocol: found true, expected \"v1\" or \"v2\", or false"
+        ),
+        (
+            "listen: 80, balance: { proxyProtocol: 'v22' }",
+            "proxyProtocol: found \"v22\", expected \"v1\" or \"v2\", or false; did you mean \"v2\"?"
         ),
         ("listen: 80, balance: { log: 'yes' }", "log: found \"yes\", expected true or false"),
         ("listen: 80, balance: { allow: [] }", "allow: found a list of 0, expected 1 to 256 elements"),
@@ -186,7 +200,8 @@ import Testing
         ),
         (
             "listen: { address: 80, keepAlive: '10h' }",
-            "keepAlive: found \"10h\", expected a duration like \"500ms\", \"10s\", \"5m\" or \"1h\", from 1s to 9h"
+            "keepAlive: found \"10h\", expected a duration like \"500ms\", \"10s\", \"5m\" or \"1h\", from 1s to 9h, "
+                + "or false"
         ),
         ("listen: { address: 80, backlog: 0 }", "backlog: found 0, expected a count from 1 to 65535"),
         (
@@ -205,6 +220,18 @@ import Testing
         let found = loadService("listen: [80, { backlog: 5 }]").errors
         #expect(found.map(\.path) == ["services.a.listen[1]"])
         #expect(found.first?.message.hasPrefix("found no \"address\", expected it: a port like 8080") == true)
+    }
+
+    @Test(arguments: [
+        ("port: 8080", "; the port of the instances belongs directly in the service"), ("host: '0.0.0.0'", ""),
+    ])
+    func aPartOfTheAddressIsToldToGoThere(field: String, more: String) {
+        let name = field.prefix { $0 != ":" }
+        let found = loadService("listen: { address: 80, \(field) }").errors.map(\.message)
+        #expect(
+            found == [
+                "found \"\(name)\", expected it elsewhere: it is a part of \"address\", as in \"0.0.0.0:8080\"\(more)"
+            ])
     }
 
     @Test func aFrontWrittenAsAMapIsCheckedLikeAnyOther() {

@@ -43,6 +43,26 @@ import Testing
             found.count == 1 && found[0].message.hasSuffix(", expected it elsewhere: it belongs \(place)"), "\(found)")
     }
 
+    @Test(
+        "A service at the top of the manifest is told where it belongs, and nothing else is taken for one",
+        arguments: [
+            ("api: { command: ['x'] }", "found \"api\", expected it elsewhere: a service belongs in \"services\""),
+            (
+                "api: { comand: ['x'] }",
+                "found the unknown key \"api\", expected one of supd, hooks, defaults, services"
+            ),
+            (
+                "health: { command: ['x'] }", "found \"health\", expected it elsewhere: it belongs in a service"
+            ),
+            (
+                "hook: { command: ['x'] }",
+                "found the unknown key \"hook\", expected a known one; did you mean \"hooks\"?"
+            ),
+        ])
+    func aServiceAtTheTop(text: String, message: String) {
+        #expect(load("{ \(text), services: { b: { command: ['b'] } } }").errors.map(\.message) == [message])
+    }
+
     /// A key that is a letter away from one of the section may be either.
     @Test(arguments: [
         (

@@ -79,9 +79,11 @@ struct BalancerTablesTests {
     @Test("Of one whose connects fail although it gets them, it stands how long ago the last one did")
     func connectFailed() {
         var report = Self.report
-        report.services[0].instances[0].failedSecondsAgo = 3.25
-        let text = BalancerTables.text(report, width: nil, allowsColour: false)
-        #expect(text.contains("api/1     connect failed 3.3s ago "), "\(text)")
+        for (ago, words) in [(3.25, "3.3s"), (3600, "1h00m")] {
+            report.services[0].instances[0].failedSecondsAgo = ago
+            let text = BalancerTables.text(report, width: nil, allowsColour: false)
+            #expect(text.contains("api/1     connect failed \(words) ago "), "\(text)")
+        }
     }
 
     @Test("What does not fit is left out, and no line is longer than the terminal", arguments: [24, 40, 80, 100, 120])

@@ -63,7 +63,7 @@ struct WhyConnectsTests {
                 "connects to port 20001 fail, refused or without an answer in time: the last one 3.0s ago; the balancer goes "
                     + "on with it for want of others", false
             ),
-            (300, "the balancer's last connect to port 20001 failed 5m00s ago, and none was tried since", true),
+            (300, "the balancer's last connect to port 20001 failed 5m00s ago, and none has succeeded since", true),
         ] as [(Double, String, Bool)])
     func inService(failed: Double, line: String, isFine: Bool) {
         let balancer = Self.balancer("api/1", failed: failed)
@@ -72,6 +72,9 @@ struct WhyConnectsTests {
         #expect(answer?.isFine == isFine)
         #expect(answer?.help.isEmpty == isFine)
         #expect((Self.answer(balancer, onlyTrouble: true) == nil) == isFine)
+        // What was long ago hides nothing else.
+        let busy = Self.answer(balancer) { $0.detail = "what depends on it" }
+        #expect(busy?.summary == (isFine ? "\(line); waits for what depends on it" : line))
     }
 
     @Test("It says what to do, and without a name it is among the troubles")
