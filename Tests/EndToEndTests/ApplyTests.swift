@@ -190,6 +190,15 @@ struct ApplyTests {
         try write(daemon, manifest("address: '127.0.0.1:\(port.port)', allow: ['127.0.0.0/8']"))
         #expect(try daemon.ctl("apply").code == 0)
         #expect(try HTTP.get(port: port.port, "/").status == 200)
+        // One that hangs is waited for so long, and no longer: otherwise this would be done at once.
+        let balancer = try daemon.role("balancer")
+        kill(balancer, SIGSTOP)
+        let began = monotonicNanoseconds()
+        try write(daemon, manifest("address: '127.0.0.1:\(port.port)', allow: ['192.0.2.0/24']"))
+        #expect(try daemon.ctl("apply").code == 0)
+        #expect(monotonicNanoseconds() - began >= 2_000_000_000)
+        kill(balancer, SIGCONT)
+        try eventually("nobody may connect") { (try? HTTP.get(port: port.port, "/")) == nil ? true : nil }
         #expect(try daemon.pids() == before)
     }
 
