@@ -37,6 +37,27 @@ struct AddressTests {
         withExtendedLifetime(list) {}
     }
 
+    @Test("both ends of a connection are on one machine when they have one address, or loopback ones")
+    func oneMachine() {
+        func four(_ number: UInt32, _ port: UInt16) -> ClientAddress { ClientAddress(ipv4: number, port: port) }
+        let local = four(0x7f00_0001, 80)
+        let mapped = Self.six(0, 0xffff_7f00_0001)
+        let far = Self.six(0x2001_0db8_0000_0000, 1)
+        let table: [(ClientAddress, ClientAddress, Bool)] = [
+            (local, four(0x7f00_0001, 4000), true), (local, four(0x7fff_fffe, 4000), true), (local, mapped, true),
+            (four(0x0a00_0001, 80), four(0x0a00_0001, 4000), true), (local, four(0x0a00_0001, 80), false),
+            (four(0x0a00_0001, 80), four(0x0a00_0002, 80), false), (four(0x7e00_0001, 80), local, false),
+            (local, four(0x8000_0001, 80), false),
+            (Self.six(0, 1), Self.six(0, 1), true), (far, far, true), (far, Self.six(0, 1), false),
+            (Self.six(0, 0x7f00_0001), Self.six(0, 0x7f00_0002), false), (local, Self.six(0, 1), false),
+            (ClientAddress(), ClientAddress(), false), (ClientAddress(), local, false),
+        ]
+        for (one, other, isLocal) in table {
+            #expect(one.isOnMachine(of: other) == isLocal, "\(one) and \(other)")
+            #expect(other.isOnMachine(of: one) == isLocal, "\(other) and \(one)")
+        }
+    }
+
     @Test("an IPv6 list takes its addresses, and no IPv4 ones unless it names them")
     func ipv6() {
         let all = Self.list([(Self.bytes(0, 0), 0)])

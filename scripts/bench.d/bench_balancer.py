@@ -516,6 +516,8 @@ def run(workspace):
                 f"there is no {program}: apt-get install wrk nghttp2-client haproxy nginx-light libnginx-mod-stream strace")
     print(subprocess.run(["haproxy", "-v"], capture_output=True, text=True).stdout.splitlines()[0])
     print(subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip())
+    control = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    print(f"congestion control of this machine's sockets: {control}")
     rounds, seconds = (2, 1) if workspace.quick else (21, 1)
     only = os.environ.get("BENCH_BALANCER_PARTS", " ".join(PARTS)).split()
     for unknown in set(only) - set(PARTS):
