@@ -148,8 +148,8 @@ struct Flow {
         static let bulk = Flags(rawValue: 8)
         /// Something was sent before.
         static let hasSent = Flags(rawValue: 16)
-        /// Whether the sink's pace is right for bulk was looked at.
-        static let hasPace = Flags(rawValue: 32)
+        /// The sink's congestion control was chosen for bulk.
+        static let paceChosen = Flags(rawValue: 32)
     }
 
     /// Whether bytes were read that are not sent yet.

@@ -2,28 +2,28 @@ import CPlatform
 
 /// How fast the kernel sends bulk: as fast as it can, where there is no network.
 ///
-/// Where a machine's congestion control is BBR, as net.ipv4.tcp_congestion_control tells, each socket measures its path,
-/// and spreads over time what it sends, by a timer. To a peer on the same machine there is no path, and no router whose
-/// queue could be spared: measuring and timers are all that is left of it, and they take half of a stream's rate and two
-/// thirds of its processor time. So bulk to such a peer goes by losses alone (reno), of which there are none. What is not
-/// bulk has nothing to gain: to choose for it costs as much as it saves. Peers on other machines get what their operator
-/// has chosen.
+/// Where a machine's congestion control is BBR, as net.ipv4.tcp_congestion_control tells, each socket estimates what its
+/// path can carry, and spreads what it sends over time, so as not to fill the queues of routers. To a peer on the same
+/// machine there is no router, and the estimate is far below what the machine can do. So bulk to such a peer goes by
+/// losses alone (reno), and there are hardly any. Small requests do not send enough to be held back, and keep what they
+/// have, as do peers on other machines: that is for their operator to choose.
 extension LoopCore {
-    /// The most that the kernel keeps of such a flow. With several flows the 4 MiB that it goes up to by itself are more
-    /// than a processor's cache has, and a third slower.
-    private static let bulkSendBuffer: Int32 = 1 << 20
+    /// What may wait to be sent in such a sink, as much as one splice(2) brings. What else comes is left in the source's
+    /// socket: with eight flows, and up to 4 MiB for each, the processor's cache would hold too little of it.
+    private static let unsentLimit = PipeStock.wantedCapacity
 
-    /// Chooses the pace of a flow's sink, once for each flow.
+    /// Chooses the congestion control of a flow's sink, once for each flow.
     mutating func choosePace(_ connection: ConnectionReference, _ source: SideIndex) {
-        connection.flow(from: source).pointee.flags.insert(.hasPace)
+        connection.flow(from: source).pointee.flags.insert(.paceChosen)
         let socket = connection.side(source.other).pointee.socket
-        // A Unix socket has no pace: the answer is an error.
-        guard supd_paces(socket) > 0 else { return }
+        // Of a Unix socket the answer is an error.
+        guard supd_uses_bbr(socket) > 0 else { return }
         // Endpoints are on the loopback interface.
         guard source == .client || ClientAddress(peerOf: socket).isOnMachine(of: ClientAddress(localOf: socket)) else {
             return
         }
-        if supd_use_reno(socket) == 0 { supd_limit_send_buffer(socket, Self.bulkSendBuffer) }
+        // Who may not choose goes on as before.
+        if supd_use_reno(socket) == 0 { _ = supd_limit_unsent(socket, Self.unsentLimit) }
     }
 }
 

@@ -77,7 +77,7 @@ extension LoopCore {
     mutating func becomeBulk(_ connection: ConnectionReference, _ source: SideIndex) {
         let flow = connection.flow(from: source)
         flow.pointee.streak = 0
-        if !flow.pointee.flags.contains(.hasPace) { choosePace(connection, source) }
+        if !flow.pointee.flags.contains(.paceChosen) { choosePace(connection, source) }
         // Kernels differ in what they can splice from and to Unix sockets.
         if connection.head.pointee.isUnixFront { return }
         let from = connection.side(source)

@@ -214,13 +214,13 @@ int supd_end_has_arrived(int socket) {
 
 int supd_set_no_delay(int socket) { return set_option(socket, IPPROTO_TCP, TCP_NODELAY); }
 
-int supd_paces(int socket) {
+int supd_uses_bbr(int socket) {
     char name[16] = "";
     socklen_t length = sizeof name - 1;
     if (getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name, &length) < 0) {
         return -errno;
     }
-    return strcmp(name, "reno") != 0 && strcmp(name, "cubic") != 0;
+    return strncmp(name, "bbr", 3) == 0;
 }
 
 int supd_use_reno(int socket) {
@@ -228,15 +228,8 @@ int supd_use_reno(int socket) {
     return (int)RESULT(setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name, sizeof name - 1));
 }
 
-void supd_limit_send_buffer(int socket, int bytes) {
-    if (setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) < 0) {
-        return;
-    }
-    // The kernel doubles it, for its own bookkeeping.
-    if (get_option(socket, SO_SNDBUF) / 2 < bytes) {
-        int unlocked = 0;
-        (void)setsockopt(socket, SOL_SOCKET, SO_BUF_LOCK, &unlocked, sizeof unlocked);
-    }
+int supd_limit_unsent(int socket, int bytes) {
+    return (int)RESULT(setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes));
 }
 
 int supd_set_urgent_inline(int socket) { return set_option(socket, SOL_SOCKET, SO_OOBINLINE); }

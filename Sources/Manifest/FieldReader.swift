@@ -260,6 +260,15 @@ struct Section<Target>: Sendable {
             return reader.report(member.keyOffset, "found \(quoted(member.key)), expected it elsewhere: \(reason)")
         }
         let names = fields.map(\.name)
+        // `timeout` where there are connectTimeout and idleTimeout.
+        let ending = member.key.prefix(1).uppercased() + member.key.dropFirst()
+        let longer = ending.isEmpty ? [] : names.filter { $0.hasSuffix(ending) }
+        if !longer.isEmpty {
+            let meant = alternatives(longer.map(quoted))
+            return reader.report(
+                member.keyOffset,
+                "found the unknown key \(quoted(member.key)), expected a known one; did you mean \(meant)?")
+        }
         let suggestion = reader.suggestion(for: member.key, among: names)
         // What is right in another section is no spelling mistake, unless it is right on the other side of the manifest only.
         if let place = KeyPlaces.all.besides(reader.path)

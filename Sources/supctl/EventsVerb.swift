@@ -62,15 +62,21 @@ private struct EventReading {
     /// Shows what is kept, or the last few of it.
     mutating func showPresent(last count: Int?) throws(VerbFailure) {
         var shown: [[UInt8]] = []
-        do throws(ControlClientError) {
-            var stream = try ControlStream(.events(after: nil, follow: false), of: client)
-            while let line = try stream.next() {
-                guard let text = take(line) else { continue }
-                shown.append(text)
-                if let count, shown.count > count { shown.removeFirst() }
+        // A supervisor that ends in the middle has a successor, as for ControlClient.ask, which goes on after the last event.
+        var attempts = 3
+        while attempts > 0 {
+            do throws(ControlClientError) {
+                var stream = try ControlStream(.events(after: last, follow: false), of: client)
+                while let line = try stream.next() {
+                    guard let text = take(line) else { continue }
+                    shown.append(text)
+                    if let count, shown.count > count { shown.removeFirst() }
+                }
+                break
+            } catch {
+                attempts -= 1
+                guard case .lost = error, attempts > 0 else { throw VerbFailure(error) }
             }
-        } catch {
-            throw VerbFailure(error)
         }
         try requireKnownNames()
         for text in shown { try console.write(text) }

@@ -1,24 +1,25 @@
 import CMatrixSupport
 import Glibc
+import Links
 import Platform
 import TestSupport
 import Testing
 
 extension BalancerMatrix {
-    /// What the kernel sends bulk by: see LoopPacing.swift.
+    /// The congestion control that bulk is sent by: see LoopPacing.swift.
     @Suite(
-        "The pace of bulk within the machine",
+        "The pace of bulk",
         .enabled(
             if: ProxyKind.present == .supd && getuid() == 0,
             "looks into the sockets of supd's balancer, for which it needs root"))
     struct Pace {
         private static let little = 1000
         private static let bulk = 32 << 20
-        /// What the kernel has beside reno and cubic.
-        private static let pacing: String? = {
-            let path = "/proc/sys/net/ipv4/tcp_available_congestion_control"
-            guard let names = try? String(decoding: Files.read(path, limit: 4096), as: UTF8.self) else { return nil }
-            return names.split { $0 == " " || $0 == "\n" }.map(String.init).first { $0 != "reno" && $0 != "cubic" }
+
+        /// Whether root may choose BBR, with the module that is loaded for it.
+        private static let hasBBR: Bool = {
+            guard let wire = try? Wire.unconnected() else { return false }
+            return setsockopt(wire.raw, Int32(IPPROTO_TCP), TCP_CONGESTION, "bbr", 3) == 0
         }()
 
         /// The congestion control of a socket: TCP_CONGESTION of tcp(7).
@@ -52,48 +53,64 @@ extension BalancerMatrix {
                 })
         }
 
-        /// What the kernel keeps for a socket's peer, without its own bookkeeping.
-        private static func sendBuffer(of socket: Descriptor) throws -> Int {
-            var size: Int32 = 0
-            var length = socklen_t(MemoryLayout<Int32>.size)
-            try systemCall("getsockopt") { getsockopt(socket.raw, SOL_SOCKET, SO_SNDBUF, &size, &length) }
-            return Int(size) / 2
+        /// What the balancer's socket to a peer has before and after bulk.
+        private static func look(
+            _ stage: Stage, from source: Wire, to sink: Wire, atFirst first: String, afterBulk last: String
+        ) throws {
+            let socket = try stage.view.socket(connectedTo: try sink.name())
+            try setControl(of: socket, first)
+            try move(little, from: source, to: sink)
+            try #require(try control(of: socket) == first)
+            try move(bulk, from: source, to: sink)
+            try #require(try control(of: socket) == last)
         }
 
-        /// The most that one may ask for.
-        private static func largestSendBuffer() throws -> Int {
-            let text = String(decoding: try Files.read("/proc/sys/net/core/wmem_max", limit: 64), as: UTF8.self)
-            return try #require(Int(text.prefix { $0 != "\n" }))
-        }
-
-        /// Looks at both of the balancer's sockets before and after bulk either way.
-        private static func look(atFirst first: String, afterBulk last: String) throws {
+        @Test(
+            "within the machine BBR is given up, by bulk alone",
+            .enabled(if: Pace.hasBBR, "the kernel has no BBR"))
+        func withinTheMachine() throws {
             try Stage.run { stage in
                 let (client, server) = try stage.pair()
-                for (from, to) in [(server, client), (client, server)] {
-                    let socket = try stage.view.socket(connectedTo: try to.name())
-                    try setControl(of: socket, first)
-                    try move(little, from: from, to: to)
-                    try #require(try control(of: socket) == first)
-                    try move(bulk, from: from, to: to)
-                    try #require(try control(of: socket) == last)
-                    if first != last, try largestSendBuffer() >= 1 << 20 {
-                        try #require(try sendBuffer(of: socket) == 1 << 20)
-                    }
-                }
+                try Self.look(stage, from: server, to: client, atFirst: "bbr", afterBulk: "reno")
+                try Self.look(stage, from: client, to: server, atFirst: "bbr", afterBulk: "reno")
+            }
+        }
+
+        @Test("what is not BBR stays as it is")
+        func byLosses() throws {
+            try Stage.run { stage in
+                let (client, server) = try stage.pair()
+                try Self.look(stage, from: server, to: client, atFirst: "cubic", afterBulk: "cubic")
+                try Self.look(stage, from: client, to: server, atFirst: "cubic", afterBulk: "cubic")
             }
         }
 
         @Test(
-            "one that measures the path is given up, for there is none; what is not bulk keeps it",
-            .enabled(if: Pace.pacing != nil, "the kernel has no congestion control beside reno and cubic"))
-        func paced() throws {
-            try Self.look(atFirst: try #require(Self.pacing), afterBulk: "reno")
-        }
-
-        @Test("one that goes by losses stays as it is")
-        func byLosses() throws {
-            try Self.look(atFirst: "cubic", afterBulk: "cubic")
+            "a client elsewhere keeps what its operator has chosen; its server's socket does not",
+            .enabled(if: Pace.hasBBR, "the kernel has no BBR"))
+        func elsewhere() throws {
+            try PrivateNetwork.run {
+                let (own, other) = ("192.0.2.1", "192.0.2.2")
+                for (number, address) in [own, other].enumerated() {
+                    try systemCall("ioctl") { matrix_add_address(Int32(number), address) }
+                }
+                try Stage.run { stage in
+                    guard let supd = stage.proxy as? SupdProxy else { return }
+                    let port = try supd.open("far", on: .ipv4(own, port: 0))
+                    supd.adjust = {
+                        $0.pools[0].fronts.append(RoutingTable.Front(address: "\(own):\(port)", listeners: ["far"]))
+                    }
+                    try supd.serve(stage.servers)
+                    let client = try Wire.unconnected()
+                    try systemCall("connect") { matrix_connect_between(client.raw, other, own, port) }
+                    let server = try stage.accept()
+                    try Self.look(stage, from: server, to: client, atFirst: "bbr", afterBulk: "bbr")
+                    try Self.look(stage, from: client, to: server, atFirst: "bbr", afterBulk: "reno")
+                    // The balancer closes the front again.
+                    supd.adjust = { _ in }
+                    try supd.serve(stage.servers)
+                }
+            }
         }
     }
 }

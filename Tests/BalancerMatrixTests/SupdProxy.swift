@@ -131,7 +131,12 @@ final class SupdProxy: Proxy {
 
     /// Opens another port, for a front of the next tables that names it.
     func open(_ id: String, isIPv6: Bool = false) throws -> UInt16 {
-        let socket = try listen(on: isIPv6 ? .ipv6("::1", port: 0) : .ipv4("127.0.0.1", port: 0))
+        try open(id, on: isIPv6 ? .ipv6("::1", port: 0) : .ipv4("127.0.0.1", port: 0))
+    }
+
+    /// The same at any address.
+    func open(_ id: String, on endpoint: ListenEndpoint) throws -> UInt16 {
+        let socket = try listen(on: endpoint)
         listeners.append((id, socket))
         try tell(.listener(id: id), [socket])
         return try SocketAddress.local(of: socket).port ?? 0

@@ -36,6 +36,35 @@ int matrix_enter_network(void) {
     return result;
 }
 
+int matrix_add_address(int number, const char *address) {
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (control < 0) {
+        return -1;
+    }
+    struct ifreq alias;
+    memset(&alias, 0, sizeof alias);
+    snprintf(alias.ifr_name, sizeof alias.ifr_name, "lo:%d", number);
+    struct sockaddr_in *own = (struct sockaddr_in *)&alias.ifr_addr;
+    own->sin_family = AF_INET;
+    int result = inet_pton(AF_INET, address, &own->sin_addr) == 1 ? ioctl(control, SIOCSIFADDR, &alias) : -1;
+    int code = errno;
+    close(control);
+    errno = code;
+    return result;
+}
+
+int matrix_connect_between(int socket, const char *from, const char *to, uint16_t port) {
+    struct sockaddr_in own = {.sin_family = AF_INET}, other = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (inet_pton(AF_INET, from, &own.sin_addr) != 1 || inet_pton(AF_INET, to, &other.sin_addr) != 1) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (bind(socket, (struct sockaddr *)&own, sizeof own) < 0) {
+        return -1;
+    }
+    return connect(socket, (struct sockaddr *)&other, sizeof other);
+}
+
 long matrix_send_with_syn(int socket, uint16_t port, const void *bytes, size_t count) {
     struct sockaddr_in address;
     memset(&address, 0, sizeof address);

@@ -63,6 +63,24 @@ import Testing
         #expect(load("{ \(text), services: { b: { command: ['b'] } } }").errors.map(\.message) == [message])
     }
 
+    @Test(
+        "The end of several keys' names is told with all of them, before what it is elsewhere",
+        arguments: [
+            (
+                "listen: 80, balance: { timeout: '1s' }", "timeout",
+                ["connectTimeout", "idleTimeout", "finTimeout", "drainTimeout", "queueTimeout"]
+            ),
+            ("listen: { address: 80, timeout: '1s' }", "timeout", ["userTimeout"]),
+            ("log: { size: '1M' }", "size", ["maxSize"]),
+        ])
+    func theEndOfAName(fields: String, key: String, names: [String]) {
+        let found = loadService(fields).errors.map(\.message)
+        let beginning = "found the unknown key \"\(key)\", expected a known one; did you mean "
+        #expect(found.count == 1 && found[0].hasPrefix(beginning) && found[0].hasSuffix("?"), "\(found)")
+        let told = found.first?.dropFirst(beginning.count).split { !$0.isLetter }.map(String.init) ?? []
+        #expect(Set(told).subtracting(["or"]) == Set(names), "\(found)")
+    }
+
     /// A key that is a letter away from one of the section may be either.
     @Test(arguments: [
         (

@@ -1,4 +1,5 @@
 import ControlAPI
+import Events
 import Platform
 import TestSupport
 import Testing
@@ -59,6 +60,31 @@ struct VerbTests: VerbSuite {
         #expect(
             server.requests().first?.hasPrefix(
                 "POST /v1/services/api,web%2F2/restart?wait=true&timeout=1.5 HTTP/1.1\r\n") == true)
+    }
+
+    @Test("Events of a supervisor that ends in the middle are read on from its successor, twice at most")
+    func eventsGoOn() throws {
+        func event(_ number: UInt64) throws -> [UInt8] {
+            let record = EventRecord(
+                number: number, at: "2026-01-31T10:20:30.000Z", service: "api", instance: "api/1", kind: .gone())
+            return HTTPAnswer.chunk(try #require(EventLine.text(record)))
+        }
+        let head = HTTPAnswer.streamHead(status: 200, chunked: true, closes: true)
+        let server = try ScriptedServer(
+            path,
+            [
+                .bytes(head + (try event(4)) + (try event(5))), .close,
+                .bytes(head + (try event(6)) + HTTPAnswer.lastChunk), .close, .close, .close,
+            ])
+        let result = run("events", "--json")
+        #expect(result.code == 0 && result.errors.isEmpty, "\(result.errors)")
+        let numbers = result.output.split(separator: "\n").map { EventLine.number(of: Array($0.utf8)) }
+        #expect(numbers == [4, 5, 6])
+        let asked = server.requests().map { String($0.prefix { !$0.isNewline }) }
+        #expect(asked.map { $0.contains("after=5") } == [false, true, true], "\(asked)")
+        let lost = run("events", "--json")
+        #expect(lost.code != 0 && lost.output.isEmpty && !lost.errors.isEmpty)
+        #expect(server.requests().count == 6)
     }
 
     @Test(

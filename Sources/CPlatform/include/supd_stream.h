@@ -98,15 +98,13 @@ int supd_take_error(int socket);
 int supd_end_has_arrived(int socket);
 /// TCP_NODELAY.
 int supd_set_no_delay(int socket);
-/// Whether a TCP socket sends by what it has measured of the path (BBR and others), not by losses alone (reno, cubic):
-/// getsockopt(2) TCP_CONGESTION. -errno for other sockets.
-int supd_paces(int socket);
-/// Has a TCP socket use the congestion control that every kernel has and every user may have: TCP_CONGESTION of tcp(7).
-/// Returns 0, or -errno.
+/// Whether a TCP socket's congestion control is BBR, of any version: getsockopt(2) TCP_CONGESTION. Returns 1 or 0, or
+/// -errno for other sockets.
+int supd_uses_bbr(int socket);
+/// Has a TCP socket use reno, the congestion control that every kernel has: TCP_CONGESTION of tcp(7). Returns 0, or -errno.
 int supd_use_reno(int socket);
-/// Has a socket keep at most so many bytes for its peer: SO_SNDBUF of socket(7). Where net.core.wmem_max does not allow so
-/// many the kernel goes on choosing for itself (SO_BUF_LOCK; up to Linux 5.14 it is the most that is allowed).
-void supd_limit_send_buffer(int socket, int bytes);
+/// Has a TCP socket take no more once so many bytes wait to be sent: TCP_NOTSENT_LOWAT of tcp(7). Returns 0, or -errno.
+int supd_limit_unsent(int socket, int bytes);
 /// SO_OOBINLINE: urgent data stays in the stream in place of being lost.
 int supd_set_urgent_inline(int socket);
 /// Checks that a descriptor is a listening stream socket (SO_ACCEPTCONN), and makes it non-blocking and, if it is TCP,

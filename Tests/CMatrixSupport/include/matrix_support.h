@@ -9,6 +9,13 @@
 /// the thread starts from then on is in it. Returns 0, or -1 with errno.
 int matrix_enter_network(void);
 
+/// Gives the loopback interface another IPv4 address, as its alias of this number: ioctl SIOCSIFADDR of netdevice(7).
+/// Returns 0, or -1 with errno.
+int matrix_add_address(int number, const char *address);
+
+/// Connects a socket from one IPv4 address to a port of another one. Returns 0, or -1 with errno.
+int matrix_connect_between(int socket, const char *from, const char *to, uint16_t port);
+
 /// A TCP connection to 127.0.0.1 whose first bytes travel with the SYN: sendto(2) with MSG_FASTOPEN. Returns the bytes
 /// taken, or -1 with errno.
 long matrix_send_with_syn(int socket, uint16_t port, const void *bytes, size_t count);
