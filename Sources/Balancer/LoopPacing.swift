@@ -8,8 +8,9 @@ import CPlatform
 /// losses alone (reno), and there are hardly any. Small requests do not send enough to be held back, and keep what they
 /// have, as do peers on other machines: that is for their operator to choose.
 extension LoopCore {
-    /// What may wait to be sent in such a sink, as much as one splice(2) brings. What else comes is left in the source's
-    /// socket: with eight flows, and up to 4 MiB for each, the processor's cache would hold too little of it.
+    /// What may wait to be sent to such a client, as much as one splice(2) brings. What else comes is left in the endpoint's
+    /// socket: with eight flows, and up to 4 MiB for each, the processor's cache would hold too little of it. To endpoints
+    /// the kernel takes what it takes to others: one that hangs keeps a client's end behind what it does not read.
     private static let unsentLimit = PipeStock.wantedCapacity
 
     /// Chooses the congestion control of a flow's sink, once for each flow.
@@ -23,7 +24,8 @@ extension LoopCore {
             return
         }
         // Who may not choose goes on as before.
-        if supd_use_reno(socket) == 0 { _ = supd_limit_unsent(socket, Self.unsentLimit) }
+        guard supd_use_reno(socket) == 0 else { return }
+        if source == .endpoint { _ = supd_limit_unsent(socket, Self.unsentLimit) }
     }
 }
 

@@ -265,9 +265,10 @@ struct Section<Target>: Sendable {
         let longer = ending.isEmpty ? [] : names.filter { $0.hasSuffix(ending) }
         if !longer.isEmpty {
             let meant = alternatives(longer.map(quoted))
+            let place = KeyPlaces.all.besides(reader.path).map { " One of this very name belongs \($0)." } ?? ""
             return reader.report(
                 member.keyOffset,
-                "found the unknown key \(quoted(member.key)), expected a known one; did you mean \(meant)?")
+                "found the unknown key \(quoted(member.key)), expected a known one; did you mean \(meant)?\(place)")
         }
         let suggestion = reader.suggestion(for: member.key, among: names)
         // What is right in another section is no spelling mistake, unless it is right on the other side of the manifest only.

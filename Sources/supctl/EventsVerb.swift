@@ -62,9 +62,10 @@ private struct EventReading {
     /// Shows what is kept, or the last few of it.
     mutating func showPresent(last count: Int?) throws(VerbFailure) {
         var shown: [[UInt8]] = []
-        // A supervisor that ends in the middle has a successor, as for ControlClient.ask, which goes on after the last event.
+        // A supervisor that ends in the middle has a successor, of which the rest is read. That one says 503 at first.
         var attempts = 3
-        while attempts > 0 {
+        var lostAt: Int64?
+        while true {
             do throws(ControlClientError) {
                 var stream = try ControlStream(.events(after: last, follow: false), of: client)
                 while let line = try stream.next() {
@@ -74,9 +75,16 @@ private struct EventReading {
                 }
                 break
             } catch {
-                attempts -= 1
-                guard case .lost = error, attempts > 0 else { throw VerbFailure(error) }
+                let now = monotonicNanoseconds()
+                switch error {
+                case .lost where attempts > 1:
+                    attempts -= 1
+                    lostAt = now
+                case .refused(503, _) where now - (lostAt ?? .min / 2) < Self.patience: break
+                default: throw VerbFailure(error)
+                }
             }
+            pause(for: Self.retryPause)
         }
         try requireKnownNames()
         for text in shown { try console.write(text) }

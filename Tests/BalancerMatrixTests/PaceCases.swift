@@ -53,16 +53,28 @@ extension BalancerMatrix {
                 })
         }
 
+        /// How much may wait to be sent: TCP_NOTSENT_LOWAT; 0 is no limit of the socket's own.
+        private static func unsentLimit(of socket: Descriptor) throws -> Int32 {
+            var (size, length) = (Int32(-1), socklen_t(MemoryLayout<Int32>.size))
+            try systemCall("getsockopt") {
+                getsockopt(socket.raw, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &size, &length)
+            }
+            return size
+        }
+
         /// What the balancer's socket to a peer has before and after bulk.
         private static func look(
-            _ stage: Stage, from source: Wire, to sink: Wire, atFirst first: String, afterBulk last: String
+            _ stage: Stage, from source: Wire, to sink: Wire, atFirst first: String, afterBulk last: String,
+            limit: Int32 = 0
         ) throws {
             let socket = try stage.view.socket(connectedTo: try sink.name())
             try setControl(of: socket, first)
             try move(little, from: source, to: sink)
             try #require(try control(of: socket) == first)
+            try #require(try unsentLimit(of: socket) == 0)
             try move(bulk, from: source, to: sink)
             try #require(try control(of: socket) == last)
+            try #require(try unsentLimit(of: socket) == limit)
         }
 
         @Test(
@@ -71,7 +83,7 @@ extension BalancerMatrix {
         func withinTheMachine() throws {
             try Stage.run { stage in
                 let (client, server) = try stage.pair()
-                try Self.look(stage, from: server, to: client, atFirst: "bbr", afterBulk: "reno")
+                try Self.look(stage, from: server, to: client, atFirst: "bbr", afterBulk: "reno", limit: 256 << 10)
                 try Self.look(stage, from: client, to: server, atFirst: "bbr", afterBulk: "reno")
             }
         }

@@ -209,7 +209,7 @@ struct SilenceTests {
             let backend = try Backend()
             try rig.apply([Self.pool([backend], fin: 0.4)])
             let (client, server) = try rig.pair(backend, receiveBuffer: 16 << 10)
-            // Most of it is on its way when the time is over. It is not bulk, of which the kernel would not take all.
+            // Most of it is on its way when the time is over. Of more, were it bulk, the kernel would not take all.
             let size = 192 << 10
             try server.sendPattern(1, count: size)
             server.finishWriting()

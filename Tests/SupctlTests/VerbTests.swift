@@ -70,21 +70,25 @@ struct VerbTests: VerbSuite {
             return HTTPAnswer.chunk(try #require(EventLine.text(record)))
         }
         let head = HTTPAnswer.streamHead(status: 200, chunked: true, closes: true)
+        let busy = ScriptedServer.Reply.answer(503, #"{"error": {"code": "not-ready", "message": "it begins"}}"#)
         let server = try ScriptedServer(
             path,
             [
-                .bytes(head + (try event(4)) + (try event(5))), .close,
-                .bytes(head + (try event(6)) + HTTPAnswer.lastChunk), .close, .close, .close,
+                .bytes(head + (try event(4)) + (try event(5)) + (try event(6)).dropLast(9)), .close, busy,
+                .bytes(head + (try event(6)) + HTTPAnswer.lastChunk), .close, .close, .close, busy,
             ])
         let result = run("events", "--json")
         #expect(result.code == 0 && result.errors.isEmpty, "\(result.errors)")
         let numbers = result.output.split(separator: "\n").map { EventLine.number(of: Array($0.utf8)) }
         #expect(numbers == [4, 5, 6])
         let asked = server.requests().map { String($0.prefix { !$0.isNewline }) }
-        #expect(asked.map { $0.contains("after=5") } == [false, true, true], "\(asked)")
+        #expect(asked.map { $0.contains("after=5") } == [false, true, true, true], "\(asked)")
         let lost = run("events", "--json")
         #expect(lost.code != 0 && lost.output.isEmpty && !lost.errors.isEmpty)
-        #expect(server.requests().count == 6)
+        #expect(server.requests().count == 7)
+        // Nobody was lost before.
+        let refused = run("events", "--json")
+        #expect(refused.code != 0 && refused.errors.contains("it begins") && server.requests().count == 8)
     }
 
     @Test(
