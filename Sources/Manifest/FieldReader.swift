@@ -260,9 +260,7 @@ struct Section<Target>: Sendable {
             return reader.report(member.keyOffset, "found \(quoted(member.key)), expected it elsewhere: \(reason)")
         }
         let names = fields.map(\.name)
-        // `timeout` where there are connectTimeout and idleTimeout.
-        let ending = member.key.prefix(1).uppercased() + member.key.dropFirst()
-        let longer = ending.isEmpty ? [] : names.filter { $0.hasSuffix(ending) }
+        let longer = Self.longer(names, than: member.key)
         if !longer.isEmpty {
             let meant = alternatives(longer.map(quoted))
             let place = KeyPlaces.all.besides(reader.path).map { " One of this very name belongs \($0)." } ?? ""
@@ -291,6 +289,17 @@ struct Section<Target>: Sendable {
         let expected = suggestion.isEmpty ? "one of \(names.joined(separator: ", "))" : "a known one"
         reader.report(
             member.keyOffset, "found the unknown key \(quoted(member.key)), expected \(expected)\(suggestion)")
+    }
+
+    /// The names of which a key is the end or the beginning: connectTimeout and idleTimeout of `timeout`, maxConnections of
+    /// `maxconn`.
+    private static func longer(_ names: [String], than key: String) -> [String] {
+        let ending = key.prefix(1).uppercased() + key.dropFirst()
+        let beginning = key.lowercased()
+        return names.filter { name in
+            if !ending.isEmpty, name.hasSuffix(ending) { return true }
+            return beginning.count >= 5 && name.lowercased().hasPrefix(beginning)
+        }
     }
 
     /// The section as JSON Schema.

@@ -39,7 +39,8 @@ let balancerVerb = Verb(
           R  supd was short of something (descriptors)
           D  cut at the end of drainTimeout
 
-        So -- is a session without trouble, CD a client that went away in the middle, SC an instance that refused.
+        So CD is a client that went away in the middle, SC an instance that refused, and -- a session without
+        trouble, as far as TCP tells: the kernel ends the connections of a killed process in order, too.
         What is open when supd ends has no end state: the counters end with it.
         """,
     options: [

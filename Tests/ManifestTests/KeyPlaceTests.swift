@@ -64,7 +64,7 @@ import Testing
     }
 
     @Test(
-        "The end of known names is told with all of them, before what it is elsewhere",
+        "The end or the beginning of known names is told with all of them, before what it is elsewhere",
         arguments: [
             (
                 "listen: 80, balance: { timeout: '1s' }", "timeout",
@@ -76,6 +76,8 @@ import Testing
                 " One of this very name belongs in \"ready\", \"health\" or \"stop\"."
             ),
             ("log: { size: '1M' }", "size", ["maxSize"], ""),
+            ("listen: 80, balance: { maxconn: 5 }", "maxconn", ["maxConnections"], ""),
+            ("listen: { address: 80, maxconn: 5 }", "maxconn", ["maxConnections", "maxConnectionsPerAddress"], ""),
         ])
     func theEndOfAName(fields: String, key: String, names: [String], place: String) {
         let found = loadService(fields).errors.map(\.message)
